@@ -1,0 +1,71 @@
+"""How a simulation is driven, and everything a simulation needs to know in one dataclass."""
+
+from dataclasses import dataclass, field
+
+from netstack.errors import ConfigError
+from netstack.machine.config import MachineConfig
+from netstack.machine.costs import CostsConfig
+from netstack.organization.config import OrganizationConfig
+from netstack.workload.config import WorkloadConfig
+
+MAX_CONNECTIONS = 4_000_000
+
+
+@dataclass
+class EngineConfig:
+    """The engine and the simulated interval.
+
+    `warmup_ms` and `measure_ms` of null mean: chosen from the number of connections, and the warm-up is prolonged
+    until the throughput of successive slices agrees. `steady_percent` is the largest difference between the halves of the
+    measured interval that still counts as steady.
+    """
+
+    kind: str = "inline"
+    window_us: float = 0.0
+    warmup_ms: float | None = None
+    measure_ms: float | None = None
+    run_ms: float | None = None
+    steady_percent: float = 5.0
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that cannot be run."""
+        if self.kind != "inline":
+            raise ConfigError("engine.kind", self.kind, "allowed is inline")
+        if self.window_us != 0:
+            raise ConfigError("engine.window_us", self.window_us, "must be 0: the inline engine keeps the exact order")
+        for name in ("warmup_ms", "measure_ms", "run_ms"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value <= 600_000:
+                raise ConfigError(f"engine.{name}", value, "must be above 0 and at most 600000, or null for automatic")
+        if self.run_ms is not None:
+            if self.warmup_ms is not None and self.warmup_ms >= self.run_ms:
+                raise ConfigError("engine.warmup_ms", self.warmup_ms, f"must be shorter than the run, engine.run_ms={self.run_ms:g}")
+            if self.measure_ms is not None:
+                raise ConfigError("engine.measure_ms", self.measure_ms, "give either run_ms or measure_ms, not both")
+        if not 0 < self.steady_percent <= 100:
+            raise ConfigError("engine.steady_percent", self.steady_percent, "must be above 0 and at most 100")
+
+
+@dataclass
+class SimulationConfig:
+    """One point: a machine, its costs, an organization, a workload, a load and a seed."""
+
+    conns: int = 192
+    seed: int = 1
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    costs: CostsConfig = field(default_factory=CostsConfig)
+    org: OrganizationConfig = field(default_factory=OrganizationConfig)
+    workload: WorkloadConfig = field(default_factory=WorkloadConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value or combination that cannot be simulated."""
+        if not 1 <= self.conns <= MAX_CONNECTIONS:
+            raise ConfigError("conns", self.conns, f"must be a whole number from 1 to {MAX_CONNECTIONS}")
+        if not 0 <= self.seed < 1 << 63:
+            raise ConfigError("seed", self.seed, "must be a whole number from 0 to 9223372036854775807")
+        self.machine.validate()
+        self.costs.validate()
+        self.org.validate(self.machine.cores)
+        self.workload.validate()
+        self.engine.validate()

@@ -1,0 +1,100 @@
+"""What a machine is made of, as data. Knows no TCP and no organization."""
+
+from dataclasses import dataclass, field
+
+from netstack.errors import ConfigError
+
+MAX_CORES = 64  # a line's sharers are the bits of one 64-bit word
+MAX_NICS = 32
+MAX_WAYS = 64
+
+
+@dataclass
+class CacheConfig:
+    """A private set-associative cache with LRU replacement."""
+
+    size_bytes: int = 65536
+    ways: int = 2
+
+
+@dataclass
+class LatencyConfig:
+    """Stall of one access, in core cycles, by where its line is found."""
+
+    l2_hit_cycles: int = 12
+    memory_local_cycles: int = 170
+    memory_remote_cycles: int = 230
+    cache_same_node_cycles: int = 150
+    cache_other_node_cycles: int = 230
+    upgrade_cycles: int = 90
+
+
+@dataclass
+class NicConfig:
+    """The network interfaces: all alike, numbered from 0."""
+
+    count: int = 6
+    link_mbps: float = 1000.0
+    transmit_ring: int = 256
+    receive_ring: int = 256
+    interface_queue: int = 255
+    interrupt_interval_us: float = 125.0
+    checksum_offload: bool = True
+
+
+@dataclass
+class MachineConfig:
+    """A shared-memory multiprocessor: cores with private L1 and L2, memory nodes and NICs."""
+
+    name: str = "opteron_2x2"
+    cores: int = 4
+    nodes: int = 2
+    clock_mhz: int = 2200
+    line_bytes: int = 64
+    l1: CacheConfig = field(default_factory=lambda: CacheConfig(65536, 2))
+    l2: CacheConfig = field(default_factory=lambda: CacheConfig(1048576, 16))
+    l2_policy: str = "exclusive"
+    latency: LatencyConfig = field(default_factory=LatencyConfig)
+    ipi_latency_us: float = 1.0
+    nic: NicConfig = field(default_factory=NicConfig)
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that no machine can have."""
+        _whole("machine.cores", self.cores, 1, MAX_CORES)
+        _whole("machine.nodes", self.nodes, 1, self.cores)
+        _whole("machine.clock_mhz", self.clock_mhz, 1, 100_000)
+        _whole("machine.line_bytes", self.line_bytes, 16, 1024)
+        for level, cache in (("l1", self.l1), ("l2", self.l2)):
+            key = f"machine.{level}"
+            _whole(f"{key}.ways", cache.ways, 1, MAX_WAYS)
+            _whole(f"{key}.size_bytes", cache.size_bytes, self.line_bytes * cache.ways, 1 << 30)
+            way_bytes = self.line_bytes * cache.ways
+            sets = cache.size_bytes // way_bytes
+            if cache.size_bytes % way_bytes or sets & (sets - 1):
+                raise ConfigError(
+                    f"{key}.size_bytes",
+                    cache.size_bytes,
+                    f"must be line_bytes x ways ({self.line_bytes} x {cache.ways}) times a power of two of sets",
+                )
+        if self.l2_policy not in ("exclusive", "inclusive"):
+            raise ConfigError("machine.l2_policy", self.l2_policy, "allowed are exclusive, inclusive")
+        for name, value in vars(self.latency).items():
+            _whole(f"machine.latency.{name}", value, 0, 100_000)
+        _real("machine.ipi_latency_us", self.ipi_latency_us, 0.0, 1000.0)
+        _whole("machine.nic.count", self.nic.count, 1, MAX_NICS)
+        if not 0 < self.nic.link_mbps <= 1_000_000:
+            raise ConfigError("machine.nic.link_mbps", self.nic.link_mbps, "must be above 0 and at most 1000000")
+        for name in ("transmit_ring", "receive_ring"):
+            _whole(f"machine.nic.{name}", getattr(self.nic, name), 8, 65536)
+        _whole("machine.nic.interface_queue", self.nic.interface_queue, 0, 65536)
+        _real("machine.nic.interrupt_interval_us", self.nic.interrupt_interval_us, 0.0, 100_000.0)
+
+
+def _whole(key: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ConfigError(key, value, f"must be a whole number from {low} to {high}")
+
+
+def _real(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(key, value, f"must be from {low:g} to {high:g}")

@@ -1,0 +1,60 @@
+"""Tables of structured records that compiled code reaches through one address.
+
+Passing many arrays to compiled functions is slow to compile and slow to run, so a simulation's state is one
+record of scalars and table addresses. An accessor built here turns (address, index) into a record reference.
+Knows nothing of what the records mean.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+_interpreted_tables: dict[int, np.ndarray] = {}
+
+
+def allocate(dtype: np.dtype, length: int) -> np.ndarray:
+    """Return a zeroed table of `length` records (at least one, so that its address is valid)."""
+    table = np.zeros(max(length, 1), dtype)
+    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+        _interpreted_tables[table.ctypes.data] = table.view(np.recarray)
+    return table
+
+
+def release(table: np.ndarray) -> None:
+    """Forget a table of interpreted mode; compiled code never remembers one."""
+    _interpreted_tables.pop(table.ctypes.data, None)
+
+
+def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
+    """Return ``at(address, index)`` giving a reference to record `index` of the table at `address`.
+
+    The caller keeps the table alive. There is no bounds check in compiled code, as in C; interpreted code
+    (``NUMBA_DISABLE_JIT=1``) does check.
+    """
+    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+
+        def interpreted_at(address: int, index: int) -> Any:
+            if index < 0:
+                raise IndexError(index)
+            return _interpreted_tables[int(address)][index]
+
+        return interpreted_at
+
+    record_type = numba.from_dtype(dtype)
+
+    @intrinsic
+    def at(typingctx, address, index):  # pyright: ignore[reportUnusedParameter]
+        signature = record_type(types.int64, types.int64)
+
+        def codegen(context, builder, signature, arguments):
+            base, position = arguments
+            offset = builder.mul(position, context.get_constant(types.int64, dtype.itemsize))
+            return builder.inttoptr(builder.add(base, offset), context.get_value_type(record_type))
+
+        return signature, codegen
+
+    return at
