@@ -1,0 +1,101 @@
+"""What a point reports: every statistic declared once, with its unit and meaning.
+
+`result.json`, MLflow metrics, tables and figures are all derived from these declarations.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _statistic(unit: str, meaning: str) -> Any:
+    return field(metadata={"unit": unit, "meaning": meaning})
+
+
+@dataclass(kw_only=True)
+class LockStatistics:
+    """One class of locks over the measured interval."""
+
+    acquisitions: int = _statistic("1", "acquisitions")
+    not_immediate_percent: float = _statistic("%", "acquisitions that had to wait")
+    wait_cycles: float = _statistic("cycles", "mean wait of an acquisition, waiting or not")
+    hold_cycles: float = _statistic("cycles", "mean time held")
+    sleeps: int = _statistic("1", "waits that slept because the owner did not run")
+
+
+@dataclass(kw_only=True)
+class MissStatistics:
+    """Misses of one data structure per KB (1,024 bytes) of acknowledged payload."""
+
+    l1_misses_per_kb: float = _statistic("1/KB", "accesses that left the L1")
+    l2_misses_per_kb: float = _statistic("1/KB", "accesses that left the L2")
+    coherence_misses_per_kb: float = _statistic("1/KB", "L2 misses on lines that another core wrote since")
+
+
+@dataclass(kw_only=True)
+class Result:
+    """One simulated point. Virtual quantities are deterministic; only `wall_seconds` and `wall_*` depend on the host."""
+
+    goodput_mbps: float = _statistic("Mb/s", "payload acknowledged per simulated time")
+    utilization: float = _statistic("1", "share of cycles that were not idle, over all cores used")
+    cycles_per_kb: dict[str, float] = _statistic("cycles/KB", "cycles of all cores per KB of payload, by category")
+    core_cycles_per_kb: list[dict[str, float]] = _statistic("cycles/KB", "the same for each core")
+    l1_misses_per_kb: float = _statistic("1/KB", "data accesses that left the L1, per KB of payload")
+    l2_misses_per_kb: float = _statistic("1/KB", "data accesses that left the L2, per KB of payload")
+    coherence_misses_per_kb: float = _statistic("1/KB", "L2 misses on lines that another core or a NIC wrote since")
+    upgrades_per_kb: float = _statistic("1/KB", "writes to lines held shared")
+    misses: dict[str, MissStatistics] = _statistic("1/KB", "misses by data structure")
+    lock: dict[str, LockStatistics] = _statistic("", "lock classes; `global` are the global TCP/IP locks")
+    context_switches_per_segment: float = _statistic("1", "thread switches per data segment")
+    hand_offs_per_segment: float = _statistic("1", "requests and packets queued to an owner's thread per data segment")
+    ipis_per_segment: float = _statistic("1", "interprocessor interrupts per data segment")
+    data_segments: int = _statistic("1", "data segments sent in the measured interval")
+    retransmitted_segments: int = _statistic("1", "data segments sent more than once")
+    retransmission_timeouts: int = _statistic("1", "retransmission timer expiries")
+    interface_queue_drops: int = _statistic("1", "segments refused by a full interface queue (ENOBUFS)")
+    receive_ring_drops: int = _statistic("1", "frames lost because a receive ring was full")
+    queue_drops: int = _statistic("1", "packets lost because an owner's message queue was full")
+    jain_fairness: float = _statistic("1", "Jain's index of payload per connection")
+    write_to_ack_us: dict[str, float] = _statistic("us", "percentiles p50, p90, p99 from write to acknowledgment, by page")
+    goodput_over_time_mbps: list[float] = _statistic("Mb/s", "goodput of successive slices, warm-up included")
+    slice_ms: float = _statistic("ms", "length of such a slice")
+    warmup_ms: float = _statistic("ms", "simulated time before the measured interval")
+    simulated_ms: float = _statistic("ms", "measured interval")
+    halves_difference_percent: float = _statistic("%", "difference of goodput between the measured halves")
+    steady: bool = _statistic("", "whether the halves agree within engine.steady_percent")
+    wall_seconds: float = _statistic("s", "host time of the simulation, without compilation")
+    wall_segments_per_second: float = _statistic("1/s", "data segments simulated per host second, warm-up included")
+
+    def to_json(self) -> str:
+        """Return the result as indented JSON with a trailing newline."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Result":
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        values["misses"] = {name: MissStatistics(**row) for name, row in values["misses"].items()}
+        values["lock"] = {name: LockStatistics(**row) for name, row in values["lock"].items()}
+        return cls(**values)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the statistics as flat metrics, named ``statistic``, ``statistic/part`` or ``lock/class/statistic``."""
+        flat: dict[str, float] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, bool | int | float):
+                flat[name] = float(value)
+            elif name == "misses":
+                for structure, row in value.items():
+                    flat.update({f"{statistic}/{structure}": number for statistic, number in vars(row).items()})
+            elif name == "lock":
+                for lock_class, row in value.items():
+                    flat.update({f"lock/{lock_class}/{statistic}": float(number) for statistic, number in vars(row).items()})
+            elif isinstance(value, dict):
+                flat.update({f"{name}/{part}": float(number) for part, number in value.items()})
+        return flat
+
+
+def statistics_of(kind: type) -> dict[str, tuple[str, str]]:
+    """Return unit and meaning of each statistic of a result class, by name."""
+    return {item.name: (item.metadata["unit"], item.metadata["meaning"]) for item in dataclasses.fields(kind)}
