@@ -9,7 +9,18 @@ from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
 
-CATEGORIES = ("protocol", "application", "copy", "driver", "interrupt", "scheduling", "lock_spin", "lock_sleep", "cache_stall", "idle")
+CATEGORIES = (
+    "protocol",
+    "application",
+    "copy",
+    "driver",
+    "interrupt",
+    "scheduling",
+    "lock_spin",
+    "lock_sleep",
+    "cache_stall",
+    "idle",
+)
 """Where a core's cycles go. `lock_sleep` is the work of going to sleep on a lock and being woken from it."""
 
 CHARGEABLE = ("protocol", "application", "copy", "driver", "interrupt", "scheduling", "lock_spin", "lock_sleep")

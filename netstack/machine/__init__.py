@@ -1,0 +1,1 @@
+"""Everything that costs time: cores, caches, locks, the scheduler and NICs. Knows no TCP."""

@@ -1,0 +1,159 @@
+"""Adaptive mutexes: a waiter spins while the owner runs on another core, and sleeps otherwise.
+
+Sleepers lend their priority to the owner (turnstiles), and all of them are woken when the lock is released; a
+spinner gets the lock at once, the one that spins longest first. Knows nothing of what the locks protect.
+Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
+"""
+
+from numba import njit
+
+from netstack.machine.memory import charge, charge_lock_word
+from netstack.machine.scheduler import make_runnable, notify_core, settle_spin, sleep_on_lock
+from netstack.machine.state import (
+    BLOCKED,
+    NEVER,
+    OP_LOCK_ACQUIRE,
+    OP_LOCK_BLOCK,
+    OP_LOCK_RELEASE,
+    OP_LOCK_UNBLOCK,
+    RUNNABLE,
+    RUNNING,
+    core_of,
+    lock_class_of,
+    lock_of,
+    thread_of,
+)
+
+NOT_WAITING, WAITING, GRANTED = range(3)
+
+
+@njit(cache=True)
+def acquire(m, core, lock_index):
+    """Try to take a lock for the thread that runs on `core`; return whether it has it now.
+
+    On False the thread spins (the core takes no step until it is granted the lock) or sleeps; the same call is
+    to be repeated when the thread runs again.
+    """
+    cpu = core_of(m, core)
+    thread = thread_of(m, cpu.thread)
+    if thread.waiting == GRANTED:
+        thread.waiting = NOT_WAITING
+        return True
+    lock = lock_of(m, lock_index)
+    charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
+    if lock.owner < 0:
+        _own(m, core, lock_index)
+        return True
+    if thread.waiting == NOT_WAITING:
+        thread.waiting = WAITING
+        thread.wait_since = cpu.clock
+    if thread_of(m, lock.owner).state == RUNNING:
+        cpu.spinning_on = lock_index
+    else:
+        lock_class_of(m, lock.lock_class).sleeps += 1
+        charge(m, core, OP_LOCK_BLOCK)
+        thread.blocked_on = lock_index
+        lock.sleepers += 1
+        _lend_priority(m, core, lock_index, thread.priority)
+        sleep_on_lock(m, core)
+    return False
+
+
+@njit(cache=True)
+def _own(m, core, lock_index):
+    """Make the thread that runs on `core` the owner of a free lock."""
+    cpu = core_of(m, core)
+    thread = thread_of(m, cpu.thread)
+    lock = lock_of(m, lock_index)
+    lock.owner = cpu.thread
+    lock.acquired_at = cpu.clock
+    thread.locks_held += 1
+    statistics = lock_class_of(m, lock.lock_class)
+    statistics.acquisitions += 1
+    if thread.waiting == WAITING:
+        statistics.waited += 1
+        statistics.wait_cycles += cpu.clock - thread.wait_since
+        thread.waiting = NOT_WAITING
+
+
+@njit(cache=True)
+def _lend_priority(m, core, lock_index, priority):
+    """Raise the owner, and whoever the owner waits for, to `priority`; get a core for one that has none."""
+    while lock_index >= 0:
+        owner_index = lock_of(m, lock_index).owner
+        if owner_index < 0:
+            return
+        owner = thread_of(m, owner_index)
+        if owner.priority >= priority:
+            return
+        owner.priority = priority
+        if owner.state == RUNNABLE:
+            notify_core(m, core, owner_index)
+        lock_index = owner.blocked_on if owner.state == BLOCKED else -1
+
+
+@njit(cache=True)
+def release(m, core, lock_index):
+    """Release a lock that the thread on `core` owns: the first spinner gets it, all sleepers are woken to try again."""
+    cpu = core_of(m, core)
+    lock = lock_of(m, lock_index)
+    charge_lock_word(m, core, lock_index, OP_LOCK_RELEASE)
+    thread = thread_of(m, cpu.thread)
+    thread.locks_held -= 1
+    statistics = lock_class_of(m, lock.lock_class)
+    statistics.releases += 1
+    statistics.hold_cycles += cpu.clock - lock.acquired_at
+    lock.owner = -1
+    _grant_spinner(m, core, lock_index)
+    if lock.sleepers > 0:
+        lock.sleepers = 0
+        charge(m, core, OP_LOCK_UNBLOCK)
+        for index in range(m.threads):
+            sleeper = thread_of(m, index)
+            if sleeper.blocked_on == lock_index:
+                sleeper.blocked_on = -1
+                make_runnable(m, core, index)
+    if thread.priority != thread.base_priority:
+        _restore_priority(m, core)
+
+
+@njit(cache=True)
+def _grant_spinner(m, core, lock_index):
+    """Hand a free lock to the core that has spun longest for it."""
+    now = core_of(m, core).clock
+    first = -1
+    since = NEVER
+    for other in range(m.cores_used):
+        spinner = core_of(m, other)
+        if spinner.spinning_on == lock_index and spinner.resched == 0 and spinner.clock < since:
+            first = other
+            since = spinner.clock
+    if first < 0:
+        return
+    winner = core_of(m, first)
+    settle_spin(m, first, now)
+    before = winner.clock
+    charge_lock_word(m, first, lock_index, OP_LOCK_ACQUIRE)
+    winner.spinning_on = -1
+    winner.next_time = winner.clock
+    _own(m, first, lock_index)
+    thread_of(m, winner.thread).waiting = GRANTED
+    lock_of(m, lock_index).acquired_at = before
+
+
+@njit(cache=True)
+def _restore_priority(m, core):
+    """Drop lent priority to what the locks still held justify; give way if a more urgent thread waits for the core."""
+    cpu = core_of(m, core)
+    thread = thread_of(m, cpu.thread)
+    priority = thread.base_priority
+    if thread.locks_held > 0:
+        for index in range(m.threads):
+            waiter = thread_of(m, index)
+            if waiter.blocked_on >= 0 and lock_of(m, waiter.blocked_on).owner == cpu.thread:
+                priority = max(priority, waiter.priority)
+    thread.priority = priority
+    for index in range(m.threads):
+        other = thread_of(m, index)
+        if other.state == RUNNABLE and other.pinned == core and other.priority > priority:
+            cpu.resched = 1

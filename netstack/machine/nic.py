@@ -1,0 +1,222 @@
+"""Network interfaces: transmit and receive rings, the link's rate, and interrupt coalescing.
+
+A frame's departure is known when it is queued, because the link serves in order at a constant rate. Frames on the way in
+wait in a heap by time until the driver or the interrupt looks. Knows packets by number only.
+"""
+
+from numba import njit
+
+from netstack.machine.memory import dma_write
+from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt
+from netstack.machine.state import (
+    LINK_UNITS,
+    NEVER,
+    arrival_of,
+    core_of,
+    nic_of,
+    receive_slot_of,
+    thread_of,
+    transmit_slot_of,
+)
+
+ETHERNET_OVERHEAD_BYTES = 38
+"""Preamble 8, header 14, frame check sequence 4, interframe gap 12 (IEEE 802.3): 1,538 on the wire for 1,500."""
+SMALLEST_FRAME_BYTES = 84  # on the wire
+
+
+@njit(cache=True)
+def wire_bytes(ip_bytes):
+    """Return what an IP packet takes on the wire."""
+    return max(ip_bytes + ETHERNET_OVERHEAD_BYTES, SMALLEST_FRAME_BYTES)
+
+
+@njit(cache=True)
+def transmit_full(m, nic_index, now):
+    """Return whether ring and interface queue have no slot left, after what departed by `now`."""
+    nic = nic_of(m, nic_index)
+    count_departed(m, nic_index, now)
+    return (
+        nic.transmit_tail - nic.transmit_departed >= m.transmit_slots or nic.transmit_tail - nic.transmit_head >= m.transmit_slots
+    )
+
+
+@njit(cache=True)
+def count_departed(m, nic_index, now):
+    """Advance the NIC's own index over the frames that left by `now`; return how many slots can be reclaimed."""
+    nic = nic_of(m, nic_index)
+    while nic.transmit_departed < nic.transmit_tail and transmit_slot_of(m, nic_index, nic.transmit_departed).departure <= now:
+        nic.transmit_departed += 1
+    return nic.transmit_departed - nic.transmit_head
+
+
+@njit(cache=True)
+def transmit_frame(m, nic_index, now, ip_bytes, mbuf):
+    """Queue a frame at `now`; return when its last bit leaves. The caller has checked that there is room."""
+    nic = nic_of(m, nic_index)
+    start = max(nic.transmit_free, now * LINK_UNITS)
+    nic.transmit_free = start + wire_bytes(ip_bytes) * m.link_units_per_byte
+    departure = nic.transmit_free // LINK_UNITS
+    slot = transmit_slot_of(m, nic_index, nic.transmit_tail)
+    slot.departure = departure
+    slot.mbuf = mbuf
+    nic.transmit_tail += 1
+    nic.frames_sent += 1
+    return departure
+
+
+@njit(cache=True)
+def reclaim(m, nic_index):
+    """Take the oldest departed frame off the ring and return its mbuf; `count_departed` said there is one."""
+    nic = nic_of(m, nic_index)
+    mbuf = transmit_slot_of(m, nic_index, nic.transmit_head).mbuf
+    nic.transmit_head += 1
+    return mbuf
+
+
+@njit(cache=True)
+def send_to_host(m, nic_index, time, packet):
+    """Put a packet on its way to the NIC, to reach the link's end at `time` if the link is free. Faults when the heap is full."""
+    nic = nic_of(m, nic_index)
+    if nic.arrivals >= m.arrival_capacity:
+        m.fault = 1
+        return
+    position = nic.arrivals
+    nic.arrivals += 1
+    nic.arrival_sequence += 1
+    nic.frames_arrived += 1
+    sequence = nic.arrival_sequence
+    while position > 0:
+        parent = (position - 1) >> 1
+        above = arrival_of(m, nic_index, parent)
+        if above.time < time or (above.time == time and above.sequence < sequence):
+            break
+        below = arrival_of(m, nic_index, position)
+        below.time = above.time
+        below.sequence = above.sequence
+        below.packet = above.packet
+        position = parent
+    entry = arrival_of(m, nic_index, position)
+    entry.time = time
+    entry.sequence = sequence
+    entry.packet = packet
+    schedule_interrupt(m, nic_index)
+
+
+@njit(cache=True)
+def _pop_arrival(m, nic_index):
+    nic = nic_of(m, nic_index)
+    nic.arrivals -= 1
+    last = arrival_of(m, nic_index, nic.arrivals)
+    size = nic.arrivals
+    position = 0
+    while True:
+        child = 2 * position + 1
+        if child >= size:
+            break
+        entry = arrival_of(m, nic_index, child)
+        if child + 1 < size:
+            right = arrival_of(m, nic_index, child + 1)
+            if right.time < entry.time or (right.time == entry.time and right.sequence < entry.sequence):
+                child += 1
+                entry = right
+        if last.time < entry.time or (last.time == entry.time and last.sequence < entry.sequence):
+            break
+        hole = arrival_of(m, nic_index, position)
+        hole.time = entry.time
+        hole.sequence = entry.sequence
+        hole.packet = entry.packet
+        position = child
+    hole = arrival_of(m, nic_index, position)
+    hole.time = last.time
+    hole.sequence = last.sequence
+    hole.packet = last.packet
+
+
+@njit(cache=True)
+def next_arrival(m, nic_index):
+    """Return when the next frame will be complete at the NIC, NEVER if none is on the way."""
+    nic = nic_of(m, nic_index)
+    if nic.arrivals == 0:
+        return NEVER
+    start = max(nic.receive_free, arrival_of(m, nic_index, 0).time * LINK_UNITS)
+    return (start + SMALLEST_FRAME_BYTES * m.link_units_per_byte) // LINK_UNITS
+
+
+@njit(cache=True)
+def take_arrival(m, nic_index, now):
+    """Take the next frame that is complete by `now` off the link: return its packet, or -1.
+
+    The frame is written to memory by DMA; when the receive ring is full at that moment, `receive_drops` counts it and the
+    result is ``-2 - packet``: the caller frees the packet.
+    """
+    if next_arrival(m, nic_index) > now:
+        return -1
+    nic = nic_of(m, nic_index)
+    first = arrival_of(m, nic_index, 0)
+    packet = first.packet
+    nic.receive_free = max(nic.receive_free, first.time * LINK_UNITS) + SMALLEST_FRAME_BYTES * m.link_units_per_byte
+    _pop_arrival(m, nic_index)
+    if nic.receive_tail - nic.receive_head >= m.receive_slots:
+        nic.receive_drops += 1
+        return -2 - packet
+    position = nic.receive_tail
+    receive_slot_of(m, nic_index, position).value = packet
+    slot = nic_index * m.receive_slots + position % m.receive_slots
+    dma_write(m, m.receive_ring_kind, slot // m.descriptors_per_line, 0, 1)
+    dma_write(m, m.receive_buffer_kind, slot, 0, m.receive_buffer_lines)
+    nic.receive_tail += 1
+    return packet
+
+
+@njit(cache=True)
+def receive_frame(m, nic_index):
+    """Take the oldest frame off the receive ring: return its slot number, -1 if the ring is empty."""
+    nic = nic_of(m, nic_index)
+    if nic.receive_head == nic.receive_tail:
+        return -1
+    nic.receive_head += 1
+    nic.frames_received += 1
+    return nic_index * m.receive_slots + (nic.receive_head - 1) % m.receive_slots
+
+
+@njit(cache=True)
+def schedule_interrupt(m, nic_index):
+    """Set the time of the NIC's next interrupt: not while masked, and not before the coalescing interval has passed."""
+    nic = nic_of(m, nic_index)
+    if nic.masked != 0:
+        nic.next_time = NEVER
+        return
+    pending = next_arrival(m, nic_index)
+    if nic.receive_head != nic.receive_tail:
+        pending = nic.last_interrupt
+    nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + m.interrupt_interval)
+
+
+@njit(cache=True)
+def raise_interrupt(m, nic_index, now):
+    """Interrupt a core at `now` and wake the NIC's inbound thread; the NIC stays masked until the thread is done."""
+    nic = nic_of(m, nic_index)
+    nic.masked = 1
+    nic.last_interrupt = now
+    nic.next_time = NEVER
+    thread = thread_of(m, nic.thread)
+    core = thread.pinned if thread.pinned >= 0 else _idle_core_or(m, nic.core)
+    make_runnable_from_interrupt(m, core, nic.thread)
+    interrupt_core(m, core, now)
+
+
+@njit(cache=True)
+def _idle_core_or(m, preferred):
+    if core_of(m, preferred).thread < 0:
+        return preferred
+    for core in range(m.cores_used):
+        if core_of(m, core).thread < 0:
+            return core
+    return preferred
+
+
+@njit(cache=True)
+def unmask(m, nic_index):
+    """Allow interrupts again."""
+    nic_of(m, nic_index).masked = 0
+    schedule_interrupt(m, nic_index)

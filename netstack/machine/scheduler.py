@@ -1,0 +1,280 @@
+"""A preemptive scheduler with priorities: run queues, context switches, wake-ups across cores.
+
+A core runs its thread step by step; preemption happens between steps. Knows threads, not their programs.
+"""
+
+from numba import njit
+
+from netstack.machine.memory import charge
+from netstack.machine.state import (
+    BLOCKED,
+    IDLE,
+    LOCK_SPIN,
+    NEVER,
+    OP_CONTEXT_SWITCH,
+    OP_INTERRUPT,
+    OP_IPI_RECEIVE,
+    OP_IPI_SEND,
+    OP_WAKEUP,
+    RUN_QUEUE,
+    RUNNABLE,
+    RUNNING,
+    THREAD,
+    core_of,
+    lock_class_of,
+    lock_of,
+    thread_of,
+)
+
+
+@njit(cache=True)
+def brief_wait(m, core, lock_class, start, end):
+    """Enter a short critical section that was last occupied from `start` to `end`: spin out what is left of it.
+
+    Short sections are not events of their own. A core's step runs ahead of its clock, so that a section may have been
+    reserved for later: one that has not started yet is no obstacle.
+    """
+    cpu = core_of(m, core)
+    statistics = lock_class_of(m, lock_class)
+    statistics.acquisitions += 1
+    if start <= cpu.clock < end:
+        wait = end - cpu.clock
+        statistics.waited += 1
+        statistics.wait_cycles += wait
+        cpu.cycles[LOCK_SPIN] += wait
+        cpu.clock = end
+
+
+@njit(cache=True)
+def brief_leave(m, core, lock_class, entered):
+    """Leave a short critical section entered at `entered`."""
+    statistics = lock_class_of(m, lock_class)
+    statistics.releases += 1
+    statistics.hold_cycles += core_of(m, core).clock - entered
+
+
+@njit(cache=True)
+def _lock_run_queue(m, core):
+    brief_wait(m, core, RUN_QUEUE, m.run_queue_start, m.run_queue_end)
+    m.run_queue_start = core_of(m, core).clock
+
+
+@njit(cache=True)
+def _unlock_run_queue(m, core):
+    brief_leave(m, core, RUN_QUEUE, m.run_queue_start)
+    m.run_queue_end = core_of(m, core).clock
+
+
+@njit(cache=True)
+def settle_spin(m, core, now):
+    """Account the time that `core` has spun up to `now`."""
+    cpu = core_of(m, core)
+    if now > cpu.clock:
+        cpu.cycles[LOCK_SPIN] += now - cpu.clock
+        cpu.clock = now
+
+
+@njit(cache=True)
+def settle_idle(m, core, now):
+    """Account the time that `core` has idled up to `now`."""
+    cpu = core_of(m, core)
+    if now > cpu.clock:
+        cpu.cycles[IDLE] += now - cpu.clock
+        cpu.clock = now
+
+
+@njit(cache=True)
+def _choose_core(m, thread):
+    """Return the core a runnable thread should get: its own if pinned, else an idle one, else the least urgent."""
+    if thread.pinned >= 0:
+        return thread.pinned
+    best = thread.core
+    if core_of(m, best).thread < 0:
+        return best
+    lowest = thread_of(m, core_of(m, best).thread).priority
+    for core in range(m.cores_used):
+        cpu = core_of(m, core)
+        if cpu.thread < 0:
+            return core
+        priority = thread_of(m, cpu.thread).priority
+        if priority < lowest:
+            lowest = priority
+            best = core
+    return best
+
+
+@njit(cache=True)
+def notify_core(m, waker, thread_index):
+    """Let the core of a runnable thread know, by interprocessor interrupt if it is another one than `waker`."""
+    thread = thread_of(m, thread_index)
+    target = _choose_core(m, thread)
+    thread.core = target
+    cpu = core_of(m, target)
+    if cpu.thread >= 0:
+        if thread_of(m, cpu.thread).priority >= thread.priority:
+            return
+        cpu.resched = 1
+    if target == waker:
+        return
+    charge(m, waker, OP_IPI_SEND)
+    core_of(m, waker).ipis_sent += 1
+    cpu.ipis += 1
+    if cpu.thread < 0 or cpu.spinning_on >= 0:
+        cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(m, waker).clock + m.ipi_latency))
+
+
+@njit(cache=True)
+def make_runnable(m, waker, thread_index):
+    """Put a thread that waits for nothing any more on the run queue."""
+    thread = thread_of(m, thread_index)
+    thread.state = RUNNABLE
+    m.ready_sequence += 1
+    thread.ready_sequence = m.ready_sequence
+    _lock_run_queue(m, waker)
+    charge(m, waker, OP_WAKEUP)
+    _unlock_run_queue(m, waker)
+    notify_core(m, waker, thread_index)
+
+
+@njit(cache=True)
+def wakeup(m, waker, thread_index):
+    """Wake a thread. One that is not asleep, or sleeps on a lock, remembers it and does not go to sleep next time."""
+    thread = thread_of(m, thread_index)
+    if thread.state != BLOCKED or thread.blocked_on >= 0:
+        thread.wake_pending = 1
+    else:
+        make_runnable(m, waker, thread_index)
+
+
+@njit(cache=True)
+def sleep(m, core):
+    """Put the thread that runs on `core` to sleep, unless it has been woken in the meantime."""
+    cpu = core_of(m, core)
+    thread = thread_of(m, cpu.thread)
+    if thread.wake_pending != 0:
+        thread.wake_pending = 0
+        return
+    thread.state = BLOCKED
+    _deschedule(m, core)
+
+
+@njit(cache=True)
+def sleep_on_lock(m, core):
+    """Take the thread that runs on `core` off it; it waits for the lock in its `blocked_on`."""
+    thread_of(m, core_of(m, core).thread).state = BLOCKED
+    _deschedule(m, core)
+
+
+@njit(cache=True)
+def _deschedule(m, core):
+    """Take the current thread from `core`. Those who spin on its locks stop: their step decides again, and sleeps."""
+    cpu = core_of(m, core)
+    if thread_of(m, cpu.thread).locks_held > 0:
+        for other in range(m.cores_used):
+            spinner = core_of(m, other)
+            if spinner.spinning_on >= 0 and lock_of(m, spinner.spinning_on).owner == cpu.thread:
+                settle_spin(m, other, cpu.clock)
+                spinner.spinning_on = -1
+                spinner.next_time = spinner.clock
+    cpu.thread = -1
+
+
+@njit(cache=True)
+def begin_step(m, core, now):
+    """Bring `core` to `now`: end idling, take interrupts, switch threads where due. Return whether a thread runs."""
+    cpu = core_of(m, core)
+    if cpu.spinning_on >= 0:
+        settle_spin(m, core, now)
+        if cpu.resched != 0:
+            cpu.spinning_on = -1
+    elif cpu.thread < 0:
+        settle_idle(m, core, now)
+    while cpu.interrupts > 0:
+        cpu.interrupts -= 1
+        charge(m, core, OP_INTERRUPT)
+    while cpu.ipis > 0:
+        cpu.ipis -= 1
+        charge(m, core, OP_IPI_RECEIVE)
+    if cpu.spinning_on >= 0:
+        return False
+    if cpu.resched != 0:
+        cpu.resched = 0
+        if cpu.thread >= 0:
+            thread_of(m, cpu.thread).state = RUNNABLE
+            _deschedule(m, core)
+    if cpu.thread < 0:
+        return switch(m, core)
+    return True
+
+
+@njit(cache=True)
+def switch(m, core):
+    """Give `core` the most urgent runnable thread, the one that waits longest among equals. Return whether there is one."""
+    cpu = core_of(m, core)
+    best = -1
+    priority = -1
+    sequence = 0
+    for index in range(m.threads):
+        thread = thread_of(m, index)
+        if thread.state != RUNNABLE or (thread.pinned >= 0 and thread.pinned != core):
+            continue
+        if thread.priority > priority or (thread.priority == priority and thread.ready_sequence < sequence):
+            best = index
+            priority = thread.priority
+            sequence = thread.ready_sequence
+    cpu.resched = 0
+    if best < 0:
+        return False
+    thread = thread_of(m, best)
+    thread.state = RUNNING
+    thread.core = core
+    cpu.thread = best
+    cpu.instance[THREAD] = best
+    cpu.context_switches += 1
+    _lock_run_queue(m, core)
+    charge(m, core, OP_CONTEXT_SWITCH)
+    _unlock_run_queue(m, core)
+    return True
+
+
+@njit(cache=True)
+def end_step(m, core):
+    """Set when `core` acts next: at its clock if a thread runs or waits for it, never while it spins or idles."""
+    cpu = core_of(m, core)
+    if cpu.spinning_on >= 0:
+        cpu.next_time = NEVER
+        return
+    if cpu.thread >= 0:
+        cpu.next_time = cpu.clock
+        return
+    cpu.next_time = NEVER
+    for index in range(m.threads):
+        thread = thread_of(m, index)
+        if thread.state == RUNNABLE and (thread.pinned < 0 or thread.pinned == core):
+            cpu.next_time = cpu.clock
+            return
+
+
+@njit(cache=True)
+def interrupt_core(m, core, now):
+    """Interrupt `core` at `now` from a device; it pays on its next step."""
+    cpu = core_of(m, core)
+    cpu.interrupts += 1
+    if cpu.thread < 0 or cpu.spinning_on >= 0:
+        cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
+
+
+@njit(cache=True)
+def make_runnable_from_interrupt(m, core, thread_index):
+    """Wake a thread from a device interrupt taken by `core`; the interrupt's own cost covers the wake-up."""
+    thread = thread_of(m, thread_index)
+    if thread.state != BLOCKED or thread.blocked_on >= 0:
+        thread.wake_pending = 1
+        return
+    thread.state = RUNNABLE
+    m.ready_sequence += 1
+    thread.ready_sequence = m.ready_sequence
+    thread.core = core
+    cpu = core_of(m, core)
+    if cpu.thread >= 0 and thread.priority > thread_of(m, cpu.thread).priority:
+        cpu.resched = 1

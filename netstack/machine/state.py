@@ -1,0 +1,274 @@
+"""The machine's state: one record a kind of thing, reached through accessors.
+
+Only the layout is here; what moves in it is in memory, locks, scheduler and nic. Knows no TCP.
+Times are core cycles since the start of the simulation; -1 means "none" in every index field.
+"""
+
+import numpy as np
+from numba import njit
+
+from netstack.machine.costs import CATEGORIES, INSTANCES, OPERATIONS
+from netstack.records import record_accessor
+
+NEVER = 1 << 62
+LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up
+
+(PROTOCOL, APPLICATION, COPY, DRIVER, INTERRUPT, SCHEDULING, LOCK_SPIN, LOCK_SLEEP, CACHE_STALL, IDLE) = range(len(CATEGORIES))
+(KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF) = range(len(INSTANCES))
+(
+    OP_APP_EVENT,
+    OP_APP_WAIT,
+    OP_WRITE_CALL,
+    OP_SOSEND_UNIT,
+    OP_LOOKUP,
+    OP_PRU_SEND,
+    OP_TCP_OUTPUT,
+    OP_IP_OUTPUT,
+    OP_DRIVER_TRANSMIT,
+    OP_DRIVER_TRANSMIT_DONE,
+    OP_INTERRUPT,
+    OP_DRIVER_RECEIVE,
+    OP_IP_INPUT,
+    OP_TCP_INPUT,
+    OP_SB_DROP,
+    OP_SO_WAKEUP,
+    OP_MBUF_ALLOC,
+    OP_MBUF_FREE,
+    OP_MBUF_ZONE,
+    OP_TIMER,
+    OP_LOCK_ACQUIRE,
+    OP_LOCK_RELEASE,
+    OP_LOCK_BLOCK,
+    OP_LOCK_UNBLOCK,
+    OP_CONTEXT_SWITCH,
+    OP_WAKEUP,
+    OP_IPI_SEND,
+    OP_IPI_RECEIVE,
+    OP_MESSAGE_SEND,
+    OP_MESSAGE_RECEIVE,
+) = range(len(OPERATIONS))
+
+LOCK_CLASSES = ("global", "connection", "socket_buffer", "nic", "run_queue", "message_port", "mbuf_zone", "event_queue")
+(GLOBAL_LOCK, CONNECTION_LOCK, SOCKET_BUFFER, NIC_LOCK, RUN_QUEUE, MESSAGE_PORT, MBUF_ZONE, EVENT_QUEUE) = range(
+    len(LOCK_CLASSES)
+)
+
+BLOCKED, RUNNABLE, RUNNING = range(3)
+
+
+def _record(*fields: tuple) -> np.dtype:
+    return np.dtype(list(fields), align=True)
+
+
+LINE_DTYPE = _record(("sharers", "i8"), ("owner", "i4"), ("home", "i4"))
+"""A cache line: bit k of `sharers` is set while core k holds it; `owner` is 1 + the core whose copy is newer than memory."""
+
+PLACE_DTYPE = _record(("l1", "u1"), ("l2", "u1"), ("lost", "u1"))
+"""Where one core holds one line: 1 + its way, 0 if nowhere. `lost` once it was taken by another writer."""
+
+WAY_DTYPE = _record(("stamp", "i8"), ("line", "i8"))
+"""One way of one set: the line in it and when it was last used; stamp 0 is empty."""
+
+COUNT_DTYPE = _record(("l1_misses", "i8"), ("l2_misses", "i8"), ("coherence_misses", "i8"), ("upgrades", "i8"))
+KIND_DTYPE = _record(("first_line", "i8"), ("lines", "i8"), ("per", "i8"))
+OPERATION_DTYPE = _record(("cycles", "i8"), ("category", "i8"), ("first_touch", "i8"), ("last_touch", "i8"))
+TOUCH_DTYPE = _record(("kind", "i8"), ("first_line", "i8"), ("count", "i8"), ("write", "i8"))
+
+CORE_DTYPE = _record(
+    ("clock", "i8"),
+    ("next_time", "i8"),
+    ("thread", "i8"),
+    ("spinning_on", "i8"),
+    ("resched", "i8"),
+    ("interrupts", "i8"),
+    ("ipis", "i8"),
+    ("context_switches", "i8"),
+    ("ipis_sent", "i8"),
+    ("node", "i8"),
+    ("free_mbuf", "i8"),
+    ("free_mbufs", "i8"),
+    ("cycles", "i8", (len(CATEGORIES),)),
+    ("instance", "i8", (len(INSTANCES),)),
+)
+"""A core. `interrupts` and `ipis` are taken but not yet charged; `free_mbuf` heads its private free list."""
+
+THREAD_DTYPE = _record(
+    ("kind", "i8"),
+    ("index", "i8"),
+    ("state", "i8"),
+    ("phase", "i8"),
+    ("core", "i8"),
+    ("pinned", "i8"),
+    ("priority", "i8"),
+    ("base_priority", "i8"),
+    ("ready_sequence", "i8"),
+    ("wake_pending", "i8"),
+    ("blocked_on", "i8"),
+    ("wait_since", "i8"),
+    ("waiting", "i8"),
+    ("locks_held", "i8"),
+    ("item", "i8"),
+    ("flow", "i8"),
+    ("remaining_bytes", "i8"),
+    ("lock", "i8"),
+    ("flags", "i8"),
+)
+"""A kernel or application thread. `item` and the fields after it belong to its program."""
+
+LOCK_DTYPE = _record(("owner", "i8"), ("sleepers", "i8"), ("lock_class", "i8"), ("acquired_at", "i8"))
+LOCK_CLASS_DTYPE = _record(
+    ("acquisitions", "i8"), ("waited", "i8"), ("wait_cycles", "i8"), ("hold_cycles", "i8"), ("sleeps", "i8"), ("releases", "i8")
+)
+
+NIC_DTYPE = _record(
+    ("next_time", "i8"),
+    ("thread", "i8"),
+    ("core", "i8"),
+    ("masked", "i8"),
+    ("last_interrupt", "i8"),
+    ("transmit_free", "i8"),
+    ("receive_free", "i8"),
+    ("transmit_head", "i8"),
+    ("transmit_tail", "i8"),
+    ("transmit_departed", "i8"),
+    ("receive_head", "i8"),
+    ("receive_tail", "i8"),
+    ("arrivals", "i8"),
+    ("arrival_sequence", "i8"),
+    ("frames_sent", "i8"),
+    ("frames_arrived", "i8"),
+    ("frames_received", "i8"),
+    ("transmit_drops", "i8"),
+    ("receive_drops", "i8"),
+    ("brief_start", "i8"),
+    ("brief_end", "i8"),
+)
+"""A NIC. Transmit slots run from head (oldest not reclaimed) to tail; link clocks are in 1/1024 cycles."""
+
+SLOT_DTYPE = _record(("departure", "i8"), ("mbuf", "i8"))
+ARRIVAL_DTYPE = _record(("time", "i8"), ("sequence", "i8"), ("packet", "i8"))
+INDEX_DTYPE = _record(("value", "i8"))
+
+_MACHINE_FIELDS = """
+cores cores_used threads nics kinds locks lines stamp ready_sequence fault
+l1_sets l1_ways l2_sets l2_ways exclusive
+l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_latency
+transmit_slots receive_slots arrival_capacity interrupt_interval link_units_per_byte
+receive_ring_kind receive_buffer_kind receive_buffer_lines descriptors_per_line
+run_queue_start run_queue_end
+core_table thread_table lock_table lock_class_table nic_table line_table place_table l1_table l2_table count_table
+kind_table operation_table touch_table transmit_table receive_table arrival_table
+"""
+MACHINE_DTYPE = _record(*[(name, "i8") for name in _MACHINE_FIELDS.split()])
+
+_core_at = record_accessor(CORE_DTYPE)
+_thread_at = record_accessor(THREAD_DTYPE)
+_lock_at = record_accessor(LOCK_DTYPE)
+_lock_class_at = record_accessor(LOCK_CLASS_DTYPE)
+_nic_at = record_accessor(NIC_DTYPE)
+_line_at = record_accessor(LINE_DTYPE)
+_place_at = record_accessor(PLACE_DTYPE)
+_way_at = record_accessor(WAY_DTYPE)
+_count_at = record_accessor(COUNT_DTYPE)
+_kind_at = record_accessor(KIND_DTYPE)
+_operation_at = record_accessor(OPERATION_DTYPE)
+_touch_at = record_accessor(TOUCH_DTYPE)
+_slot_at = record_accessor(SLOT_DTYPE)
+_index_at = record_accessor(INDEX_DTYPE)
+_arrival_at = record_accessor(ARRIVAL_DTYPE)
+
+
+@njit(cache=True)
+def core_of(m, core):
+    """Return the core's record."""
+    return _core_at(m.core_table, core)
+
+
+@njit(cache=True)
+def thread_of(m, thread):
+    """Return the thread's record."""
+    return _thread_at(m.thread_table, thread)
+
+
+@njit(cache=True)
+def lock_of(m, lock):
+    """Return the lock's record."""
+    return _lock_at(m.lock_table, lock)
+
+
+@njit(cache=True)
+def lock_class_of(m, lock_class):
+    """Return the statistics of a lock class."""
+    return _lock_class_at(m.lock_class_table, lock_class)
+
+
+@njit(cache=True)
+def nic_of(m, nic):
+    """Return the NIC's record."""
+    return _nic_at(m.nic_table, nic)
+
+
+@njit(cache=True)
+def line_of(m, line):
+    """Return the directory record of a cache line."""
+    return _line_at(m.line_table, line)
+
+
+@njit(cache=True)
+def place_of(m, line, core):
+    """Return where `core` holds `line`."""
+    return _place_at(m.place_table, line * m.cores + core)
+
+
+@njit(cache=True)
+def l1_way_of(m, core, line, way):
+    """Return the record of one way of the L1 set that `line` maps to."""
+    return _way_at(m.l1_table, (core * m.l1_sets + (line & (m.l1_sets - 1))) * m.l1_ways + way)
+
+
+@njit(cache=True)
+def l2_way_of(m, core, line, way):
+    """Return the record of one way of the L2 set that `line` maps to."""
+    return _way_at(m.l2_table, (core * m.l2_sets + (line & (m.l2_sets - 1))) * m.l2_ways + way)
+
+
+@njit(cache=True)
+def count_of(m, core, kind):
+    """Return the miss counters of `core` for the structure `kind`."""
+    return _count_at(m.count_table, core * m.kinds + kind)
+
+
+@njit(cache=True)
+def kind_of(m, kind):
+    """Return the layout of the structure `kind`."""
+    return _kind_at(m.kind_table, kind)
+
+
+@njit(cache=True)
+def operation_of(m, operation):
+    """Return the cost record of an operation."""
+    return _operation_at(m.operation_table, operation)
+
+
+@njit(cache=True)
+def touch_of(m, touch):
+    """Return one row of a footprint."""
+    return _touch_at(m.touch_table, touch)
+
+
+@njit(cache=True)
+def transmit_slot_of(m, nic, position):
+    """Return the transmit slot that the running `position` falls on."""
+    return _slot_at(m.transmit_table, nic * m.transmit_slots + position % m.transmit_slots)
+
+
+@njit(cache=True)
+def receive_slot_of(m, nic, position):
+    """Return the receive slot that the running `position` falls on: the packet number in it."""
+    return _index_at(m.receive_table, nic * m.receive_slots + position % m.receive_slots)
+
+
+@njit(cache=True)
+def arrival_of(m, nic, position):
+    """Return one entry of the NIC's heap of frames on the way."""
+    return _arrival_at(m.arrival_table, nic * m.arrival_capacity + position)
