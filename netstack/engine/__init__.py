@@ -1,6 +1,18 @@
 """Drives a simulation from a configuration to a result."""
 
+from netstack.compilation import source_digest
+from netstack.engine.build import link_limit_mbps, memory_needed_bytes
 from netstack.engine.config import EngineConfig, SimulationConfig
 from netstack.engine.result import Result
+from netstack.engine.simulate import prepare, simulate
 
-__all__ = ["EngineConfig", "Result", "SimulationConfig"]
+__all__ = [
+    "EngineConfig",
+    "Result",
+    "SimulationConfig",
+    "link_limit_mbps",
+    "memory_needed_bytes",
+    "prepare",
+    "simulate",
+    "source_digest",
+]

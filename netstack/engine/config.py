@@ -39,7 +39,9 @@ class EngineConfig:
                 raise ConfigError(f"engine.{name}", value, "must be above 0 and at most 600000, or null for automatic")
         if self.run_ms is not None:
             if self.warmup_ms is not None and self.warmup_ms >= self.run_ms:
-                raise ConfigError("engine.warmup_ms", self.warmup_ms, f"must be shorter than the run, engine.run_ms={self.run_ms:g}")
+                raise ConfigError(
+                    "engine.warmup_ms", self.warmup_ms, f"must be shorter than the run, engine.run_ms={self.run_ms:g}"
+                )
             if self.measure_ms is not None:
                 raise ConfigError("engine.measure_ms", self.measure_ms, "give either run_ms or measure_ms, not both")
         if not 0 < self.steady_percent <= 100:

@@ -8,7 +8,7 @@ Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
 from numba import njit
 
 from netstack.machine.memory import charge, charge_lock_word
-from netstack.machine.scheduler import make_runnable, notify_core, settle_spin, sleep_on_lock
+from netstack.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
 from netstack.machine.state import (
     BLOCKED,
     NEVER,
@@ -55,7 +55,7 @@ def acquire(m, core, lock_index):
         thread.blocked_on = lock_index
         lock.sleepers += 1
         _lend_priority(m, core, lock_index, thread.priority)
-        sleep_on_lock(m, core)
+        sleep(m, core)
     return False
 
 

@@ -31,13 +31,10 @@ def wire_bytes(ip_bytes):
 
 
 @njit(cache=True)
-def transmit_full(m, nic_index, now):
-    """Return whether ring and interface queue have no slot left, after what departed by `now`."""
+def transmit_full(m, nic_index):
+    """Return whether ring and interface queue have no slot left; departed frames keep theirs until reclaimed."""
     nic = nic_of(m, nic_index)
-    count_departed(m, nic_index, now)
-    return (
-        nic.transmit_tail - nic.transmit_departed >= m.transmit_slots or nic.transmit_tail - nic.transmit_head >= m.transmit_slots
-    )
+    return nic.transmit_tail - nic.transmit_head >= m.transmit_slots
 
 
 @njit(cache=True)
@@ -66,8 +63,12 @@ def transmit_frame(m, nic_index, now, ip_bytes, mbuf):
 
 @njit(cache=True)
 def reclaim(m, nic_index):
-    """Take the oldest departed frame off the ring and return its mbuf; `count_departed` said there is one."""
+    """Take the oldest departed frame off the ring and return its mbuf; `count_departed` said there is one.
+
+    The NIC has written its descriptor back by DMA.
+    """
     nic = nic_of(m, nic_index)
+    dma_write(m, m.transmit_ring_kind, nic_index * m.transmit_slots + nic.transmit_head % m.transmit_slots, 0, 1)
     mbuf = transmit_slot_of(m, nic_index, nic.transmit_head).mbuf
     nic.transmit_head += 1
     return mbuf
@@ -162,7 +163,7 @@ def take_arrival(m, nic_index, now):
     position = nic.receive_tail
     receive_slot_of(m, nic_index, position).value = packet
     slot = nic_index * m.receive_slots + position % m.receive_slots
-    dma_write(m, m.receive_ring_kind, slot // m.descriptors_per_line, 0, 1)
+    dma_write(m, m.receive_ring_kind, slot, 0, 1)
     dma_write(m, m.receive_buffer_kind, slot, 0, m.receive_buffer_lines)
     nic.receive_tail += 1
     return packet

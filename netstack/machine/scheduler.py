@@ -138,29 +138,15 @@ def make_runnable(m, waker, thread_index):
 
 @njit(cache=True)
 def wakeup(m, waker, thread_index):
-    """Wake a thread. One that is not asleep, or sleeps on a lock, remembers it and does not go to sleep next time."""
+    """Wake a thread that waits for work. Any other looks for work before it sleeps, in the same step: nothing is lost."""
     thread = thread_of(m, thread_index)
-    if thread.state != BLOCKED or thread.blocked_on >= 0:
-        thread.wake_pending = 1
-    else:
+    if thread.state == BLOCKED and thread.blocked_on < 0:
         make_runnable(m, waker, thread_index)
 
 
 @njit(cache=True)
 def sleep(m, core):
-    """Put the thread that runs on `core` to sleep, unless it has been woken in the meantime."""
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    if thread.wake_pending != 0:
-        thread.wake_pending = 0
-        return
-    thread.state = BLOCKED
-    _deschedule(m, core)
-
-
-@njit(cache=True)
-def sleep_on_lock(m, core):
-    """Take the thread that runs on `core` off it; it waits for the lock in its `blocked_on`."""
+    """Put the thread that runs on `core` to sleep, for work or for the lock in its `blocked_on`."""
     thread_of(m, core_of(m, core).thread).state = BLOCKED
     _deschedule(m, core)
 
@@ -269,7 +255,6 @@ def make_runnable_from_interrupt(m, core, thread_index):
     """Wake a thread from a device interrupt taken by `core`; the interrupt's own cost covers the wake-up."""
     thread = thread_of(m, thread_index)
     if thread.state != BLOCKED or thread.blocked_on >= 0:
-        thread.wake_pending = 1
         return
     thread.state = RUNNABLE
     m.ready_sequence += 1

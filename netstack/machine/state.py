@@ -102,7 +102,6 @@ THREAD_DTYPE = _record(
     ("priority", "i8"),
     ("base_priority", "i8"),
     ("ready_sequence", "i8"),
-    ("wake_pending", "i8"),
     ("blocked_on", "i8"),
     ("wait_since", "i8"),
     ("waiting", "i8"),
@@ -112,6 +111,9 @@ THREAD_DTYPE = _record(
     ("remaining_bytes", "i8"),
     ("lock", "i8"),
     ("flags", "i8"),
+    ("batch_left", "i8"),
+    ("message_kind", "i8"),
+    ("waits_for", "i8"),
 )
 """A kernel or application thread. `item` and the fields after it belong to its program."""
 
@@ -154,7 +156,7 @@ cores cores_used threads nics kinds locks lines stamp ready_sequence fault
 l1_sets l1_ways l2_sets l2_ways exclusive
 l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_latency
 transmit_slots receive_slots arrival_capacity interrupt_interval link_units_per_byte
-receive_ring_kind receive_buffer_kind receive_buffer_lines descriptors_per_line
+receive_ring_kind receive_buffer_kind receive_buffer_lines transmit_ring_kind
 run_queue_start run_queue_end
 core_table thread_table lock_table lock_class_table nic_table line_table place_table l1_table l2_table count_table
 kind_table operation_table touch_table transmit_table receive_table arrival_table

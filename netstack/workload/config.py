@@ -26,7 +26,7 @@ class WorkloadConfig:
     lowat_bytes: int = 16384
     rtt_min_us: float = 80.0
     rtt_max_us: float = 240.0
-    start_spread_us: float = 2000.0
+    start_spread_us: float = 10000.0
     delayed_ack_us: int = 100000
     min_rto_us: int = 230000
     mbufs: int = 1048576
@@ -63,5 +63,7 @@ class WorkloadConfig:
             raise ConfigError("workload.rtt_max_us", self.rtt_max_us, f"must be at least rtt_min_us={self.rtt_min_us:g}")
         if self.lowat_bytes > self.send_buffer_bytes:
             raise ConfigError("workload.lowat_bytes", self.lowat_bytes, "must fit in send_buffer_bytes")
+        if self.lowat_bytes < self.send_unit_bytes:
+            raise ConfigError("workload.lowat_bytes", self.lowat_bytes, "must be at least send_unit_bytes")
         if self.send_unit_bytes > self.write_bytes:
             raise ConfigError("workload.send_unit_bytes", self.send_unit_bytes, "must be at most write_bytes")

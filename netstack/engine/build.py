@@ -1,0 +1,436 @@
+"""Lays out a simulation's state from its configuration: tables, cache lines of structures, threads, connections.
+
+Nothing happens here in simulated time. All randomness of a point is drawn here, from its seed.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numba import njit
+
+from netstack.engine.config import SimulationConfig
+from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
+from netstack.machine.state import (
+    ARRIVAL_DTYPE,
+    BLOCKED,
+    CONNECTION_LOCK,
+    CORE_DTYPE,
+    COUNT_DTYPE,
+    GLOBAL_LOCK,
+    INDEX_DTYPE,
+    KIND_DTYPE,
+    LINE_DTYPE,
+    LINK_UNITS,
+    LOCK_CLASS_DTYPE,
+    LOCK_CLASSES,
+    LOCK_DTYPE,
+    MACHINE_DTYPE,
+    NEVER,
+    NIC_DTYPE,
+    OPERATION_DTYPE,
+    PLACE_DTYPE,
+    SLOT_DTYPE,
+    THREAD_DTYPE,
+    TOUCH_DTYPE,
+    WAY_DTYPE,
+)
+from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
+from netstack.organization.threads import (
+    APPLICATION_THREAD,
+    CLOCK_THREAD,
+    INBOUND_THREAD,
+    LOCK_CONNECTION,
+    LOCK_GROUP,
+    LOOKUP_LOCK,
+    NEXT,
+    NO_LOCK,
+    PORT_THREAD,
+    SERIALIZE,
+)
+from netstack.records import allocate
+from netstack.tcp.header import SEGMENT
+from netstack.tcp.lookup import BUCKET, tuple_hash
+from netstack.tcp.pcb import PCB, pcb_init
+from netstack.workload.config import HEADER_BYTES
+from netstack.workload.state import (
+    CELL_DTYPE,
+    COUNTER_DTYPE,
+    FLOW_DTYPE,
+    LATENCY_BUCKETS,
+    LOCAL,
+    MBUF_DTYPE,
+    PACKET_DTYPE,
+    PORT_DTYPE,
+    READY_DTYPE,
+    SEND,
+    STACK_DTYPE,
+    bucket_of,
+    flow_of,
+    pcb_of,
+    peer_of,
+    wheel_of,
+)
+from netstack.workload.timers import TICK_US
+
+WHEEL_SLOTS = 4096
+PAGE_LINES = 64  # memory nodes take turns page by page
+PORT_CAPACITY = 1024  # packets a message port holds
+PRIORITIES = {APPLICATION_THREAD: 0, CLOCK_THREAD: 1, PORT_THREAD: 2, INBOUND_THREAD: 3}
+REQUIRED_STRUCTURES = ("inpcb", "mbuf", "transmit_ring", "receive_ring", "receive_buffer")
+
+
+@dataclass
+class Simulation:
+    """A simulation's state. `machine` and `stack` are the two records that compiled code takes; `tables` keep memory alive."""
+
+    config: SimulationConfig
+    machine: np.ndarray
+    stack: np.ndarray
+    tables: dict[str, np.ndarray] = field(default_factory=dict)
+    structures: list[str] = field(default_factory=list)
+
+    @property
+    def m(self):
+        """The machine's record."""
+        return self.machine[0]
+
+    @property
+    def s(self):
+        """The stack's record."""
+        return self.stack[0]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many of everything a configuration needs."""
+
+    cores: int
+    cores_used: int
+    threads: int
+    app_threads: int
+    ports: int
+    locks: int
+    mbufs: int
+    packets: int
+    transmit_slots: int
+    receive_slots: int
+    arrivals: int
+    send_buffer_bytes: int
+    buckets_per_group: int
+    instances: dict[str, int]
+    lines: int
+
+
+def sizes_of(config: SimulationConfig) -> Sizes:
+    """Count what a simulation of `config` consists of."""
+    machine, org, workload, nic = config.machine, config.org, config.workload, config.machine.nic
+    cores_used = org.cores or machine.cores
+    app_threads = workload.threads_per_core * cores_used
+    ports = org.groups if org.handoff == "queue" else cores_used if org.dispatch == "software_hash" else 0
+    threads = app_threads + nic.count + ports + 1
+    transmit_slots = nic.transmit_ring + nic.interface_queue
+    units = workload.send_buffer_bytes // workload.send_unit_bytes
+    units = max(1, min(units, workload.mbufs // config.conns))
+    send_buffer_bytes = units * workload.send_unit_bytes
+    mbufs = config.conns * units + nic.count * transmit_slots + cores_used * (ZONE_LIMIT + 2 * ZONE_BATCH) + app_threads
+    bytes_in_flight = nic.link_mbps / 8 * workload.rtt_max_us
+    frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
+    arrivals = 2 * (config.conns // nic.count + 1 + frames)
+    packets = nic.count * (arrivals + nic.receive_ring) + ports * PORT_CAPACITY + config.conns
+    locks = 1 + (org.groups if org.serialize == "group_lock" else 0) + (config.conns if org.serialize == "connection_lock" else 0)
+    buckets_per_group = max(8, config.costs.hash_buckets // org.groups)
+    instances = {
+        "kernel": 1,
+        "core": machine.cores,
+        "thread": threads,
+        "flow": config.conns,
+        "bucket": org.groups * buckets_per_group // 8 + 1,
+        "lock": locks,
+        "group": max(org.groups, ports),
+        "nic": nic.count,
+        "tx_slot": nic.count * transmit_slots,
+        "rx_slot": nic.count * nic.receive_ring,
+        "mbuf": mbufs,
+    }
+    lines = sum(structure.lines * instances[structure.per] for structure in config.costs.structures.values())
+    return Sizes(
+        machine.cores,
+        cores_used,
+        threads,
+        app_threads,
+        ports,
+        locks,
+        mbufs,
+        packets,
+        transmit_slots,
+        nic.receive_ring,
+        arrivals,
+        send_buffer_bytes,
+        buckets_per_group,
+        instances,
+        lines,
+    )
+
+
+def memory_needed_bytes(config: SimulationConfig) -> int:
+    """Return how much memory the tables of a simulation take, within a few MB."""
+    sizes = sizes_of(config)
+    flow = 2 * PCB.itemsize + FLOW_DTYPE.itemsize + LOCK_DTYPE.itemsize
+    return (
+        sizes.lines * (LINE_DTYPE.itemsize + sizes.cores * PLACE_DTYPE.itemsize)
+        + config.conns * flow
+        + sizes.mbufs * MBUF_DTYPE.itemsize
+        + sizes.packets * (PACKET_DTYPE.itemsize + SEGMENT.itemsize)
+        + config.machine.nic.count * sizes.arrivals * ARRIVAL_DTYPE.itemsize
+        + 100_000_000
+    )
+
+
+def build(config: SimulationConfig) -> Simulation:
+    """Return the state of a simulation at time zero."""
+    sizes = sizes_of(config)
+    simulation = Simulation(config, allocate(MACHINE_DTYPE, 1), allocate(STACK_DTYPE, 1))
+    _build_machine(simulation, sizes)
+    _build_costs(simulation, sizes)
+    _build_stack(simulation, sizes)
+    _build_threads(simulation, sizes)
+    _build_connections(simulation, sizes)
+    return simulation
+
+
+def _add(simulation: Simulation, record: np.void, name: str, dtype: np.dtype, length: int) -> np.ndarray:
+    table = allocate(dtype, length)
+    simulation.tables[name] = table
+    record[f"{name}_table"] = table.ctypes.data
+    return table
+
+
+def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
+    config = simulation.config.machine
+    m = simulation.m
+    m["cores"], m["cores_used"], m["threads"], m["nics"] = sizes.cores, sizes.cores_used, sizes.threads, config.nic.count
+    for level, cache in (("l1", config.l1), ("l2", config.l2)):
+        m[f"{level}_ways"] = cache.ways
+        m[f"{level}_sets"] = cache.size_bytes // (config.line_bytes * cache.ways)
+        ways = _add(simulation, m, level, WAY_DTYPE, sizes.cores * int(m[f"{level}_sets"]) * cache.ways)
+        ways["line"] = -1
+    m["exclusive"] = config.l2_policy == "exclusive"
+    for name, value in vars(config.latency).items():
+        m[name.removesuffix("_cycles")] = value
+    m["ipi_latency"] = round(config.ipi_latency_us * config.clock_mhz)
+    m["interrupt_interval"] = round(config.nic.interrupt_interval_us * config.clock_mhz)
+    m["link_units_per_byte"] = round(8 * config.clock_mhz * LINK_UNITS / config.nic.link_mbps)
+    m["transmit_slots"], m["receive_slots"], m["arrival_capacity"] = sizes.transmit_slots, sizes.receive_slots, sizes.arrivals
+    m["locks"], m["lines"], m["run_queue_start"], m["run_queue_end"] = sizes.locks, sizes.lines, -1, -1
+    cores = _add(simulation, m, "core", CORE_DTYPE, sizes.cores)
+    cores["next_time"], cores["thread"], cores["spinning_on"], cores["free_mbuf"] = NEVER, -1, -1, -1
+    cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
+    cores["instance"][:, INSTANCES.index("core")] = np.arange(sizes.cores)
+    locks = _add(simulation, m, "lock", LOCK_DTYPE, sizes.locks)
+    locks["owner"] = -1
+    connection_locks = simulation.config.org.serialize == "connection_lock"
+    locks["lock_class"] = CONNECTION_LOCK if connection_locks else GLOBAL_LOCK
+    locks["lock_class"][0] = GLOBAL_LOCK
+    _add(simulation, m, "lock_class", LOCK_CLASS_DTYPE, len(LOCK_CLASSES))
+    nics = _add(simulation, m, "nic", NIC_DTYPE, config.nic.count)
+    nics["next_time"], nics["brief_start"], nics["brief_end"] = NEVER, -1, -1
+    nics["last_interrupt"] = -int(m["interrupt_interval"])
+    nics["core"] = np.arange(config.nic.count) % sizes.cores_used
+    _add(simulation, m, "transmit", SLOT_DTYPE, config.nic.count * sizes.transmit_slots)
+    _add(simulation, m, "receive", INDEX_DTYPE, config.nic.count * sizes.receive_slots)
+    _add(simulation, m, "arrival", ARRIVAL_DTYPE, config.nic.count * sizes.arrivals)
+
+
+def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
+    """Lay out every structure's instances on consecutive lines and turn footprints into rows."""
+    costs = simulation.config.costs
+    m = simulation.m
+    names = list(costs.structures)
+    simulation.structures = names
+    m["kinds"] = len(names)
+    kinds = _add(simulation, m, "kind", KIND_DTYPE, len(names))
+    next_line = 0
+    for index, name in enumerate(names):
+        structure = costs.structures[name]
+        kinds[index] = (next_line, structure.lines, INSTANCES.index(structure.per))
+        next_line += structure.lines * sizes.instances[structure.per]
+    lines = _add(simulation, m, "line", LINE_DTYPE, sizes.lines)
+    lines["home"] = np.arange(len(lines)) // PAGE_LINES % simulation.config.machine.nodes
+    _add(simulation, m, "place", PLACE_DTYPE, sizes.lines * sizes.cores)
+    _add(simulation, m, "count", COUNT_DTYPE, sizes.cores * len(names))
+    operations = _add(simulation, m, "operation", OPERATION_DTYPE, len(OPERATIONS))
+    rows = []
+    for index, name in enumerate(OPERATIONS):
+        operation = costs.operations.get(name)
+        first = len(rows)
+        if operation is None:
+            operations[index] = (0, CATEGORIES.index(CHARGEABLE[0]), first, first)
+            continue
+        for text in operation.touches:
+            touch = parse_touch(text, f"costs.operations.{name}.touches", costs.structures)
+            rows.append((names.index(touch.structure), touch.first_line, touch.count, touch.write))
+        operations[index] = (operation.cycles, CATEGORIES.index(operation.category), first, len(rows))
+    touches = _add(simulation, m, "touch", TOUCH_DTYPE, len(rows))
+    touches[: len(rows)] = rows
+    for name in ("receive_ring", "receive_buffer", "transmit_ring"):
+        m[f"{name}_kind"] = names.index(name) if name in names else -1
+    m["receive_buffer_lines"] = costs.structures["receive_buffer"].lines if "receive_buffer" in names else 0
+    simulation.s["inpcb_kind"] = names.index("inpcb") if "inpcb" in names else -1
+
+
+def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
+    config = simulation.config
+    org, workload, s = config.org, config.workload, simulation.s
+    s["conns"], s["groups"], s["buckets_per_group"] = config.conns, org.groups, sizes.buckets_per_group
+    s["send_buffer"], s["write_bytes"], s["send_unit"] = sizes.send_buffer_bytes, workload.write_bytes, workload.send_unit_bytes
+    s["lowat"] = min(workload.lowat_bytes, sizes.send_buffer_bytes)
+    s["cycles_per_us"] = config.machine.clock_mhz
+    s["app_threads"], s["ports"], s["port_capacity"], s["batch"] = sizes.app_threads, sizes.ports, PORT_CAPACITY, org.batch
+    s["wheel_slots"], s["tick_cycles"], s["next_tick"] = WHEEL_SLOTS, TICK_US * config.machine.clock_mhz, 1
+    s["clock_next"], s["expired_head"] = s["tick_cycles"], -1
+    s["mbuf_zone_start"], s["mbuf_zone_end"] = -1, -1
+    s["queue_requests"] = org.transmit == "owner"
+    s["queue_packets"] = org.handoff == "queue" or org.dispatch == "software_hash"
+    s["use_global_lock"] = org.lookup == "global_lock"
+    s["lock_kind"] = {"connection_lock": LOCK_CONNECTION, "group_lock": LOCK_GROUP}.get(org.serialize, NO_LOCK)
+    s["first_phase"] = LOOKUP_LOCK if org.lookup == "global_lock" else SERIALIZE
+    s["global_lock"], s["group_lock_first"], s["connection_lock_first"] = 0, 1, 1
+    _add(simulation, s, "pcb", PCB, config.conns)
+    _add(simulation, s, "peer", PCB, config.conns)
+    buckets = _add(simulation, s, "bucket", BUCKET, org.groups * sizes.buckets_per_group)
+    buckets["head"] = -1
+    _add(simulation, s, "flow", FLOW_DTYPE, config.conns)
+    mbufs = _add(simulation, s, "mbuf", MBUF_DTYPE, sizes.mbufs)
+    mbufs["next"] = _chain(sizes.mbufs)
+    s["mbufs"], s["free_mbuf"], s["free_mbufs"] = sizes.mbufs, 0, sizes.mbufs
+    packets = _add(simulation, s, "packet", PACKET_DTYPE, sizes.packets + sizes.app_threads + 1)
+    packets["next"][: sizes.packets] = _chain(sizes.packets)
+    packets["kind"][sizes.packets :] = SEND
+    s["packets"], s["free_packet"], s["free_packets"] = sizes.packets, 0, sizes.packets
+    _add(simulation, s, "segment", SEGMENT, sizes.packets)
+    _add(simulation, s, "out_segment", SEGMENT, 2)
+    for name, dtype, count in (("port", PORT_DTYPE, sizes.ports), ("ready", READY_DTYPE, sizes.app_threads)):
+        table = _add(simulation, s, name, dtype, count)
+        table["brief_start"], table["brief_end"], table["head"], table["tail"] = -1, -1, -1, -1
+    wheel = _add(simulation, s, "wheel", CELL_DTYPE, WHEEL_SLOTS)
+    wheel["value"] = -1
+    _add(simulation, s, "latency", COUNTER_DTYPE, LATENCY_BUCKETS)
+
+
+def _chain(length: int) -> np.ndarray:
+    """Return next-links of a free list of `length` entries in order."""
+    links = np.arange(1, length + 1)
+    links[-1] = -1
+    return links
+
+
+def _build_threads(simulation: Simulation, sizes: Sizes) -> None:
+    """Create the threads in the order application, inbound, port, clock, and place them on cores."""
+    m, s, nics = simulation.m, simulation.s, simulation.config.machine.nic.count
+    table = _add(simulation, m, "thread", THREAD_DTYPE, sizes.threads)
+    counts = ((APPLICATION_THREAD, sizes.app_threads), (INBOUND_THREAD, nics), (PORT_THREAD, sizes.ports), (CLOCK_THREAD, 1))
+    kinds = [(kind, index) for kind, count in counts for index in range(count)]
+    pinned = simulation.config.org.placement == "pinned"
+    for number, (kind, index) in enumerate(kinds):
+        thread = table[number]
+        thread["kind"], thread["index"], thread["state"], thread["phase"] = kind, index, BLOCKED, NEXT
+        thread["core"] = index % sizes.cores_used
+        thread["pinned"] = thread["core"] if pinned else -1
+        thread["priority"] = thread["base_priority"] = PRIORITIES[kind]
+        thread["blocked_on"], thread["item"], thread["flow"], thread["waits_for"] = -1, -1, -1, EVENTS
+    s["app_thread_first"], s["port_thread_first"] = 0, sizes.app_threads + nics
+    s["clock_thread"] = sizes.threads - 1
+    simulation.tables["nic"]["thread"] = sizes.app_threads + np.arange(nics)
+    simulation.tables["port"]["thread"][: sizes.ports] = s["port_thread_first"] + np.arange(sizes.ports)
+    simulation.tables["packet"]["thread"][sizes.packets :] = np.arange(sizes.app_threads + 1)
+
+
+def _build_connections(simulation: Simulation, sizes: Sizes) -> None:
+    """Draw distances, start times and hash seed from the seed, and open all connections between host and peers."""
+    config, m, s = simulation.config, simulation.m, simulation.s
+    workload = config.workload
+    random = np.random.Generator(np.random.PCG64(config.seed))
+    s["hash_seed"] = random.integers(1 << 31)
+    flows = simulation.tables["flow"]
+    rtt_us = random.uniform(workload.rtt_min_us, workload.rtt_max_us, config.conns)
+    one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
+    flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
+    number = np.arange(config.conns)
+    flows["nic"] = number % config.machine.nic.count
+    flows["app_thread"] = number // config.machine.nic.count % sizes.app_threads
+    for name in ("first_mbuf", "last_mbuf", "next_ready", "next_expired", "tick", "next_timer", "previous_timer"):
+        flows[name] = -1
+    flows["brief_start"] = flows["brief_end"] = -1
+    start_us = random.uniform(0, workload.start_spread_us, config.conns)
+    start_ticks = (start_us // TICK_US).astype(np.int64) + 1
+    sequences = random.integers(0, 1 << 32, (config.conns, 2))
+    _open_connections(
+        m,
+        s,
+        start_ticks,
+        sequences,
+        workload.mss_bytes,
+        workload.receive_buffer_bytes,
+        workload.delayed_ack_us,
+        workload.min_rto_us,
+    )
+
+
+@njit(cache=True)
+def _open_connections(m, s, start_ticks, sequences, mss, receive_buffer, delayed_ack_us, min_rto_us):
+    for index in range(s.conns):
+        flow = flow_of(s, index)
+        local_address = 0x0A000001 + flow.nic * 65536
+        foreign_address = local_address + 1 + index // 50000
+        local_port = 5001
+        foreign_port = 1024 + index % 50000
+        local = pcb_of(s, index)
+        remote = peer_of(s, index)
+        iss = sequences[index, 0]
+        irs = sequences[index, 1]
+        pcb_init(
+            local,
+            local_address,
+            local_port,
+            foreign_address,
+            foreign_port,
+            iss,
+            irs,
+            mss,
+            receive_buffer,
+            receive_buffer,
+            delayed_ack_us,
+            min_rto_us,
+        )
+        pcb_init(
+            remote,
+            foreign_address,
+            foreign_port,
+            local_address,
+            local_port,
+            irs,
+            iss,
+            mss,
+            receive_buffer,
+            receive_buffer,
+            delayed_ack_us,
+            min_rto_us,
+        )
+        value = tuple_hash(s.hash_seed, local_address, local_port, foreign_address, foreign_port)
+        flow.group = (value >> 16) % s.groups
+        bucket = bucket_of(s, flow.group * s.buckets_per_group + value % s.buckets_per_group)
+        local.hash_next = bucket.head
+        bucket.head = index
+        head = wheel_of(s, start_ticks[index])
+        flow.tick[LOCAL] = start_ticks[index]
+        flow.next_timer[LOCAL] = head.value
+        if head.value >= 0:
+            flow_of(s, head.value >> 1).previous_timer[head.value & 1] = index * 2 + LOCAL
+        head.value = index * 2 + LOCAL
+        s.timers_listed += 1
+
+
+def link_limit_mbps(config: SimulationConfig) -> float:
+    """Return the payload rate at which all links are full: 941.48 Mb/s a Gigabit link at an MTU of 1,500 bytes."""
+    wire = config.workload.mtu_bytes + 38
+    return config.machine.nic.count * config.machine.nic.link_mbps * (config.workload.mtu_bytes - HEADER_BYTES) / wire

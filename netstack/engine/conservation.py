@@ -1,0 +1,107 @@
+"""The laws every simulation obeys, checked on its state at the end of each run. A broken one is fatal."""
+
+import numpy as np
+
+from netstack.engine.build import Simulation
+from netstack.errors import ConservationError
+from netstack.machine.state import LOCK_CLASSES
+
+FAULTS = {
+    1: "more frames are on the way to a NIC than its links can hold",
+    2: "the packet pool is empty",
+    3: "the mbuf zone is empty",
+    4: "a packet's connection was not found",
+}
+
+
+def check_conservation(simulation: Simulation) -> None:
+    """Raise ConservationError for the first law that does not hold."""
+    fault = int(simulation.m["fault"])
+    if fault:
+        raise ConservationError(FAULTS[fault])
+    check_cycles(simulation)
+    check_bytes(simulation)
+    check_locks(simulation)
+    check_messages(simulation)
+    check_frames(simulation)
+    check_mbufs(simulation)
+
+
+def check_cycles(simulation: Simulation) -> None:
+    """Every cycle of every core belongs to one category."""
+    for index, core in enumerate(simulation.tables["core"]):
+        _equal(f"cycles of core {index} by category", int(core["cycles"].sum()), "its clock", int(core["clock"]))
+
+
+def check_bytes(simulation: Simulation) -> None:
+    """What each application wrote has been acknowledged or is still in the send buffer; the peer got no less than it acknowledged."""
+    flows, pcbs, peers = (simulation.tables[name] for name in ("flow", "pcb", "peer"))
+    kept = flows["acked_bytes"] + pcbs["send_buffered_bytes"]
+    _all_equal("bytes written", flows["written_bytes"], "acknowledged and buffered", kept)
+    unacknowledged = (peers["rcv_nxt"] - pcbs["snd_una"]) % (1 << 32)
+    outstanding = (pcbs["snd_max"] - pcbs["snd_una"]) % (1 << 32)
+    if (unacknowledged > outstanding).any():
+        flow = int(np.argmax(unacknowledged > outstanding))
+        raise ConservationError(f"connection {flow}: the peer received bytes that were not sent")
+
+
+def check_locks(simulation: Simulation) -> None:
+    """Every acquisition was released or is held, by a thread that counts it."""
+    held = simulation.tables["lock"]["owner"] >= 0
+    for index, (name, row) in enumerate(zip(LOCK_CLASSES, simulation.tables["lock_class"], strict=True)):
+        still = int((held & (simulation.tables["lock"]["lock_class"] == index)).sum())
+        _equal(f"acquisitions of {name} locks", int(row["acquisitions"]), "released and held", int(row["releases"]) + still)
+    _equal("locks held by threads", int(simulation.tables["thread"]["locks_held"].sum()), "locks with an owner", int(held.sum()))
+
+
+def check_messages(simulation: Simulation) -> None:
+    """Every message sent was received or waits in its port."""
+    s = simulation.s
+    queued = int(simulation.tables["port"]["count"].sum())
+    _equal("messages sent", int(s["messages_sent"]), "received and queued", int(s["messages_received"]) + queued)
+
+
+def check_frames(simulation: Simulation) -> None:
+    """Every packet off the pool is on its way, in a ring, in a port or with a thread; every frame is accounted for once."""
+    s, nics = simulation.s, simulation.tables["nic"]
+    ringed = nics["receive_tail"] - nics["receive_head"]
+    _all_equal(
+        "frames that came",
+        nics["frames_arrived"],
+        "on the way, in the ring, received and dropped",
+        nics["arrivals"] + ringed + nics["frames_received"] + nics["receive_drops"],
+    )
+    taken = int(s["packets_taken"]) - int(s["packets_freed"])
+    _equal("packets in use", taken, "the pool's missing ones", int(s["packets"]) - int(s["free_packets"]))
+    threads = simulation.tables["thread"]
+    working = int(((threads["item"] >= 0) & (threads["item"] < int(s["packets"]))).sum())
+    in_ports = int(simulation.tables["port"]["count"].sum())
+    least = int(nics["arrivals"].sum() + ringed.sum())
+    if not least <= taken <= least + in_ports + working:
+        raise ConservationError(f"packets in use ({taken}) are neither on the way nor in ports nor with threads ({least})")
+
+
+def check_mbufs(simulation: Simulation) -> None:
+    """Every mbuf is free or holds bytes of a send buffer or a frame of a transmit ring, or a thread's request in the making."""
+    s, nics = simulation.s, simulation.tables["nic"]
+    used = int(s["mbufs_taken"]) - int(s["mbufs_freed"])
+    free = int(s["free_mbufs"]) + int(simulation.tables["core"]["free_mbufs"].sum())
+    _equal("mbufs in use", used, "all less free ones", int(s["mbufs"]) - free)
+    queued = int((nics["transmit_tail"] - nics["transmit_head"]).sum())
+    flows = simulation.tables["flow"]
+    buffered = simulation.tables["pcb"]["send_buffered_bytes"] + flows["front_bytes"]
+    units = int((buffered // int(s["send_unit"])).sum())
+    if not 0 <= used - queued - units <= int(s["app_threads"]):
+        raise ConservationError(f"mbufs in use ({used}) are not those of rings ({queued}) and send buffers ({units})")
+
+
+def _equal(what: str, value: int, other: str, expected: int) -> None:
+    if value != expected:
+        raise ConservationError(f"{what} ({value}) differ from {other} ({expected})")
+
+
+def _all_equal(what: str, values: np.ndarray, other: str, expected: np.ndarray) -> None:
+    wrong = np.flatnonzero(values != expected)
+    if len(wrong):
+        index = int(wrong[0])
+        raise ConservationError(f"{what} ({values[index]}) differ from {other} ({expected[index]}) at {index}")

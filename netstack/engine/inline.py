@@ -1,0 +1,48 @@
+"""The exact engine: one process, always the earliest event next.
+
+Actors are cores, NIC interrupts and the timer wheel; at equal times the order is cores, NICs, wheel, each by number.
+"""
+
+from numba import njit
+
+from netstack.machine.nic import raise_interrupt
+from netstack.machine.scheduler import begin_step, end_step, settle_idle, settle_spin
+from netstack.machine.state import NEVER, core_of, nic_of
+from netstack.organization.threads import clock_tick, step_thread
+
+
+@njit(cache=True, nogil=True)
+def run_until(m, s, until):
+    """Execute all events before `until` cycles. Stops early with `m.fault` set when the simulation broke down."""
+    while m.fault == 0:
+        actor = -1
+        time = until
+        for core in range(m.cores_used):
+            if core_of(m, core).next_time < time:
+                time = core_of(m, core).next_time
+                actor = core
+        for nic in range(m.nics):
+            if nic_of(m, nic).next_time < time:
+                time = nic_of(m, nic).next_time
+                actor = m.cores_used + nic
+        if s.clock_next < time:
+            clock_tick(m, s, s.clock_next)
+        elif actor < 0:
+            return
+        elif actor >= m.cores_used:
+            raise_interrupt(m, actor - m.cores_used, time)
+        else:
+            if begin_step(m, actor, time):
+                step_thread(m, s, actor)
+            end_step(m, actor)
+
+
+@njit(cache=True)
+def settle(m, now):
+    """Account idling and spinning cores up to `now`, so that every core's categories sum to its clock."""
+    for core in range(m.cores_used):
+        cpu = core_of(m, core)
+        if cpu.spinning_on >= 0:
+            settle_spin(m, core, now)
+        elif cpu.thread < 0 and cpu.next_time == NEVER:
+            settle_idle(m, core, now)

@@ -1,0 +1,135 @@
+"""Turns counters before and after the measured interval into a result. Reads the state, never changes it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from netstack.engine.build import Simulation
+from netstack.engine.result import LockStatistics, MissStatistics, Result
+from netstack.machine.costs import CATEGORIES
+from netstack.machine.state import LOCK_CLASSES
+from netstack.workload.state import LATENCY_BUCKETS_PER_OCTAVE
+
+_COPIED = ("core", "lock_class", "nic", "latency", "count", "flow")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The counters at one moment."""
+
+    tables: dict[str, np.ndarray]
+    stack: np.ndarray
+
+
+def snapshot(simulation: Simulation) -> Snapshot:
+    """Copy what a result is computed from."""
+    return Snapshot({name: simulation.tables[name].copy() for name in _COPIED}, simulation.stack.copy())
+
+
+def result_of(
+    simulation: Simulation, before: Snapshot, acked: list[int], warm_slices: int, slice_ms: float, wall_seconds: float
+) -> Result:
+    """Return the result of the interval from `before` to now. `acked` are the bytes acknowledged at the end of each slice."""
+    config, m = simulation.config, simulation.m
+    after = snapshot(simulation)
+    slices = len(acked) - 1
+    simulated_ms = (slices - warm_slices) * slice_ms
+    payload_bytes = acked[-1] - acked[warm_slices]
+    kilobytes = max(payload_bytes / 1024, 1e-9)
+
+    def difference(table: str, name: str) -> np.ndarray:
+        return after.tables[table][name] - before.tables[table][name]
+
+    def stack_difference(name: str) -> int:
+        return int(after.stack[0][name] - before.stack[0][name])
+
+    used = int(m["cores_used"])
+    cycles = difference("core", "cycles")[:used]
+    per_core = [dict(zip(CATEGORIES, (row / kilobytes).tolist(), strict=True)) for row in cycles]
+    segments = max(stack_difference("data_segments"), 1)
+    counts = {
+        name: difference("count", name).reshape(int(m["cores"]), -1).sum(axis=0) / kilobytes
+        for name in ("l1_misses", "l2_misses", "coherence_misses", "upgrades")
+    }
+    middle = warm_slices + (slices - warm_slices) // 2
+    halves = np.array([acked[middle] - acked[warm_slices], acked[-1] - acked[middle]], float)
+    halves_difference = float(abs(halves[0] - halves[1]) / max(halves.mean(), 1) * 100)
+    to_mbps = 8 / 1000 / slice_ms
+    total_segments = int(simulation.s["data_segments"])
+    return Result(
+        goodput_mbps=payload_bytes * 8 / 1000 / simulated_ms,
+        utilization=float(1 - cycles[:, CATEGORIES.index("idle")].sum() / cycles.sum()),
+        cycles_per_kb=dict(zip(CATEGORIES, (cycles.sum(axis=0) / kilobytes).tolist(), strict=True)),
+        core_cycles_per_kb=per_core,
+        l1_misses_per_kb=float(counts["l1_misses"].sum()),
+        l2_misses_per_kb=float(counts["l2_misses"].sum()),
+        coherence_misses_per_kb=float(counts["coherence_misses"].sum()),
+        upgrades_per_kb=float(counts["upgrades"].sum()),
+        misses={
+            name: MissStatistics(
+                l1_misses_per_kb=float(counts["l1_misses"][index]),
+                l2_misses_per_kb=float(counts["l2_misses"][index]),
+                coherence_misses_per_kb=float(counts["coherence_misses"][index]),
+            )
+            for index, name in enumerate(simulation.structures)
+        },
+        lock=_lock_statistics(before, after),
+        context_switches_per_segment=float(difference("core", "context_switches").sum() / segments),
+        hand_offs_per_segment=stack_difference("hand_offs") / segments,
+        ipis_per_segment=float(difference("core", "ipis_sent").sum() / segments),
+        data_segments=stack_difference("data_segments"),
+        retransmitted_segments=stack_difference("retransmitted_segments"),
+        retransmission_timeouts=stack_difference("timeouts"),
+        interface_queue_drops=stack_difference("interface_queue_drops"),
+        receive_ring_drops=int(difference("nic", "receive_drops").sum()),
+        queue_drops=stack_difference("queue_drops"),
+        jain_fairness=_jain(difference("flow", "acked_bytes")),
+        write_to_ack_us=_percentiles(difference("latency", "value")),
+        goodput_over_time_mbps=[round(float(step) * to_mbps, 3) for step in np.diff(acked)],
+        slice_ms=slice_ms,
+        warmup_ms=warm_slices * slice_ms,
+        simulated_ms=simulated_ms,
+        halves_difference_percent=halves_difference,
+        steady=bool(halves_difference <= config.engine.steady_percent),
+        wall_seconds=wall_seconds,
+        wall_segments_per_second=total_segments / wall_seconds,
+    )
+
+
+def _lock_statistics(before: Snapshot, after: Snapshot) -> dict[str, LockStatistics]:
+    """Return the statistics of every lock class that was used."""
+    statistics = {}
+    for index, name in enumerate(LOCK_CLASSES):
+        old, new = before.tables["lock_class"][index], after.tables["lock_class"][index]
+        change = {key: int(new[key] - old[key]) for key in new.dtype.names}
+        acquisitions = change["acquisitions"]
+        if acquisitions == 0:
+            continue
+        statistics[name] = LockStatistics(
+            acquisitions=acquisitions,
+            not_immediate_percent=100 * change["waited"] / acquisitions,
+            wait_cycles=change["wait_cycles"] / acquisitions,
+            hold_cycles=change["hold_cycles"] / acquisitions,
+            sleeps=change["sleeps"],
+        )
+    return statistics
+
+
+def _jain(payload: np.ndarray) -> float:
+    """Return Jain's fairness index: 1 when all got the same, 1/n when one got everything."""
+    squares = float((payload.astype(float) ** 2).sum())
+    return float(payload.sum()) ** 2 / (len(payload) * squares) if squares else 0.0
+
+
+def _percentiles(histogram: np.ndarray) -> dict[str, float]:
+    """Return percentiles of the write-to-acknowledgment latency in us: upper edges of buckets of a sixteenth octave."""
+    total = int(histogram.sum())
+    if total == 0:
+        return {"p50": 0.0, "p90": 0.0, "p99": 0.0}
+    cumulated = np.cumsum(histogram)
+    edges = {}
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+        bucket = int(np.searchsorted(cumulated, share * total))
+        octave = max(0, bucket // LATENCY_BUCKETS_PER_OCTAVE - 1)
+        edges[name] = float((bucket - octave * LATENCY_BUCKETS_PER_OCTAVE + 1) << octave)
+    return edges

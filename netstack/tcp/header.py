@@ -1,0 +1,164 @@
+"""Segments: the record that TCP reads and writes, and its encoding on the wire (RFC 9293, section 3.1; RFC 7323).
+
+Knows no connection.
+"""
+
+import numpy as np
+from numba import njit
+
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+
+SEGMENT = np.dtype(
+    [
+        ("source_address", "i8"),
+        ("destination_address", "i8"),
+        ("source_port", "i4"),
+        ("destination_port", "i4"),
+        ("seq", "i8"),
+        ("ack", "i8"),
+        ("flags", "i4"),
+        ("window", "i4"),
+        ("length", "i4"),
+        ("has_timestamps", "i4"),
+        ("ts_val", "i8"),
+        ("ts_ecr", "i8"),
+        ("mss", "i4"),
+        ("wscale", "i4"),
+        ("checksum", "i4"),
+    ],
+    align=True,
+)
+"""A segment. `window` is the field on the wire (not yet scaled), `length` the payload in bytes, `mss` 0 and `wscale` -1 when absent."""
+
+TRUNCATED, BAD_OFFSET, BAD_OPTION = -1, -2, -3
+_MINIMUM = 20
+
+
+@njit(cache=True)
+def _put16(buffer, offset, value):
+    buffer[offset] = (value >> 8) & 255
+    buffer[offset + 1] = value & 255
+
+
+@njit(cache=True)
+def _put32(buffer, offset, value):
+    _put16(buffer, offset, value >> 16)
+    _put16(buffer, offset + 2, value)
+
+
+@njit(cache=True)
+def _get16(buffer, offset):
+    return (np.int64(buffer[offset]) << 8) | np.int64(buffer[offset + 1])
+
+
+@njit(cache=True)
+def _get32(buffer, offset):
+    return (_get16(buffer, offset) << 16) | _get16(buffer, offset + 2)
+
+
+@njit(cache=True)
+def encode(segment, buffer, offset):
+    """Write the header with its options at `offset` of a uint8 array; return its length in bytes (20 to 40).
+
+    The checksum field is zero: `fill_checksum` writes it once the payload stands behind the header.
+    """
+    end = offset + _MINIMUM
+    if segment.mss != 0:
+        buffer[end] = 2
+        buffer[end + 1] = 4
+        _put16(buffer, end + 2, segment.mss)
+        end += 4
+    if segment.wscale >= 0:
+        buffer[end] = 1
+        buffer[end + 1] = 3
+        buffer[end + 2] = 3
+        buffer[end + 3] = segment.wscale
+        end += 4
+    if segment.has_timestamps != 0:
+        buffer[end] = 1
+        buffer[end + 1] = 1
+        buffer[end + 2] = 8
+        buffer[end + 3] = 10
+        _put32(buffer, end + 4, segment.ts_val)
+        _put32(buffer, end + 8, segment.ts_ecr)
+        end += 12
+    length = end - offset
+    _put16(buffer, offset, segment.source_port)
+    _put16(buffer, offset + 2, segment.destination_port)
+    _put32(buffer, offset + 4, segment.seq)
+    _put32(buffer, offset + 8, segment.ack)
+    buffer[offset + 12] = (length >> 2) << 4
+    buffer[offset + 13] = segment.flags
+    _put16(buffer, offset + 14, segment.window)
+    _put16(buffer, offset + 16, 0)
+    _put16(buffer, offset + 18, 0)
+    return length
+
+
+@njit(cache=True)
+def decode(buffer, offset, length, segment):
+    """Read a TCP segment of `length` bytes at `offset`; return the header's length or TRUNCATED, BAD_OFFSET, BAD_OPTION.
+
+    Addresses are those of the IP header and stay as they are. Unknown options are skipped (RFC 9293, section 3.1).
+    """
+    if length < _MINIMUM:
+        return TRUNCATED
+    header = (np.int64(buffer[offset + 12]) >> 4) << 2
+    if header < _MINIMUM or header > length:
+        return BAD_OFFSET
+    segment.source_port = _get16(buffer, offset)
+    segment.destination_port = _get16(buffer, offset + 2)
+    segment.seq = _get32(buffer, offset + 4)
+    segment.ack = _get32(buffer, offset + 8)
+    segment.flags = buffer[offset + 13] & 63
+    segment.window = _get16(buffer, offset + 14)
+    segment.checksum = _get16(buffer, offset + 16)
+    segment.length = length - header
+    segment.mss = 0
+    segment.wscale = -1
+    segment.has_timestamps = 0
+    segment.ts_val = 0
+    segment.ts_ecr = 0
+    at = offset + _MINIMUM
+    end = offset + header
+    while at < end:
+        kind = buffer[at]
+        if kind == 0:
+            break
+        if kind == 1:
+            at += 1
+            continue
+        if at + 1 >= end or buffer[at + 1] < 2 or at + buffer[at + 1] > end:
+            return BAD_OPTION
+        size = np.int64(buffer[at + 1])
+        if kind == 2 and size == 4:
+            segment.mss = _get16(buffer, at + 2)
+        elif kind == 3 and size == 3:
+            segment.wscale = min(np.int64(buffer[at + 2]), 14)
+        elif kind == 8 and size == 10:
+            segment.has_timestamps = 1
+            segment.ts_val = _get32(buffer, at + 2)
+            segment.ts_ecr = _get32(buffer, at + 6)
+        at += size
+    return header
+
+
+@njit(cache=True)
+def checksum(buffer, offset, length, source_address, destination_address):
+    """Return the checksum of a TCP segment with its IPv4 pseudo header (RFC 1071): 0 over a valid one, checksum included."""
+    total = (source_address >> 16) + (source_address & 0xFFFF) + (destination_address >> 16) + (destination_address & 0xFFFF)
+    total += 6 + length
+    for index in range(0, length - 1, 2):
+        total += _get16(buffer, offset + index)
+    if length & 1:
+        total += np.int64(buffer[offset + length - 1]) << 8
+    while total > 0xFFFF:
+        total = (total & 0xFFFF) + (total >> 16)
+    return 0xFFFF - total
+
+
+@njit(cache=True)
+def fill_checksum(buffer, offset, length, source_address, destination_address):
+    """Compute the checksum of an encoded segment and write it into its header."""
+    _put16(buffer, offset + 16, 0)
+    _put16(buffer, offset + 16, checksum(buffer, offset, length, source_address, destination_address))

@@ -1,0 +1,1 @@
+"""Applications and remote peers. Knows no organization."""

@@ -1,0 +1,204 @@
+"""Connections, sockets, mbufs and packets: the state of the stack beside the machine's.
+
+Only the layout and the allocators that cost nothing are here. -1 means "none" in every index field.
+"""
+
+import numpy as np
+from numba import njit
+
+from netstack.records import record_accessor
+from netstack.tcp.header import SEGMENT
+from netstack.tcp.lookup import BUCKET
+from netstack.tcp.pcb import PCB
+
+LOCAL, REMOTE = range(2)
+PACKET, SEND, TIMER = range(3)
+LATENCY_BUCKETS = 512
+LATENCY_BUCKETS_PER_OCTAVE = 16
+
+
+def _record(*fields: tuple) -> np.dtype:
+    return np.dtype(list(fields), align=True)
+
+
+FLOW_DTYPE = _record(
+    ("nic", "i4"),
+    ("app_thread", "i4"),
+    ("group", "i4"),
+    ("bucket", "i4"),
+    ("outbound_cycles", "i8"),
+    ("inbound_cycles", "i8"),
+    ("acked_bytes", "i8"),
+    ("written_bytes", "i8"),
+    ("front_bytes", "i8"),
+    ("first_mbuf", "i4"),
+    ("last_mbuf", "i4"),
+    ("next_ready", "i4"),
+    ("ready", "i4"),
+    ("tick", "i4", (2,)),
+    ("next_timer", "i4", (2,)),
+    ("previous_timer", "i4", (2,)),
+    ("next_expired", "i4"),
+    ("expired", "i4"),
+    ("started", "i4"),
+    ("brief_start", "i8"),
+    ("brief_end", "i8"),
+)
+"""A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel."""
+
+MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))
+PACKET_DTYPE = _record(
+    ("kind", "i4"), ("flow", "i4"), ("next", "i4"), ("thread", "i4"), ("bytes", "i4"), ("mbuf", "i4"), ("written_at", "i8")
+)
+"""A message about a connection: a received packet (its segment is in the segment table), a send request or a timer."""
+
+PORT_DTYPE = _record(
+    ("head", "i8"), ("tail", "i8"), ("count", "i8"), ("thread", "i8"), ("brief_start", "i8"), ("brief_end", "i8")
+)
+"""An owner's message queue."""
+
+READY_DTYPE = _record(("head", "i8"), ("tail", "i8"), ("count", "i8"), ("brief_start", "i8"), ("brief_end", "i8"))
+"""An application thread's event queue: connections that became writable, in order."""
+
+CELL_DTYPE = _record(("value", "i4"))
+
+_STACK_FIELDS = """
+conns groups buckets_per_group hash_seed send_buffer write_bytes send_unit lowat cycles_per_us
+mbufs free_mbuf free_mbufs packets free_packet free_packets
+app_threads ports port_capacity batch wheel_slots tick_cycles next_tick timers_listed expired_head clock_thread
+clock_next mbuf_zone_start mbuf_zone_end
+acked_bytes written_bytes data_segments retransmitted_segments timeouts interface_queue_drops queue_drops hand_offs
+messages_sent messages_received packets_taken packets_freed mbufs_taken mbufs_freed
+queue_packets queue_requests use_global_lock lock_kind first_phase connection_lock_first group_lock_first global_lock
+app_thread_first port_thread_first inpcb_kind
+pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table port_table ready_table wheel_table
+latency_table out_segment_table
+"""
+STACK_DTYPE = _record(*[(name, "i8") for name in _STACK_FIELDS.split()])
+
+_flow_at = record_accessor(FLOW_DTYPE)
+_pcb_at = record_accessor(PCB)
+_bucket_at = record_accessor(BUCKET)
+_mbuf_at = record_accessor(MBUF_DTYPE)
+_packet_at = record_accessor(PACKET_DTYPE)
+_segment_at = record_accessor(SEGMENT)
+_port_at = record_accessor(PORT_DTYPE)
+_ready_at = record_accessor(READY_DTYPE)
+_cell_at = record_accessor(CELL_DTYPE)
+COUNTER_DTYPE = _record(("value", "i8"))
+_counter_at = record_accessor(COUNTER_DTYPE)
+
+
+@njit(cache=True)
+def flow_of(s, flow):
+    """Return the connection's host-side record."""
+    return _flow_at(s.flow_table, flow)
+
+
+@njit(cache=True)
+def pcb_of(s, flow):
+    """Return the connection's protocol control block."""
+    return _pcb_at(s.pcb_table, flow)
+
+
+@njit(cache=True)
+def peer_of(s, flow):
+    """Return the protocol control block of the remote end."""
+    return _pcb_at(s.peer_table, flow)
+
+
+@njit(cache=True)
+def side_of(s, flow, side):
+    """Return the pcb of one end: LOCAL or REMOTE."""
+    if side == LOCAL:
+        return _pcb_at(s.pcb_table, flow)
+    return _pcb_at(s.peer_table, flow)
+
+
+@njit(cache=True)
+def bucket_of(s, bucket):
+    """Return one bucket of the connection hash tables."""
+    return _bucket_at(s.bucket_table, bucket)
+
+
+@njit(cache=True)
+def mbuf_of(s, mbuf):
+    """Return the mbuf."""
+    return _mbuf_at(s.mbuf_table, mbuf)
+
+
+@njit(cache=True)
+def packet_of(s, packet):
+    """Return the message."""
+    return _packet_at(s.packet_table, packet)
+
+
+@njit(cache=True)
+def segment_of(s, packet):
+    """Return the TCP segment of a received packet."""
+    return _segment_at(s.segment_table, packet)
+
+
+@njit(cache=True)
+def out_segment(s, side):
+    """Return the scratch segment that output of one side is built in."""
+    return _segment_at(s.out_segment_table, side)
+
+
+@njit(cache=True)
+def port_of(s, group):
+    """Return the message port of a group's owner."""
+    return _port_at(s.port_table, group)
+
+
+@njit(cache=True)
+def ready_of(s, app_thread):
+    """Return an application thread's event queue."""
+    return _ready_at(s.ready_table, app_thread)
+
+
+@njit(cache=True)
+def wheel_of(s, tick):
+    """Return the timer wheel's list head for a tick."""
+    return _cell_at(s.wheel_table, tick % s.wheel_slots)
+
+
+@njit(cache=True)
+def latency_of(s, bucket):
+    """Return one bucket of the write-to-acknowledgment histogram."""
+    return _counter_at(s.latency_table, bucket)
+
+
+@njit(cache=True)
+def take_packet(m, s):
+    """Take a packet off the pool. Faults (`m.fault`) and returns packet 0 when the pool is empty."""
+    packet = s.free_packet
+    if packet < 0:
+        m.fault = 2
+        return 0
+    record = packet_of(s, packet)
+    s.free_packet = record.next
+    s.free_packets -= 1
+    s.packets_taken += 1
+    record.next = -1
+    return packet
+
+
+@njit(cache=True)
+def free_packet(s, packet):
+    """Give a packet back."""
+    packet_of(s, packet).next = s.free_packet
+    s.free_packet = packet
+    s.free_packets += 1
+    s.packets_freed += 1
+
+
+@njit(cache=True)
+def latency_bucket(microseconds):
+    """Return the histogram bucket of a latency: sixteen buckets an octave, exact below sixteen."""
+    octave = 0
+    value = microseconds
+    while value >= 2 * LATENCY_BUCKETS_PER_OCTAVE:
+        value >>= 1
+        octave += 1
+    return min(octave * LATENCY_BUCKETS_PER_OCTAVE + value, LATENCY_BUCKETS - 1)
