@@ -1,4 +1,4 @@
-"""Where compiled code is kept, and which version of the model it belongs to.
+"""How hot functions are compiled, where the result is kept, and which version of the model it belongs to.
 
 Numba does not notice when a function that another one calls has changed, so that the cache's folder is named after
 a digest of all sources of the package.
@@ -7,10 +7,13 @@ a digest of all sources of the package.
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numba
+from numba import types
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -34,3 +37,23 @@ def use_cache_of_these_sources() -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     numba.config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
     return folder
+
+
+def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False) -> Any:
+    """Compile a function with Numba when it is first called, once for integers of any value.
+
+    Numba on its own compiles a callee again for each literal argument: a call for every operation number
+    would make thirty copies of the caches.
+    """
+    if function is None:
+        return lambda decorated: compiled(decorated, nogil=nogil)
+    dispatcher = numba.njit(cache=True, nogil=nogil, no_cfunc_wrapper=True)(function)
+    if hasattr(dispatcher, "get_call_template"):
+        specialize = dispatcher.get_call_template
+
+        def get_call_template(args: tuple, kws: dict) -> Any:
+            plain = {name: types.unliteral(kind) for name, kind in kws.items()}
+            return specialize(tuple(types.unliteral(kind) for kind in args), plain)
+
+        dispatcher.get_call_template = get_call_template
+    return dispatcher

@@ -6,8 +6,8 @@ Nothing happens here in simulated time. All randomness of a point is drawn here,
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 
+from netstack.compilation import compiled
 from netstack.engine.config import SimulationConfig
 from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
 from netstack.machine.state import (
@@ -376,7 +376,7 @@ def _build_connections(simulation: Simulation, sizes: Sizes) -> None:
     )
 
 
-@njit(cache=True)
+@compiled
 def _open_connections(m, s, start_ticks, sequences, mss, receive_buffer, delayed_ack_us, min_rto_us):
     for index in range(s.conns):
         flow = flow_of(s, index)

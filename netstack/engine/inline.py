@@ -3,15 +3,14 @@
 Actors are cores, NIC interrupts and the timer wheel; at equal times the order is cores, NICs, wheel, each by number.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.nic import raise_interrupt
 from netstack.machine.scheduler import begin_step, end_step, settle_idle, settle_spin
 from netstack.machine.state import NEVER, core_of, nic_of
 from netstack.organization.threads import clock_tick, step_thread
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def run_until(m, s, until):
     """Execute all events before `until` cycles. Stops early with `m.fault` set when the simulation broke down."""
     while m.fault == 0:
@@ -37,7 +36,7 @@ def run_until(m, s, until):
             end_step(m, actor)
 
 
-@njit(cache=True)
+@compiled
 def settle(m, now):
     """Account idling and spinning cores up to `now`, so that every core's categories sum to its clock."""
     for core in range(m.cores_used):

@@ -48,7 +48,8 @@ def result_of(
     per_core = [dict(zip(CATEGORIES, (row / kilobytes).tolist(), strict=True)) for row in cycles]
     segments = max(stack_difference("data_segments"), 1)
     counts = {
-        name: difference("count", name).reshape(int(m["cores"]), -1).sum(axis=0) / kilobytes
+        name: difference("count", name)[: int(m["cores"]) * len(simulation.structures)].reshape(int(m["cores"]), -1).sum(axis=0)
+        / kilobytes
         for name in ("l1_misses", "l2_misses", "coherence_misses", "upgrades")
     }
     middle = warm_slices + (slices - warm_slices) // 2

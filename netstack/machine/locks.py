@@ -5,8 +5,7 @@ spinner gets the lock at once, the one that spins longest first. Knows nothing o
 Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.memory import charge, charge_lock_word
 from netstack.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
 from netstack.machine.state import (
@@ -27,7 +26,7 @@ from netstack.machine.state import (
 NOT_WAITING, WAITING, GRANTED = range(3)
 
 
-@njit(cache=True)
+@compiled
 def acquire(m, core, lock_index):
     """Try to take a lock for the thread that runs on `core`; return whether it has it now.
 
@@ -59,7 +58,7 @@ def acquire(m, core, lock_index):
     return False
 
 
-@njit(cache=True)
+@compiled
 def _own(m, core, lock_index):
     """Make the thread that runs on `core` the owner of a free lock."""
     cpu = core_of(m, core)
@@ -76,7 +75,7 @@ def _own(m, core, lock_index):
         thread.waiting = NOT_WAITING
 
 
-@njit(cache=True)
+@compiled
 def _lend_priority(m, core, lock_index, priority):
     """Raise the owner, and whoever the owner waits for, to `priority`; get a core for one that has none."""
     while lock_index >= 0:
@@ -92,7 +91,7 @@ def _lend_priority(m, core, lock_index, priority):
         lock_index = owner.blocked_on if owner.state == BLOCKED else -1
 
 
-@njit(cache=True)
+@compiled
 def release(m, core, lock_index):
     """Release a lock that the thread on `core` owns: the first spinner gets it, all sleepers are woken to try again."""
     cpu = core_of(m, core)
@@ -117,7 +116,7 @@ def release(m, core, lock_index):
         _restore_priority(m, core)
 
 
-@njit(cache=True)
+@compiled
 def _grant_spinner(m, core, lock_index):
     """Hand a free lock to the core that has spun longest for it."""
     now = core_of(m, core).clock
@@ -141,7 +140,7 @@ def _grant_spinner(m, core, lock_index):
     lock_of(m, lock_index).acquired_at = before
 
 
-@njit(cache=True)
+@compiled
 def _restore_priority(m, core):
     """Drop lent priority to what the locks still held justify; give way if a more urgent thread waits for the core."""
     cpu = core_of(m, core)

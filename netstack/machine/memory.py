@@ -4,8 +4,7 @@ A line's state follows from its record: held by one core only (E, or M when that
 (S, or O for the owner), by none (I). Knows lines and structures, not what they hold.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.state import (
     CACHE_STALL,
     LOCK,
@@ -21,7 +20,7 @@ from netstack.machine.state import (
 )
 
 
-@njit(cache=True)
+@compiled
 def touch_line(m, core, line, kind, write):
     """Access one line from `core` and return the stall in cycles.
 
@@ -56,7 +55,7 @@ def touch_line(m, core, line, kind, write):
     return stall
 
 
-@njit(cache=True)
+@compiled
 def _own(m, core, line, kind):
     """Make `core` the only holder and the owner of a line it holds; return the cycles of the upgrade, if one is needed."""
     entry = line_of(m, line)
@@ -70,7 +69,7 @@ def _own(m, core, line, kind):
     return m.upgrade
 
 
-@njit(cache=True)
+@compiled
 def _fetch(m, core, line, place, count):
     """Bring a line that `core` does not hold from another cache or from memory; return the stall in cycles."""
     entry = line_of(m, line)
@@ -88,7 +87,7 @@ def _fetch(m, core, line, place, count):
     return stall
 
 
-@njit(cache=True)
+@compiled
 def _invalidate(m, line, entry, keeper):
     """Take the line from every core but `keeper`."""
     for other in range(m.cores):
@@ -107,7 +106,7 @@ def _invalidate(m, line, entry, keeper):
             place.lost = 1
 
 
-@njit(cache=True)
+@compiled
 def _leave(m, core, line):
     """Record that `core` no longer holds a line; a newer copy is written back to memory."""
     entry = line_of(m, line)
@@ -116,7 +115,7 @@ def _leave(m, core, line):
         entry.owner = 0
 
 
-@njit(cache=True)
+@compiled
 def _fill_l1(m, core, line):
     """Put a line into L1 and return 1 + its way. The victim moves to an exclusive L2; an inclusive one has it already."""
     best = 0
@@ -138,7 +137,7 @@ def _fill_l1(m, core, line):
     return best + 1
 
 
-@njit(cache=True)
+@compiled
 def _fill_l2(m, core, line):
     """Put a line into L2 and return 1 + its way. The victim leaves the core (an inclusive L2 takes it from L1 too)."""
     best = 0
@@ -164,7 +163,7 @@ def _fill_l2(m, core, line):
     return best + 1
 
 
-@njit(cache=True)
+@compiled
 def dma_write(m, kind, instance, first_line, count):
     """A device writes lines of a structure to memory: every cached copy is lost."""
     layout = kind_of(m, kind)
@@ -177,13 +176,13 @@ def dma_write(m, kind, instance, first_line, count):
             entry.owner = 0
 
 
-@njit(cache=True)
+@compiled
 def charge(m, core, operation):
     """Run one operation on `core`: its instructions, and the stalls of its footprint on the current instances."""
     charge_times(m, core, operation, 1)
 
 
-@njit(cache=True)
+@compiled
 def charge_times(m, core, operation, times):
     """Run an operation whose instructions repeat `times` on the same lines."""
     cpu = core_of(m, core)
@@ -201,7 +200,7 @@ def charge_times(m, core, operation, times):
     cpu.clock += cycles + stall
 
 
-@njit(cache=True)
+@compiled
 def touch_structure(m, core, kind, instance, first_line, write):
     """Access one line of a structure's instance and charge the stall to `core`."""
     layout = kind_of(m, kind)
@@ -211,7 +210,7 @@ def touch_structure(m, core, kind, instance, first_line, write):
     cpu.clock += stall
 
 
-@njit(cache=True)
+@compiled
 def charge_lock_word(m, core, lock, operation):
     """Run a lock operation on `core` against the word of `lock`."""
     core_of(m, core).instance[LOCK] = lock

@@ -4,8 +4,7 @@ A frame's departure is known when it is queued, because the link serves in order
 wait in a heap by time until the driver or the interrupt looks. Knows packets by number only.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.memory import dma_write
 from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt
 from netstack.machine.state import (
@@ -24,20 +23,20 @@ ETHERNET_OVERHEAD_BYTES = 38
 SMALLEST_FRAME_BYTES = 84  # on the wire
 
 
-@njit(cache=True)
+@compiled
 def wire_bytes(ip_bytes):
     """Return what an IP packet takes on the wire."""
     return max(ip_bytes + ETHERNET_OVERHEAD_BYTES, SMALLEST_FRAME_BYTES)
 
 
-@njit(cache=True)
+@compiled
 def transmit_full(m, nic_index):
     """Return whether ring and interface queue have no slot left; departed frames keep theirs until reclaimed."""
     nic = nic_of(m, nic_index)
     return nic.transmit_tail - nic.transmit_head >= m.transmit_slots
 
 
-@njit(cache=True)
+@compiled
 def count_departed(m, nic_index, now):
     """Advance the NIC's own index over the frames that left by `now`; return how many slots can be reclaimed."""
     nic = nic_of(m, nic_index)
@@ -46,7 +45,7 @@ def count_departed(m, nic_index, now):
     return nic.transmit_departed - nic.transmit_head
 
 
-@njit(cache=True)
+@compiled
 def transmit_frame(m, nic_index, now, ip_bytes, mbuf):
     """Queue a frame at `now`; return when its last bit leaves. The caller has checked that there is room."""
     nic = nic_of(m, nic_index)
@@ -61,7 +60,7 @@ def transmit_frame(m, nic_index, now, ip_bytes, mbuf):
     return departure
 
 
-@njit(cache=True)
+@compiled
 def reclaim(m, nic_index):
     """Take the oldest departed frame off the ring and return its mbuf; `count_departed` said there is one.
 
@@ -74,7 +73,7 @@ def reclaim(m, nic_index):
     return mbuf
 
 
-@njit(cache=True)
+@compiled
 def send_to_host(m, nic_index, time, packet):
     """Put a packet on its way to the NIC, to reach the link's end at `time` if the link is free. Faults when the heap is full."""
     nic = nic_of(m, nic_index)
@@ -103,7 +102,7 @@ def send_to_host(m, nic_index, time, packet):
     schedule_interrupt(m, nic_index)
 
 
-@njit(cache=True)
+@compiled
 def _pop_arrival(m, nic_index):
     nic = nic_of(m, nic_index)
     nic.arrivals -= 1
@@ -133,7 +132,7 @@ def _pop_arrival(m, nic_index):
     hole.packet = last.packet
 
 
-@njit(cache=True)
+@compiled
 def next_arrival(m, nic_index):
     """Return when the next frame will be complete at the NIC, NEVER if none is on the way."""
     nic = nic_of(m, nic_index)
@@ -143,7 +142,7 @@ def next_arrival(m, nic_index):
     return (start + SMALLEST_FRAME_BYTES * m.link_units_per_byte) // LINK_UNITS
 
 
-@njit(cache=True)
+@compiled
 def take_arrival(m, nic_index, now):
     """Take the next frame that is complete by `now` off the link: return its packet, or -1.
 
@@ -169,7 +168,7 @@ def take_arrival(m, nic_index, now):
     return packet
 
 
-@njit(cache=True)
+@compiled
 def receive_frame(m, nic_index):
     """Take the oldest frame off the receive ring: return its slot number, -1 if the ring is empty."""
     nic = nic_of(m, nic_index)
@@ -180,7 +179,7 @@ def receive_frame(m, nic_index):
     return nic_index * m.receive_slots + (nic.receive_head - 1) % m.receive_slots
 
 
-@njit(cache=True)
+@compiled
 def schedule_interrupt(m, nic_index):
     """Set the time of the NIC's next interrupt: not while masked, and not before the coalescing interval has passed."""
     nic = nic_of(m, nic_index)
@@ -193,7 +192,7 @@ def schedule_interrupt(m, nic_index):
     nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + m.interrupt_interval)
 
 
-@njit(cache=True)
+@compiled
 def raise_interrupt(m, nic_index, now):
     """Interrupt a core at `now` and wake the NIC's inbound thread; the NIC stays masked until the thread is done."""
     nic = nic_of(m, nic_index)
@@ -206,7 +205,7 @@ def raise_interrupt(m, nic_index, now):
     interrupt_core(m, core, now)
 
 
-@njit(cache=True)
+@compiled
 def _idle_core_or(m, preferred):
     if core_of(m, preferred).thread < 0:
         return preferred
@@ -216,7 +215,7 @@ def _idle_core_or(m, preferred):
     return preferred
 
 
-@njit(cache=True)
+@compiled
 def unmask(m, nic_index):
     """Allow interrupts again."""
     nic_of(m, nic_index).masked = 0

@@ -3,8 +3,7 @@
 A core runs its thread step by step; preemption happens between steps. Knows threads, not their programs.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.memory import charge
 from netstack.machine.state import (
     BLOCKED,
@@ -27,7 +26,7 @@ from netstack.machine.state import (
 )
 
 
-@njit(cache=True)
+@compiled
 def brief_wait(m, core, lock_class, start, end):
     """Enter a short critical section that was last occupied from `start` to `end`: spin out what is left of it.
 
@@ -45,7 +44,7 @@ def brief_wait(m, core, lock_class, start, end):
         cpu.clock = end
 
 
-@njit(cache=True)
+@compiled
 def brief_leave(m, core, lock_class, entered):
     """Leave a short critical section entered at `entered`."""
     statistics = lock_class_of(m, lock_class)
@@ -53,19 +52,19 @@ def brief_leave(m, core, lock_class, entered):
     statistics.hold_cycles += core_of(m, core).clock - entered
 
 
-@njit(cache=True)
+@compiled
 def _lock_run_queue(m, core):
     brief_wait(m, core, RUN_QUEUE, m.run_queue_start, m.run_queue_end)
     m.run_queue_start = core_of(m, core).clock
 
 
-@njit(cache=True)
+@compiled
 def _unlock_run_queue(m, core):
     brief_leave(m, core, RUN_QUEUE, m.run_queue_start)
     m.run_queue_end = core_of(m, core).clock
 
 
-@njit(cache=True)
+@compiled
 def settle_spin(m, core, now):
     """Account the time that `core` has spun up to `now`."""
     cpu = core_of(m, core)
@@ -74,7 +73,7 @@ def settle_spin(m, core, now):
         cpu.clock = now
 
 
-@njit(cache=True)
+@compiled
 def settle_idle(m, core, now):
     """Account the time that `core` has idled up to `now`."""
     cpu = core_of(m, core)
@@ -83,7 +82,7 @@ def settle_idle(m, core, now):
         cpu.clock = now
 
 
-@njit(cache=True)
+@compiled
 def _choose_core(m, thread):
     """Return the core a runnable thread should get: its own if pinned, else an idle one, else the least urgent."""
     if thread.pinned >= 0:
@@ -103,7 +102,7 @@ def _choose_core(m, thread):
     return best
 
 
-@njit(cache=True)
+@compiled
 def notify_core(m, waker, thread_index):
     """Let the core of a runnable thread know, by interprocessor interrupt if it is another one than `waker`."""
     thread = thread_of(m, thread_index)
@@ -123,7 +122,7 @@ def notify_core(m, waker, thread_index):
         cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(m, waker).clock + m.ipi_latency))
 
 
-@njit(cache=True)
+@compiled
 def make_runnable(m, waker, thread_index):
     """Put a thread that waits for nothing any more on the run queue."""
     thread = thread_of(m, thread_index)
@@ -136,7 +135,7 @@ def make_runnable(m, waker, thread_index):
     notify_core(m, waker, thread_index)
 
 
-@njit(cache=True)
+@compiled
 def wakeup(m, waker, thread_index):
     """Wake a thread that waits for work. Any other looks for work before it sleeps, in the same step: nothing is lost."""
     thread = thread_of(m, thread_index)
@@ -144,14 +143,14 @@ def wakeup(m, waker, thread_index):
         make_runnable(m, waker, thread_index)
 
 
-@njit(cache=True)
+@compiled
 def sleep(m, core):
     """Put the thread that runs on `core` to sleep, for work or for the lock in its `blocked_on`."""
     thread_of(m, core_of(m, core).thread).state = BLOCKED
     _deschedule(m, core)
 
 
-@njit(cache=True)
+@compiled
 def _deschedule(m, core):
     """Take the current thread from `core`. Those who spin on its locks stop: their step decides again, and sleeps."""
     cpu = core_of(m, core)
@@ -165,7 +164,7 @@ def _deschedule(m, core):
     cpu.thread = -1
 
 
-@njit(cache=True)
+@compiled
 def begin_step(m, core, now):
     """Bring `core` to `now`: end idling, take interrupts, switch threads where due. Return whether a thread runs."""
     cpu = core_of(m, core)
@@ -193,7 +192,7 @@ def begin_step(m, core, now):
     return True
 
 
-@njit(cache=True)
+@compiled
 def switch(m, core):
     """Give `core` the most urgent runnable thread, the one that waits longest among equals. Return whether there is one."""
     cpu = core_of(m, core)
@@ -223,7 +222,7 @@ def switch(m, core):
     return True
 
 
-@njit(cache=True)
+@compiled
 def end_step(m, core):
     """Set when `core` acts next: at its clock if a thread runs or waits for it, never while it spins or idles."""
     cpu = core_of(m, core)
@@ -241,7 +240,7 @@ def end_step(m, core):
             return
 
 
-@njit(cache=True)
+@compiled
 def interrupt_core(m, core, now):
     """Interrupt `core` at `now` from a device; it pays on its next step."""
     cpu = core_of(m, core)
@@ -250,7 +249,7 @@ def interrupt_core(m, core, now):
         cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
 
 
-@njit(cache=True)
+@compiled
 def make_runnable_from_interrupt(m, core, thread_index):
     """Wake a thread from a device interrupt taken by `core`; the interrupt's own cost covers the wake-up."""
     thread = thread_of(m, thread_index)

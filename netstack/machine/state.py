@@ -5,8 +5,8 @@ Times are core cycles since the start of the simulation; -1 means "none" in ever
 """
 
 import numpy as np
-from numba import njit
 
+from netstack.compilation import compiled
 from netstack.machine.costs import CATEGORIES, INSTANCES, OPERATIONS
 from netstack.records import record_accessor
 
@@ -180,97 +180,97 @@ _index_at = record_accessor(INDEX_DTYPE)
 _arrival_at = record_accessor(ARRIVAL_DTYPE)
 
 
-@njit(cache=True)
+@compiled
 def core_of(m, core):
     """Return the core's record."""
     return _core_at(m.core_table, core)
 
 
-@njit(cache=True)
+@compiled
 def thread_of(m, thread):
     """Return the thread's record."""
     return _thread_at(m.thread_table, thread)
 
 
-@njit(cache=True)
+@compiled
 def lock_of(m, lock):
     """Return the lock's record."""
     return _lock_at(m.lock_table, lock)
 
 
-@njit(cache=True)
+@compiled
 def lock_class_of(m, lock_class):
     """Return the statistics of a lock class."""
     return _lock_class_at(m.lock_class_table, lock_class)
 
 
-@njit(cache=True)
+@compiled
 def nic_of(m, nic):
     """Return the NIC's record."""
     return _nic_at(m.nic_table, nic)
 
 
-@njit(cache=True)
+@compiled
 def line_of(m, line):
     """Return the directory record of a cache line."""
     return _line_at(m.line_table, line)
 
 
-@njit(cache=True)
+@compiled
 def place_of(m, line, core):
     """Return where `core` holds `line`."""
     return _place_at(m.place_table, line * m.cores + core)
 
 
-@njit(cache=True)
+@compiled
 def l1_way_of(m, core, line, way):
     """Return the record of one way of the L1 set that `line` maps to."""
     return _way_at(m.l1_table, (core * m.l1_sets + (line & (m.l1_sets - 1))) * m.l1_ways + way)
 
 
-@njit(cache=True)
+@compiled
 def l2_way_of(m, core, line, way):
     """Return the record of one way of the L2 set that `line` maps to."""
     return _way_at(m.l2_table, (core * m.l2_sets + (line & (m.l2_sets - 1))) * m.l2_ways + way)
 
 
-@njit(cache=True)
+@compiled
 def count_of(m, core, kind):
     """Return the miss counters of `core` for the structure `kind`."""
     return _count_at(m.count_table, core * m.kinds + kind)
 
 
-@njit(cache=True)
+@compiled
 def kind_of(m, kind):
     """Return the layout of the structure `kind`."""
     return _kind_at(m.kind_table, kind)
 
 
-@njit(cache=True)
+@compiled
 def operation_of(m, operation):
     """Return the cost record of an operation."""
     return _operation_at(m.operation_table, operation)
 
 
-@njit(cache=True)
+@compiled
 def touch_of(m, touch):
     """Return one row of a footprint."""
     return _touch_at(m.touch_table, touch)
 
 
-@njit(cache=True)
+@compiled
 def transmit_slot_of(m, nic, position):
     """Return the transmit slot that the running `position` falls on."""
     return _slot_at(m.transmit_table, nic * m.transmit_slots + position % m.transmit_slots)
 
 
-@njit(cache=True)
+@compiled
 def receive_slot_of(m, nic, position):
     """Return the receive slot that the running `position` falls on: the packet number in it."""
     return _index_at(m.receive_table, nic * m.receive_slots + position % m.receive_slots)
 
 
-@njit(cache=True)
+@compiled
 def arrival_of(m, nic, position):
     """Return one entry of the NIC's heap of frames on the way."""
     return _arrival_at(m.arrival_table, nic * m.arrival_capacity + position)

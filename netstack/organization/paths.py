@@ -4,8 +4,7 @@ Read top to bottom: socket send, output, driver, wire; then receive, input, ackn
 these, and under which lock, is decided in `threads`.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.memory import charge, touch_structure
 from netstack.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
 from netstack.machine.scheduler import brief_leave, brief_wait, wakeup
@@ -65,13 +64,13 @@ ZONE_LIMIT = 256  # free mbufs a core keeps at most
 WORK, EVENTS, REPLY = range(3)  # what an application thread sleeps for
 
 
-@njit(cache=True)
+@compiled
 def socket_space(s, flow_index):
     """Return how many bytes fit in the connection's send buffer."""
     return s.send_buffer - pcb_of(s, flow_index).send_buffered_bytes
 
 
-@njit(cache=True)
+@compiled
 def sosend_unit(m, s, core, packet):
     """Build the mbuf of one send unit and fill in the request `packet`; the protocol takes it from there."""
     request = packet_of(s, packet)
@@ -82,7 +81,7 @@ def sosend_unit(m, s, core, packet):
     request.written_at = core_of(m, core).clock
 
 
-@njit(cache=True)
+@compiled
 def process_send(m, s, core, packet):
     """Protocol send request: append the unit to the send buffer. Output is the caller's next step."""
     request = packet_of(s, packet)
@@ -108,7 +107,7 @@ def process_send(m, s, core, packet):
     s.written_bytes += request.bytes
 
 
-@njit(cache=True)
+@compiled
 def output_segment(m, s, core, flow_index):
     """Build and transmit the connection's next segment; return whether there was one and the interface took it."""
     cpu = core_of(m, core)
@@ -129,7 +128,7 @@ def output_segment(m, s, core, flow_index):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _transmit(m, s, core, flow_index, segment, mbuf):
     """Send a segment through IP and the driver. Its last bit leaves at a known time: deliver it to the peer at once."""
     cpu = core_of(m, core)
@@ -157,7 +156,7 @@ def _transmit(m, s, core, flow_index, segment, mbuf):
     return room
 
 
-@njit(cache=True)
+@compiled
 def clean_transmit_ring(m, s, core, nic_index):
     """Reclaim what has departed, under the NIC's lock; return whether there was anything."""
     cpu = core_of(m, core)
@@ -174,7 +173,7 @@ def clean_transmit_ring(m, s, core, nic_index):
     return True
 
 
-@njit(cache=True)
+@compiled
 def _reclaim_departed(m, s, core, nic_index):
     cpu = core_of(m, core)
     for _ in range(count_departed(m, nic_index, cpu.clock)):
@@ -186,13 +185,13 @@ def _reclaim_departed(m, s, core, nic_index):
         put_mbuf(m, s, core, mbuf)
 
 
-@njit(cache=True)
+@compiled
 def packet_group(s, packet):
     """Return the connection group that a received packet's 4-tuple hashes to."""
     return _group_of_hash(s, _packet_hash(s, packet))
 
 
-@njit(cache=True)
+@compiled
 def _packet_hash(s, packet):
     segment = segment_of(s, packet)
     return tuple_hash(
@@ -200,12 +199,12 @@ def _packet_hash(s, packet):
     )
 
 
-@njit(cache=True)
+@compiled
 def _group_of_hash(s, value):
     return (value >> 16) % s.groups
 
 
-@njit(cache=True)
+@compiled
 def lookup_connection(m, s, core, packet):
     """Find a received packet's connection: hash, bucket, and every pcb of the chain up to it. Return -1 if there is none."""
     cpu = core_of(m, core)
@@ -229,7 +228,7 @@ def lookup_connection(m, s, core, packet):
     return -1
 
 
-@njit(cache=True)
+@compiled
 def process_packet(m, s, core, packet):
     """Segment input of an established connection; return TCP's flags. Acknowledged mbufs leave the send buffer."""
     record = packet_of(s, packet)
@@ -243,7 +242,7 @@ def process_packet(m, s, core, packet):
     return flags
 
 
-@njit(cache=True)
+@compiled
 def process_timer(m, s, core, flow_index):
     """Run the connection's expired timers; return TCP's flags."""
     charge(m, core, OP_TIMER)
@@ -254,7 +253,7 @@ def process_timer(m, s, core, flow_index):
     return flags
 
 
-@njit(cache=True)
+@compiled
 def _drop_acknowledged(m, s, core, flow_index, acked_bytes):
     flow = flow_of(s, flow_index)
     cpu = core_of(m, core)
@@ -276,7 +275,7 @@ def _drop_acknowledged(m, s, core, flow_index, acked_bytes):
     brief_leave(m, core, SOCKET_BUFFER, flow.brief_start)
 
 
-@njit(cache=True)
+@compiled
 def so_wakeup(m, s, core, flow_index):
     """Put a connection that became writable on its application's event queue, and wake the application if it waits."""
     flow = flow_of(s, flow_index)
@@ -301,7 +300,7 @@ def so_wakeup(m, s, core, flow_index):
         wakeup(m, core, application)
 
 
-@njit(cache=True)
+@compiled
 def push_ready(s, flow_index):
     """Append a connection to its application's event queue."""
     flow = flow_of(s, flow_index)
@@ -316,7 +315,7 @@ def push_ready(s, flow_index):
     queue.count += 1
 
 
-@njit(cache=True)
+@compiled
 def pop_ready(s, app_thread):
     """Take the first writable connection off an event queue, -1 if there is none. It still counts as ready."""
     queue = ready_of(s, app_thread)
@@ -328,7 +327,7 @@ def pop_ready(s, app_thread):
     return flow_index
 
 
-@njit(cache=True)
+@compiled
 def get_mbuf(m, s, core):
     """Allocate an mbuf from the core's free list, refilled from the shared zone. Faults when the zone is empty."""
     cpu = core_of(m, core)
@@ -346,7 +345,7 @@ def get_mbuf(m, s, core):
     return mbuf
 
 
-@njit(cache=True)
+@compiled
 def put_mbuf(m, s, core, mbuf):
     """Free an mbuf to the core's free list; a long list gives a batch back to the shared zone."""
     cpu = core_of(m, core)
@@ -360,7 +359,7 @@ def put_mbuf(m, s, core, mbuf):
         _exchange(m, s, core, ZONE_BATCH)
 
 
-@njit(cache=True)
+@compiled
 def _exchange(m, s, core, count):
     """Move `count` mbufs from the core to the zone, or -`count` the other way, under the zone's lock."""
     cpu = core_of(m, core)

@@ -6,8 +6,7 @@ exist is data of the organization. A thread's step ends where another core could
 released, and after each segment.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.locks import acquire, release
 from netstack.machine.memory import charge
 from netstack.machine.nic import receive_frame, take_arrival, unmask
@@ -71,7 +70,7 @@ NEXT, LOOKUP_LOCK, SERIALIZE, OUTPUT, FINISH = range(5)
 NO_LOCK, LOCK_CONNECTION, LOCK_GROUP = range(3)
 
 
-@njit(cache=True)
+@compiled
 def step_thread(m, s, core):
     """Run one step of the thread on `core`."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -101,7 +100,7 @@ def step_thread(m, s, core):
         _settle(m, s, core)
 
 
-@njit(cache=True)
+@compiled
 def _begin_item(m, s, core, item, group):
     """Start an item on the thread that runs on `core`; `group` is the connection group of the item."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -113,7 +112,7 @@ def _begin_item(m, s, core, item, group):
         _process(m, s, core)
 
 
-@njit(cache=True)
+@compiled
 def _lookup(m, s, core):
     """Find the connection of the current item, and its lock where connections have one."""
     cpu = core_of(m, core)
@@ -131,7 +130,7 @@ def _lookup(m, s, core):
         thread.lock = s.connection_lock_first + packet.flow
 
 
-@njit(cache=True)
+@compiled
 def _process(m, s, core):
     """Run the protocol on the current item, up to its output."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -149,7 +148,7 @@ def _process(m, s, core):
         _settle(m, s, core)
 
 
-@njit(cache=True)
+@compiled
 def _settle(m, s, core):
     """Last work on the connection under its lock: list its timers, tell a writer that there is room."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -159,7 +158,7 @@ def _settle(m, s, core):
     thread.phase = FINISH
 
 
-@njit(cache=True)
+@compiled
 def _finish_item(m, s, core):
     """Leave the connection: release its lock, answer whoever asked."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -171,7 +170,7 @@ def _finish_item(m, s, core):
     thread.item = -1
 
 
-@njit(cache=True)
+@compiled
 def _answer(m, s, core):
     """Finish a message that came through a port: wake an application that waits for it, free any other but packets."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -185,7 +184,7 @@ def _answer(m, s, core):
             wakeup(m, core, asker_index)
 
 
-@njit(cache=True)
+@compiled
 def _next_write(m, s, core):
     """Application: write the next unit to the current connection, or turn to the next one that is writable."""
     cpu = core_of(m, core)
@@ -222,7 +221,7 @@ def _next_write(m, s, core):
         _begin_item(m, s, core, request, group)
 
 
-@njit(cache=True)
+@compiled
 def _next_frame(m, s, core):
     """Inbound thread of a NIC: take one frame up to IP, or clean up, allow interrupts and sleep when there is none."""
     cpu = core_of(m, core)
@@ -251,7 +250,7 @@ def _next_frame(m, s, core):
         _begin_item(m, s, core, packet, packet_group(s, packet))
 
 
-@njit(cache=True)
+@compiled
 def _next_timer(m, s, core):
     """TCP clock: take one connection whose timer expired."""
     thread = thread_of(m, core_of(m, core).thread)
@@ -275,7 +274,7 @@ def _next_timer(m, s, core):
         _begin_item(m, s, core, item, flow.group)
 
 
-@njit(cache=True)
+@compiled
 def clock_tick(m, s, now):
     """Run the timer wheel at `now`: remote timers at once, local ones by the clock thread, starts of connections."""
     head = wheel_of(s, s.next_tick)
@@ -311,7 +310,7 @@ def clock_tick(m, s, now):
         interrupt_core(m, thread.core, now)
 
 
-@njit(cache=True)
+@compiled
 def _start(m, s, flow_index):
     """Begin a connection's transfer: its application finds it writable."""
     flow = flow_of(s, flow_index)
@@ -325,7 +324,7 @@ def _start(m, s, flow_index):
         interrupt_core(m, thread.core, s.next_tick * s.tick_cycles - s.tick_cycles)
 
 
-@njit(cache=True)
+@compiled
 def _send_message(m, s, core, packet, port_index):
     """Queue an item to a port and wake its thread if it sleeps. A full port loses packets, never requests."""
     cpu = core_of(m, core)
@@ -353,7 +352,7 @@ def _send_message(m, s, core, packet, port_index):
     wakeup(m, core, port.thread)
 
 
-@njit(cache=True)
+@compiled
 def _next_message(m, s, core):
     """Owner of a port: take the next message; the port is locked once for a batch."""
     cpu = core_of(m, core)

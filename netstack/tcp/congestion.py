@@ -3,21 +3,20 @@
 Changes windows only; what to send is decided in output.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.tcp.pcb import LARGE_WINDOW
 from netstack.tcp.sequence import seq_sub
 
 DUPACK_THRESHOLD = 3
 
 
-@njit(cache=True)
+@compiled
 def flight_size(pcb):
     """Return the bytes sent and not acknowledged."""
     return seq_sub(pcb.snd_max, pcb.snd_una)
 
 
-@njit(cache=True)
+@compiled
 def on_ack(pcb, acked):
     """Open the window for `acked` new bytes: one segment an ACK below ssthresh, one a window above (RFC 5681, section 3.1)."""
     mss = pcb.mss
@@ -28,13 +27,13 @@ def on_ack(pcb, acked):
     pcb.snd_cwnd = min(pcb.snd_cwnd + increase, LARGE_WINDOW)
 
 
-@njit(cache=True)
+@compiled
 def halve(pcb):
     """Set ssthresh to half the flight, at least two segments (RFC 5681, equation 4)."""
     pcb.snd_ssthresh = max(flight_size(pcb) // 2, 2 * pcb.mss)
 
 
-@njit(cache=True)
+@compiled
 def enter_recovery(pcb):
     """Third duplicate ACK: retransmit one segment, inflate by the three that left the network (RFC 6582, section 3.2, step 2)."""
     halve(pcb)
@@ -44,7 +43,7 @@ def enter_recovery(pcb):
     pcb.retransmit_now = 1
 
 
-@njit(cache=True)
+@compiled
 def on_partial_ack(pcb, acked):
     """An ACK below `snd_recover`: retransmit the next hole, deflate (RFC 6582, section 3.2, step 3, partial)."""
     pcb.retransmit_now = 1
@@ -53,14 +52,14 @@ def on_partial_ack(pcb, acked):
         pcb.snd_cwnd += pcb.mss
 
 
-@njit(cache=True)
+@compiled
 def leave_recovery(pcb):
     """An ACK of all that was outstanding: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full)."""
     pcb.in_recovery = 0
     pcb.snd_cwnd = min(pcb.snd_ssthresh, max(flight_size(pcb), pcb.mss) + pcb.mss)
 
 
-@njit(cache=True)
+@compiled
 def on_timeout(pcb):
     """The retransmission timer expired: back to one segment (RFC 5681, section 3.1)."""
     if pcb.rexmt_shift == 0:

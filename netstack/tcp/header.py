@@ -4,7 +4,8 @@ Knows no connection.
 """
 
 import numpy as np
-from numba import njit
+
+from netstack.compilation import compiled
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
@@ -34,29 +35,29 @@ TRUNCATED, BAD_OFFSET, BAD_OPTION = -1, -2, -3
 _MINIMUM = 20
 
 
-@njit(cache=True)
+@compiled
 def _put16(buffer, offset, value):
     buffer[offset] = (value >> 8) & 255
     buffer[offset + 1] = value & 255
 
 
-@njit(cache=True)
+@compiled
 def _put32(buffer, offset, value):
     _put16(buffer, offset, value >> 16)
     _put16(buffer, offset + 2, value)
 
 
-@njit(cache=True)
+@compiled
 def _get16(buffer, offset):
     return (np.int64(buffer[offset]) << 8) | np.int64(buffer[offset + 1])
 
 
-@njit(cache=True)
+@compiled
 def _get32(buffer, offset):
     return (_get16(buffer, offset) << 16) | _get16(buffer, offset + 2)
 
 
-@njit(cache=True)
+@compiled
 def encode(segment, buffer, offset):
     """Write the header with its options at `offset` of a uint8 array; return its length in bytes (20 to 40).
 
@@ -95,7 +96,7 @@ def encode(segment, buffer, offset):
     return length
 
 
-@njit(cache=True)
+@compiled
 def decode(buffer, offset, length, segment):
     """Read a TCP segment of `length` bytes at `offset`; return the header's length or TRUNCATED, BAD_OFFSET, BAD_OPTION.
 
@@ -143,7 +144,7 @@ def decode(buffer, offset, length, segment):
     return header
 
 
-@njit(cache=True)
+@compiled
 def checksum(buffer, offset, length, source_address, destination_address):
     """Return the checksum of a TCP segment with its IPv4 pseudo header (RFC 1071): 0 over a valid one, checksum included."""
     total = (source_address >> 16) + (source_address & 0xFFFF) + (destination_address >> 16) + (destination_address & 0xFFFF)
@@ -157,7 +158,7 @@ def checksum(buffer, offset, length, source_address, destination_address):
     return 0xFFFF - total
 
 
-@njit(cache=True)
+@compiled
 def fill_checksum(buffer, offset, length, source_address, destination_address):
     """Compute the checksum of an encoded segment and write it into its header."""
     _put16(buffer, offset + 16, 0)

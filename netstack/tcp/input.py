@@ -3,8 +3,7 @@
 Moves sequence numbers and windows; payload bytes belong to the host. The receiving application takes data at once.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD, enter_recovery, leave_recovery, on_ack, on_partial_ack
 from netstack.tcp.header import ACK, RST, SYN
 from netstack.tcp.pcb import MAX_REORDERED
@@ -14,7 +13,7 @@ TCP_ACKED, TCP_OUTPUT, TCP_DELAYED_ACK, TCP_DELIVERED = 1, 2, 4, 8
 MAX_RTO_US = 64_000_000
 
 
-@njit(cache=True)
+@compiled
 def tcp_input(pcb, segment, now_us):
     """Process one segment at `now_us`; return a union of flags.
 
@@ -37,7 +36,7 @@ def tcp_input(pcb, segment, now_us):
     return flags | _receive_ack(pcb, segment, now_us)
 
 
-@njit(cache=True)
+@compiled
 def _receive_ack(pcb, segment, now_us):
     window = segment.window << pcb.snd_scale
     if seq_gt(segment.ack, pcb.snd_max):
@@ -73,7 +72,7 @@ def _receive_ack(pcb, segment, now_us):
     return TCP_ACKED | TCP_OUTPUT
 
 
-@njit(cache=True)
+@compiled
 def _receive_duplicate(pcb, segment, window):
     """An ACK that moves nothing: a duplicate (RFC 5681, section 2) or a window update."""
     if segment.length > 0 or window != pcb.snd_wnd or pcb.snd_una == pcb.snd_max:
@@ -90,7 +89,7 @@ def _receive_duplicate(pcb, segment, window):
     return 0
 
 
-@njit(cache=True)
+@compiled
 def tcp_rtt_update(pcb, rtt_us):
     """Take one RTT sample in us into the retransmission timeout (RFC 6298, section 2)."""
     if pcb.srtt_us == 0:
@@ -102,7 +101,7 @@ def tcp_rtt_update(pcb, rtt_us):
     pcb.rto_us = min(max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us), MAX_RTO_US)
 
 
-@njit(cache=True)
+@compiled
 def _receive_data(pcb, segment, now_us):
     start = segment.seq
     end = seq_add(start, segment.length)
@@ -126,7 +125,7 @@ def _receive_data(pcb, segment, now_us):
     return TCP_DELAYED_ACK | TCP_DELIVERED
 
 
-@njit(cache=True)
+@compiled
 def _remember_range(pcb, start, end):
     """Insert a range of out-of-order data, merged with those it touches; when all places are taken it is forgotten."""
     kept = 0
@@ -149,7 +148,7 @@ def _remember_range(pcb, start, end):
     pcb.reordered_count = kept
 
 
-@njit(cache=True)
+@compiled
 def _take_ranges(pcb):
     """Advance rcv_nxt over remembered ranges that it reached."""
     advanced = True

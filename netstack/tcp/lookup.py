@@ -1,8 +1,8 @@
 """Connection lookup by 4-tuple: a seeded hash and chains of pcbs. Knows no lock and no group."""
 
 import numpy as np
-from numba import njit
 
+from netstack.compilation import compiled
 from netstack.records import record_accessor
 from netstack.tcp.pcb import PCB
 
@@ -13,7 +13,7 @@ _pcb_at = record_accessor(PCB)
 _bucket_at = record_accessor(BUCKET)
 
 
-@njit(cache=True)
+@compiled
 def _mix(value):
     """Scramble 32 bits so that each input bit changes about half the output bits (the finalizer of MurmurHash3)."""
     value ^= value >> 16
@@ -23,13 +23,13 @@ def _mix(value):
     return value ^ (value >> 16)
 
 
-@njit(cache=True)
+@compiled
 def _multiply(a, b):
     """Return the low 32 bits of a product of 32-bit numbers, without leaving 63 bits on the way."""
     return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & 0xFFFFFFFF
 
 
-@njit(cache=True)
+@compiled
 def tuple_hash(seed, local_address, local_port, foreign_address, foreign_port):
     """Return a 32-bit hash of the 4-tuple."""
     value = _mix((seed ^ local_address) & 0xFFFFFFFF)
@@ -37,7 +37,7 @@ def tuple_hash(seed, local_address, local_port, foreign_address, foreign_port):
     return _mix((value + ((local_port & 0xFFFF) << 16) + (foreign_port & 0xFFFF)) & 0xFFFFFFFF)
 
 
-@njit(cache=True)
+@compiled
 def lookup_insert(pcbs_address, buckets_address, bucket_count, seed, index):
     """Put pcb `index` of the table at `pcbs_address` at the head of its chain."""
     pcb = _pcb_at(pcbs_address, index)
@@ -47,7 +47,7 @@ def lookup_insert(pcbs_address, buckets_address, bucket_count, seed, index):
     bucket.head = index
 
 
-@njit(cache=True)
+@compiled
 def lookup_matches(pcbs_address, index, local_address, local_port, foreign_address, foreign_port):
     """Return whether pcb `index` is the connection of a 4-tuple."""
     pcb = _pcb_at(pcbs_address, index)
@@ -59,7 +59,7 @@ def lookup_matches(pcbs_address, index, local_address, local_port, foreign_addre
     )
 
 
-@njit(cache=True)
+@compiled
 def lookup_find(pcbs_address, buckets_address, bucket_count, seed, local_address, local_port, foreign_address, foreign_port):
     """Return the index of the connection with this 4-tuple, -1 if there is none."""
     value = tuple_hash(seed, local_address, local_port, foreign_address, foreign_port)

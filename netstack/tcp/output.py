@@ -3,13 +3,12 @@
 One segment a call; the host transmits it and calls again until there is none.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.tcp.header import ACK, PSH
 from netstack.tcp.sequence import seq_add, seq_gt, seq_lt, seq_sub
 
 
-@njit(cache=True)
+@compiled
 def tcp_output(pcb, segment, now_us):
     """Fill `segment` with the next segment to be sent at `now_us` and return 1; return 0 when there is none.
 
@@ -65,7 +64,7 @@ def tcp_output(pcb, segment, now_us):
     return 1
 
 
-@njit(cache=True)
+@compiled
 def _sendable(pcb, seq):
     """Return how many bytes may be sent from `seq` on: at most one segment, 0 for "wait"."""
     offset = seq_sub(seq, pcb.snd_una)
@@ -79,7 +78,7 @@ def _sendable(pcb, seq):
     return 0
 
 
-@njit(cache=True)
+@compiled
 def tcp_output_refused(pcb, segment, now_us):
     """Take back the segment just built: the interface had no room for it (ENOBUFS).
 

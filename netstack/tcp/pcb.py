@@ -4,7 +4,8 @@ Knows no table it stands in but its link in a hash chain.
 """
 
 import numpy as np
-from numba import njit
+
+from netstack.compilation import compiled
 
 MAX_REORDERED = 4  # ranges of out-of-order data a receiver remembers
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
@@ -61,7 +62,7 @@ PCB = np.dtype(
 """A connection. The host adds to `send_buffered_bytes` (bytes from snd_una on) what it writes; input takes off what is acknowledged."""
 
 
-@njit(cache=True)
+@compiled
 def window_scale(buffer_bytes):
     """Return the smallest shift that lets `buffer_bytes` be announced in 16 bits (RFC 7323, section 2.3)."""
     shift = 0
@@ -70,7 +71,7 @@ def window_scale(buffer_bytes):
     return shift
 
 
-@njit(cache=True)
+@compiled
 def pcb_init(
     pcb,
     local_address,

@@ -3,15 +3,14 @@
 Knows no clock: the host asks for the earliest deadline and calls when it has passed.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.tcp.congestion import on_timeout
 from netstack.tcp.input import TCP_OUTPUT
 
 MAX_SHIFT = 12
 
 
-@njit(cache=True)
+@compiled
 def tcp_next_deadline_us(pcb):
     """Return the earliest deadline, 0 if no timer runs."""
     rexmt = pcb.rexmt_deadline_us
@@ -23,7 +22,7 @@ def tcp_next_deadline_us(pcb):
     return min(rexmt, delack)
 
 
-@njit(cache=True)
+@compiled
 def tcp_timeout(pcb, now_us):
     """Run the timers that expired by `now_us`; return TCP_OUTPUT if there is something to send."""
     flags = 0

@@ -4,8 +4,7 @@ A frame is processed when it is sent, with the time of its arrival as now; order
 keeps it. Knows nothing of the machine but its NICs.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.machine.nic import send_to_host
 from netstack.tcp.input import TCP_OUTPUT, tcp_input
 from netstack.tcp.output import tcp_output
@@ -14,7 +13,7 @@ from netstack.workload.state import PACKET, REMOTE, flow_of, out_segment, packet
 from netstack.workload.timers import arm
 
 
-@njit(cache=True)
+@compiled
 def peer_receive(m, s, flow_index, segment, now):
     """Deliver a segment to the remote end, whose last bit left the host at `now` cycles; send its answers on their way."""
     flow = flow_of(s, flow_index)
@@ -29,14 +28,14 @@ def peer_receive(m, s, flow_index, segment, now):
     arm(s, flow_index, REMOTE)
 
 
-@njit(cache=True)
+@compiled
 def peer_timeout(m, s, flow_index, now_us):
     """Run the remote end's expired timers at `now_us`."""
     if tcp_timeout(peer_of(s, flow_index), now_us) & TCP_OUTPUT:
         _peer_output(m, s, flow_index, now_us * s.cycles_per_us)
 
 
-@njit(cache=True)
+@compiled
 def _peer_output(m, s, flow_index, now):
     peer = peer_of(s, flow_index)
     flow = flow_of(s, flow_index)
@@ -49,7 +48,7 @@ def _peer_output(m, s, flow_index, now):
         send_to_host(m, flow.nic, now + flow.inbound_cycles, packet)
 
 
-@njit(cache=True)
+@compiled
 def copy_segment(target, source):
     """Copy what TCP reads of a segment."""
     target.source_address = source.source_address

@@ -4,8 +4,8 @@ Only the layout and the allocators that cost nothing are here. -1 means "none" i
 """
 
 import numpy as np
-from numba import njit
 
+from netstack.compilation import compiled
 from netstack.records import record_accessor
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
@@ -89,25 +89,25 @@ COUNTER_DTYPE = _record(("value", "i8"))
 _counter_at = record_accessor(COUNTER_DTYPE)
 
 
-@njit(cache=True)
+@compiled
 def flow_of(s, flow):
     """Return the connection's host-side record."""
     return _flow_at(s.flow_table, flow)
 
 
-@njit(cache=True)
+@compiled
 def pcb_of(s, flow):
     """Return the connection's protocol control block."""
     return _pcb_at(s.pcb_table, flow)
 
 
-@njit(cache=True)
+@compiled
 def peer_of(s, flow):
     """Return the protocol control block of the remote end."""
     return _pcb_at(s.peer_table, flow)
 
 
-@njit(cache=True)
+@compiled
 def side_of(s, flow, side):
     """Return the pcb of one end: LOCAL or REMOTE."""
     if side == LOCAL:
@@ -115,61 +115,61 @@ def side_of(s, flow, side):
     return _pcb_at(s.peer_table, flow)
 
 
-@njit(cache=True)
+@compiled
 def bucket_of(s, bucket):
     """Return one bucket of the connection hash tables."""
     return _bucket_at(s.bucket_table, bucket)
 
 
-@njit(cache=True)
+@compiled
 def mbuf_of(s, mbuf):
     """Return the mbuf."""
     return _mbuf_at(s.mbuf_table, mbuf)
 
 
-@njit(cache=True)
+@compiled
 def packet_of(s, packet):
     """Return the message."""
     return _packet_at(s.packet_table, packet)
 
 
-@njit(cache=True)
+@compiled
 def segment_of(s, packet):
     """Return the TCP segment of a received packet."""
     return _segment_at(s.segment_table, packet)
 
 
-@njit(cache=True)
+@compiled
 def out_segment(s, side):
     """Return the scratch segment that output of one side is built in."""
     return _segment_at(s.out_segment_table, side)
 
 
-@njit(cache=True)
+@compiled
 def port_of(s, group):
     """Return the message port of a group's owner."""
     return _port_at(s.port_table, group)
 
 
-@njit(cache=True)
+@compiled
 def ready_of(s, app_thread):
     """Return an application thread's event queue."""
     return _ready_at(s.ready_table, app_thread)
 
 
-@njit(cache=True)
+@compiled
 def wheel_of(s, tick):
     """Return the timer wheel's list head for a tick."""
     return _cell_at(s.wheel_table, tick % s.wheel_slots)
 
 
-@njit(cache=True)
+@compiled
 def latency_of(s, bucket):
     """Return one bucket of the write-to-acknowledgment histogram."""
     return _counter_at(s.latency_table, bucket)
 
 
-@njit(cache=True)
+@compiled
 def take_packet(m, s):
     """Take a packet off the pool. Faults (`m.fault`) and returns packet 0 when the pool is empty."""
     packet = s.free_packet
@@ -184,7 +184,7 @@ def take_packet(m, s):
     return packet
 
 
-@njit(cache=True)
+@compiled
 def free_packet(s, packet):
     """Give a packet back."""
     packet_of(s, packet).next = s.free_packet
@@ -193,7 +193,7 @@ def free_packet(s, packet):
     s.packets_freed += 1
 
 
-@njit(cache=True)
+@compiled
 def latency_bucket(microseconds):
     """Return the histogram bucket of a latency: sixteen buckets an octave, exact below sixteen."""
     octave = 0

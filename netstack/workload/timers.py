@@ -4,15 +4,14 @@ Deadlines move with almost every segment, so entries are lazy: one that comes up
 Source of the structure: Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987, scheme 6.
 """
 
-from numba import njit
-
+from netstack.compilation import compiled
 from netstack.tcp.timers import tcp_next_deadline_us
 from netstack.workload.state import flow_of, side_of, wheel_of
 
 TICK_US = 1000
 
 
-@njit(cache=True)
+@compiled
 def arm(s, flow_index, side):
     """List the end's earliest deadline, unless it is listed no later already."""
     deadline_us = tcp_next_deadline_us(side_of(s, flow_index, side))
@@ -39,7 +38,7 @@ def arm(s, flow_index, side):
     s.timers_listed += 1
 
 
-@njit(cache=True)
+@compiled
 def unlist(s, flow_index, side):
     """Take the end's entry off the wheel."""
     flow = flow_of(s, flow_index)
@@ -55,7 +54,7 @@ def unlist(s, flow_index, side):
     s.timers_listed -= 1
 
 
-@njit(cache=True)
+@compiled
 def end_tick(s):
     """Move the wheel to its next tick."""
     s.next_tick += 1
