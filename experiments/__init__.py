@@ -1,0 +1,1 @@
+"""What a researcher does with points: sweeps, tracking, tables and figures."""

@@ -1,0 +1,81 @@
+"""The schema of `conf/`, and the way from a composed configuration to one that can be simulated.
+
+Knows Hydra and OmegaConf; the simulator below knows neither.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+from hydra.core.config_store import ConfigStore
+from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
+
+from netstack.engine import EngineConfig, SimulationConfig, memory_needed_bytes
+from netstack.errors import ConfigError
+from netstack.machine.config import MachineConfig
+from netstack.machine.costs import CostsConfig
+from netstack.organization.config import OrganizationConfig
+from netstack.workload.config import WorkloadConfig
+
+SIMULATED = ("conns", "seed", "machine", "costs", "org", "workload", "engine")
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps runs. A `uri` of null is a database file below `output_dir`."""
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "network-stack-parallelization"
+
+
+@dataclass
+class RunConfig:
+    """Everything a user can set; `conf/config.yaml` explains the top level."""
+
+    conns: int = 192
+    seed: int = 1
+    output_dir: str = "outputs"
+    workers: int | None = None
+    ray_address: str | None = None
+    dry_run: bool = False
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    costs: CostsConfig = field(default_factory=CostsConfig)
+    org: OrganizationConfig = field(default_factory=OrganizationConfig)
+    workload: WorkloadConfig = field(default_factory=WorkloadConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+
+def register_schema() -> None:
+    """Make Hydra check types and keys of every composed configuration."""
+    ConfigStore.instance().store(name="schema", node=RunConfig)
+
+
+def simulation_config(config: DictConfig) -> SimulationConfig:
+    """Return the simulated part of a composed configuration, validated.
+
+    Raises:
+        ConfigError: A value is missing, out of range, contradicts another, or needs more memory than there is.
+    """
+    try:
+        values: Any = OmegaConf.to_object(OmegaConf.masked_copy(config, list(SIMULATED)))
+    except MissingMandatoryValue as error:
+        raise ConfigError(str(error.full_key), "???", "must be given") from error
+    parts = vars(values) if not isinstance(values, dict) else values
+    simulation = SimulationConfig(**{name: parts[name] for name in SIMULATED})
+    simulation.validate()
+    needed, available = memory_needed_bytes(simulation), psutil.virtual_memory().available
+    if needed > available:
+        raise ConfigError(
+            "conns", simulation.conns, f"needs {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are available"
+        )
+    return simulation
+
+
+def check_run(config: DictConfig) -> None:
+    """Raise ConfigError when what surrounds the simulation cannot work: workers, tracking."""
+    if config.workers is not None and not 1 <= config.workers <= 1024:
+        raise ConfigError("workers", config.workers, "must be a whole number from 1 to 1024, or null for one a CPU")
+    if OmegaConf.is_missing(config.tracking, "uri"):
+        raise ConfigError("tracking.uri", "???", "must be given, for example tracking.uri=http://host:5000")

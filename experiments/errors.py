@@ -1,0 +1,69 @@
+"""Turns what a user's input can raise into one line: key, value, what is allowed."""
+
+import difflib
+import re
+
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from experiments.configuration import RunConfig
+from netstack.errors import ConfigError
+
+
+def describe(error: BaseException) -> str | None:
+    """Return one line for an error of the user's, None for one of ours."""
+    if isinstance(error, ConfigError):
+        return str(error)
+    if isinstance(error, MissingConfigException):
+        return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: must be key=value or key=value,value ({str(error).splitlines()[0]})"
+    if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
+        return _composition(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"output_dir={error.filename}: must be a folder that can be written ({error.strerror})"
+    return None
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    text = str(error)
+    match = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
+    options = error.options or []
+    if match is None:
+        return text.splitlines()[0]
+    return f"{match[1]}={match[2]}: unknown; available are {', '.join(options)}"
+
+
+def _composition(error: BaseException) -> str:
+    """Read key, value and reason out of the chain of what Hydra and OmegaConf say."""
+    texts = []
+    current: BaseException | None = error
+    while current is not None:
+        texts.append(str(current))
+        if isinstance(current, ConfigError):
+            return str(current)
+        current = current.__cause__
+    text = "\n".join(texts)
+    override = re.search(r"(?:Error merging override|Could not override) '?([^\s']+)'?", text)
+    given = override[1] if override else ""
+    key, _, value = given.partition("=")
+    full_key = re.search(r"full_key: (\S+)", text)
+    name = full_key[1] if full_key else key
+    conversion = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
+    if conversion:
+        kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+        return f"{name}={conversion[1]}: must be {kinds.get(conversion[2], conversion[2])}"
+    if "not in" in text or "Could not override" in text or "No match in the defaults" in text:
+        near = difflib.get_close_matches(name, _known_keys(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"top-level keys are {', '.join(vars(RunConfig()))}"
+        return f"{given or name}: unknown key; {hint}"
+    first = next(line for line in text.splitlines() if line.strip())
+    return f"{name}={value}: {first}" if name else first
+
+
+def _known_keys() -> list[str]:
+    import dataclasses
+
+    from experiments.points import flattened
+
+    return [*flattened(dataclasses.asdict(RunConfig())), "org", "machine", "workload", "costs", "engine", "tracking"]

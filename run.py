@@ -1,0 +1,52 @@
+"""One Hydra entry: a run is a sweep point, ``-m`` is a sweep.
+
+python run.py org=connp_l conns=192
+python run.py -m org=up,msgp,connp_t,connp_l conns=6,192,16384
+"""
+
+import os
+import sys
+
+os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's own report
+
+import hydra
+from omegaconf import DictConfig
+
+from experiments.configuration import register_schema
+from experiments.errors import describe
+from experiments.launcher import launch, register_launcher
+from experiments.sweep import PointsFailedError
+
+BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def run(config: DictConfig) -> None:
+    """Run one point."""
+    launch([config], multirun=False)
+
+
+def main() -> int:
+    """Return the exit code: 0, 1 for failed points, 2 for input that cannot be used, 130 when interrupted."""
+    sys.argv = [sys.argv[0], *("dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv[1:])]
+    register_schema()
+    register_launcher()
+    try:
+        run()
+    except KeyboardInterrupt:
+        print("interrupted: finished points are kept, the same command runs the rest", file=sys.stderr)
+        return INTERRUPTED
+    except PointsFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED_POINTS
+    except Exception as error:
+        message = describe(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
