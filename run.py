@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from experiments.configuration import register_schema
 from experiments.errors import describe
-from experiments.launcher import launch, register_launcher
+from experiments.launcher import launch
 from experiments.sweep import PointsFailedError
 
 BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
@@ -30,7 +30,6 @@ def main() -> int:
     """Return the exit code: 0, 1 for failed points, 2 for input that cannot be used, 130 when interrupted."""
     sys.argv = [sys.argv[0], *("dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv[1:])]
     register_schema()
-    register_launcher()
     try:
         run()
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -42,8 +43,8 @@ def in_order(outcomes: list[Outcome]) -> list[Outcome]:
 
 def print_table(console: Console, outcomes: list[Outcome]) -> None:
     """Print the closing table: throughput, and where the cycles of a KB went."""
-    table = Table(title="Goodput, and cycles of all cores per KB of payload", title_justify="left")
-    table.add_column("organization")
+    table = Table(title="Goodput, and busy cycles of all cores per KB of payload", title_justify="left", box=SIMPLE)
+    table.add_column("org", no_wrap=True)
     headings = ("conns", "Mb/s", "busy", "protocol", "driver+irq", "copy", "scheduling", "locks", "stalls", "L2/KB", "lock waits")
     for heading in headings:
         table.add_column(heading, justify="right")

@@ -3,6 +3,7 @@
 Knows points and results, not how they were computed. MLflow is imported late: it takes seconds.
 """
 
+import logging
 import os
 import socket
 import sqlite3
@@ -62,6 +63,8 @@ class Tracker:
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         from mlflow import MlflowClient
 
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         self.client: MlflowClient = MlflowClient(tracking_uri(tracking, output_dir))
         experiment = self.client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
