@@ -21,7 +21,7 @@ class WorkloadConfig:
     mtu_bytes: int = 1500
     send_buffer_bytes: int = 262144
     receive_buffer_bytes: int = 262144
-    write_bytes: int = 65536
+    write_bytes: int = 4096
     send_unit_bytes: int = 4096
     lowat_bytes: int = 16384
     rtt_min_us: float = 80.0
