@@ -47,7 +47,7 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
     """
     if function is None:
         return lambda decorated: compiled(decorated, nogil=nogil)
-    dispatcher = numba.njit(cache=True, nogil=nogil, no_cfunc_wrapper=True)(function)
+    dispatcher = numba.njit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
     if hasattr(dispatcher, "get_call_template"):
         specialize = dispatcher.get_call_template
 

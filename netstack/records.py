@@ -5,6 +5,7 @@ record of scalars and table addresses. An accessor built here turns (address, in
 Knows nothing of what the records mean.
 """
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -13,34 +14,23 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-_interpreted_tables: dict[int, np.ndarray] = {}
-
 
 def allocate(dtype: np.dtype, length: int) -> np.ndarray:
     """Return a zeroed table of `length` records (at least one, so that its address is valid)."""
-    table = np.zeros(max(length, 1), dtype)
-    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-        _interpreted_tables[table.ctypes.data] = table.view(np.recarray)
-    return table
-
-
-def release(table: np.ndarray) -> None:
-    """Forget a table of interpreted mode; compiled code never remembers one."""
-    _interpreted_tables.pop(table.ctypes.data, None)
+    return np.zeros(max(length, 1), dtype)
 
 
 def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     """Return ``at(address, index)`` giving a reference to record `index` of the table at `address`.
 
-    The caller keeps the table alive. There is no bounds check in compiled code, as in C; interpreted code
-    (``NUMBA_DISABLE_JIT=1``) does check.
+    The caller keeps the table alive. There is no bounds check, as in C. Works in interpreted code too
+    (``NUMBA_DISABLE_JIT=1``).
     """
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
 
         def interpreted_at(address: int, index: int) -> Any:
-            if index < 0:
-                raise IndexError(index)
-            return _interpreted_tables[int(address)][index]
+            memory = (ctypes.c_char * dtype.itemsize).from_address(int(address) + int(index) * dtype.itemsize)
+            return np.frombuffer(memory, dtype).view(np.recarray)[0]
 
         return interpreted_at
 

@@ -254,9 +254,10 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         structure = costs.structures[name]
         kinds[index] = (next_line, structure.lines, INSTANCES.index(structure.per))
         next_line += structure.lines * sizes.instances[structure.per]
-    lines = _add(simulation, m, "line", LINE_DTYPE, sizes.lines)
-    lines["home"] = np.arange(len(lines)) // PAGE_LINES % simulation.config.machine.nodes
-    _add(simulation, m, "place", PLACE_DTYPE, sizes.lines * sizes.cores)
+    m["line_stride"] = LINE_DTYPE.itemsize + sizes.cores * PLACE_DTYPE.itemsize
+    memory = _add(simulation, m, "line", np.dtype("u1"), sizes.lines * int(m["line_stride"]))
+    lines = np.ndarray(sizes.lines, LINE_DTYPE, memory, strides=(int(m["line_stride"]),))
+    lines["home"] = np.arange(sizes.lines) // PAGE_LINES % simulation.config.machine.nodes
     _add(simulation, m, "count", COUNT_DTYPE, sizes.cores * len(names))
     operations = _add(simulation, m, "operation", OPERATION_DTYPE, len(OPERATIONS))
     rows = []

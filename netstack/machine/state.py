@@ -60,11 +60,16 @@ def _record(*fields: tuple) -> np.dtype:
     return np.dtype(list(fields), align=True)
 
 
-LINE_DTYPE = _record(("sharers", "i8"), ("owner", "i4"), ("home", "i4"))
+LINE_DTYPE = _record(("sharers", "i8"), ("owner", "i2"), ("home", "i2"), ("unused", "i4"))
 """A cache line: bit k of `sharers` is set while core k holds it; `owner` is 1 + the core whose copy is newer than memory."""
 
-PLACE_DTYPE = _record(("l1", "u1"), ("l2", "u1"), ("lost", "u1"))
-"""Where one core holds one line: 1 + its way, 0 if nowhere. `lost` once it was taken by another writer."""
+PLACE_DTYPE = _record(("l1", "u1"), ("l2", "u1"), ("lost", "u2"))
+"""Where one core holds one line: 1 + its way, 0 if nowhere. `lost` once it was taken by another writer.
+
+The places of all cores stand behind their line's record, so that one access of the host finds both.
+"""
+
+LINE_BYTES = LINE_DTYPE.itemsize
 
 WAY_DTYPE = _record(("stamp", "i8"), ("line", "i8"))
 """One way of one set: the line in it and when it was last used; stamp 0 is empty."""
@@ -158,7 +163,7 @@ l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_l
 transmit_slots receive_slots arrival_capacity interrupt_interval link_units_per_byte
 receive_ring_kind receive_buffer_kind receive_buffer_lines transmit_ring_kind
 run_queue_start run_queue_end
-core_table thread_table lock_table lock_class_table nic_table line_table place_table l1_table l2_table count_table
+core_table thread_table lock_table lock_class_table nic_table line_table line_stride l1_table l2_table count_table
 kind_table operation_table touch_table transmit_table receive_table arrival_table
 """
 MACHINE_DTYPE = _record(*[(name, "i8") for name in _MACHINE_FIELDS.split()])
@@ -213,13 +218,13 @@ def nic_of(m, nic):
 @compiled
 def line_of(m, line):
     """Return the directory record of a cache line."""
-    return _line_at(m.line_table, line)
+    return _line_at(m.line_table + line * m.line_stride, 0)
 
 
 @compiled
 def place_of(m, line, core):
     """Return where `core` holds `line`."""
-    return _place_at(m.place_table, line * m.cores + core)
+    return _place_at(m.line_table + line * m.line_stride + LINE_BYTES, core)
 
 
 @compiled
