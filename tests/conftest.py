@@ -1,0 +1,24 @@
+"""Configurations that tests start from, composed from `conf/` as a user's are."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.configuration import register_schema, simulation_config
+from netstack.engine import SimulationConfig
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+@pytest.fixture(scope="session")
+def composed() -> Callable[..., SimulationConfig]:
+    """Return a function that composes a simulation from overrides such as ``org=up``."""
+    register_schema()
+
+    def compose_config(*overrides: str) -> SimulationConfig:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return simulation_config(compose("config", list(overrides)))
+
+    return compose_config

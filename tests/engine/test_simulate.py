@@ -1,0 +1,170 @@
+"""Whole simulations: the wire's limit, conservation, determinism, steady state, and the order of organizations."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from netstack.engine import Result, SimulationConfig, link_limit_mbps, simulate
+from netstack.engine.build import build, memory_needed_bytes
+from netstack.engine.conservation import check_conservation
+from netstack.engine.inline import run_until, settle
+from netstack.errors import ConfigError, ConservationError
+from netstack.machine.costs import CostsConfig, OperationCost, StructureCost
+
+Compose = Callable[..., SimulationConfig]
+ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
+SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")
+
+
+def without_cost(config: SimulationConfig) -> SimulationConfig:
+    free = {name: dataclasses.replace(operation, cycles=0, touches=[]) for name, operation in config.costs.operations.items()}
+    return dataclasses.replace(config, costs=dataclasses.replace(config.costs, operations=free))
+
+
+def without_wall(result: Result) -> dict:
+    return {name: value for name, value in json.loads(result.to_json()).items() if not name.startswith("wall_")}
+
+
+def test_one_connection_without_cost_fills_the_wire(composed: Compose) -> None:
+    config = composed(
+        "org=up", "conns=1", "machine.nic.count=1", "engine.warmup_ms=60", "engine.measure_ms=100", "workload.write_bytes=65536"
+    )
+    result = simulate(without_cost(config))
+    assert result.goodput_mbps == pytest.approx(1448 / 1538 * 1000, rel=0.001)  # 941.48 Mb/s
+    assert link_limit_mbps(config) == pytest.approx(941.48, abs=0.01)
+    assert result.retransmitted_segments == 0
+
+
+@pytest.mark.parametrize("org", ORGANIZATIONS)
+def test_the_same_point_gives_the_same_result(composed: Compose, org: str) -> None:
+    config = composed(f"org={org}", "conns=24", *SHORT)
+    first, second = simulate(config), simulate(config)
+    assert without_wall(first) == without_wall(second)
+    assert first.goodput_mbps > 100
+
+
+def test_another_seed_gives_another_result(composed: Compose) -> None:
+    first, second = (simulate(composed("conns=24", f"seed={seed}", *SHORT)) for seed in (1, 2))
+    assert without_wall(first) != without_wall(second)
+
+
+@pytest.mark.parametrize("org", ORGANIZATIONS)
+def test_cycles_of_a_kilobyte_sum_to_the_machines_cycles(composed: Compose, org: str) -> None:
+    config = composed(f"org={org}", "conns=24", *SHORT)
+    result = simulate(config)
+    cores = config.org.cores or config.machine.cores
+    kilobytes = result.goodput_mbps * 1e6 / 8 / 1024 * result.simulated_ms / 1000
+    available = cores * config.machine.clock_mhz * 1e6 * result.simulated_ms / 1000
+    assert sum(result.cycles_per_kb.values()) * kilobytes == pytest.approx(available, rel=0.01)
+    assert sum(row.l2_misses_per_kb for row in result.misses.values()) == pytest.approx(result.l2_misses_per_kb)
+    assert 0 < result.jain_fairness <= 1
+
+
+def test_organizations_order_as_primitives_say(composed: Compose) -> None:
+    goodput = {org: simulate(composed(f"org={org}", "conns=6")).goodput_mbps for org in ORGANIZATIONS}
+    assert goodput["connp_l"] > goodput["up"]
+    assert goodput["msgp"] > goodput["up"]
+    assert goodput["connp_t"] < goodput["up"]
+
+
+def test_contention_falls_with_more_groups(composed: Compose) -> None:
+    waits = [
+        simulate(composed("org=connp_l", "conns=96", f"org.groups={groups}", *SHORT)).lock["global"].not_immediate_percent
+        for groups in (1, 4, 32)
+    ]
+    assert waits[0] > waits[1] > waits[2]
+
+
+@pytest.mark.parametrize("overrides", [("org.dispatch=software_hash",), ("org.placement=free",), ("machine=epyc_16",)])
+def test_other_choices_run_and_conserve(composed: Compose, overrides: tuple[str, ...]) -> None:
+    assert simulate(composed("conns=48", *SHORT, *overrides)).goodput_mbps > 100
+
+
+def test_a_short_buffer_of_many_connections_still_sends(composed: Compose) -> None:
+    """One page a connection: two full segments, and a tail that waits for the peer's delayed ACK of 100 ms."""
+    config = composed("conns=3000", "workload.mbufs=3000", "engine.warmup_ms=150", "engine.measure_ms=400")
+    result = simulate(config)
+    rounds_per_second = result.goodput_mbps * 1e6 / 8 / 4096 / 3000
+    assert rounds_per_second == pytest.approx(10, rel=0.02)
+
+
+def ran(composed: Compose, org: str = "msgp"):
+    simulation = build(composed(f"org={org}", "conns=24"))
+    run_until(simulation.m, simulation.s, 10 * 2_200_000)
+    settle(simulation.m, 10 * 2_200_000)
+    check_conservation(simulation)
+    return simulation
+
+
+CORRUPTIONS = {
+    "cycles of core 1": ("core", "clock", 1),
+    "bytes written": ("flow", "written_bytes", 3),
+    "acquisitions of global": ("lock_class", "acquisitions", 0),
+    "locks held by threads": ("thread", "locks_held", 1),
+    "frames that came": ("nic", "frames_arrived", 2),
+}
+
+
+@pytest.mark.parametrize("law", CORRUPTIONS)
+def test_each_law_of_tables_can_break(composed: Compose, law: str) -> None:
+    simulation = ran(composed)
+    table, field, index = CORRUPTIONS[law]
+    simulation.tables[table][field][index] += 1
+    with pytest.raises(ConservationError, match=law):
+        check_conservation(simulation)
+
+
+@pytest.mark.parametrize(
+    ("field", "law"),
+    [
+        ("messages_sent", "messages sent"),
+        ("packets_taken", "packets in use"),
+        ("mbufs_taken", "mbufs in use"),
+    ],
+)
+def test_each_law_of_counters_can_break(composed: Compose, field: str, law: str) -> None:
+    simulation = ran(composed, "connp_t")
+    simulation.stack[field] += 1
+    with pytest.raises(ConservationError, match=law):
+        check_conservation(simulation)
+
+
+def test_a_receiver_that_got_unsent_bytes_breaks_a_law(composed: Compose) -> None:
+    simulation = ran(composed)
+    peers, pcbs = simulation.tables["peer"], simulation.tables["pcb"]
+    peers["rcv_nxt"][5] = (pcbs["snd_max"][5] + 1) % (1 << 32)
+    with pytest.raises(ConservationError, match="connection 5"):
+        check_conservation(simulation)
+
+
+def test_a_fault_of_compiled_code_is_fatal(composed: Compose) -> None:
+    simulation = ran(composed)
+    simulation.machine["fault"] = 3
+    with pytest.raises(ConservationError, match="mbuf zone"):
+        check_conservation(simulation)
+
+
+def test_statistics_have_units_and_survive_json(composed: Compose) -> None:
+    result = simulate(composed("conns=6", *SHORT))
+    assert Result.from_json(result.to_json()) == result
+    assert all("meaning" in field.metadata and field.metadata["meaning"] for field in dataclasses.fields(Result))
+    metrics = result.metrics()
+    assert {"goodput_mbps", "l2_misses_per_kb", "l2_misses_per_kb/tcpcb", "cycles_per_kb/protocol"} <= metrics.keys()
+    assert {"lock/global/not_immediate_percent", "utilization", "retransmitted_segments"} <= metrics.keys()
+    assert np.isfinite(list(metrics.values())).all()
+
+
+def test_memory_needed_grows_with_connections(composed: Compose) -> None:
+    small, large = composed("conns=192"), composed("conns=1000000")
+    assert memory_needed_bytes(small) < memory_needed_bytes(large) < 4 * 2**30
+
+
+def test_costs_that_leave_their_structure_are_refused() -> None:
+    costs = CostsConfig(
+        structures={"tcpcb": StructureCost(2, "flow")}, operations={"tcp_input": OperationCost(touches=["tcpcb 0-2 w"])}
+    )
+    with pytest.raises(ConfigError, match="lines 0 to 1"):
+        costs.validate()

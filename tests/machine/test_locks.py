@@ -1,0 +1,121 @@
+"""A single lock against the exact solution of a closed queueing network, and the rules of adaptive mutexes."""
+
+import numpy as np
+import pytest
+
+from netstack.compilation import compiled
+from netstack.engine.build import Simulation, build
+from netstack.engine.config import SimulationConfig
+from netstack.engine.inline import settle
+from netstack.machine.config import MachineConfig
+from netstack.machine.locks import acquire, release
+from netstack.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt
+from netstack.machine.state import PROTOCOL, core_of, lock_of, thread_of
+from netstack.organization.config import OrganizationConfig
+from netstack.workload.config import WorkloadConfig
+
+THINK, WANT, HOLD = range(3)
+
+
+@compiled
+def run_contenders(m, exponentials, think, hold, steps):
+    """Each core thinks, takes lock 0, holds it, and starts over; times are exponential. Stops after `steps` steps."""
+    drawn = 0
+    for _ in range(steps):
+        core = 0
+        for other in range(m.cores_used):
+            if core_of(m, other).next_time < core_of(m, core).next_time:
+                core = other
+        cpu = core_of(m, core)
+        if begin_step(m, core, cpu.next_time):
+            thread = thread_of(m, cpu.thread)
+            if thread.phase == WANT:
+                if acquire(m, core, 0):
+                    spend(cpu, int(exponentials[drawn] * hold))
+                    drawn += 1
+                    thread.phase = HOLD
+            else:
+                if thread.phase == HOLD:
+                    release(m, core, 0)
+                spend(cpu, int(exponentials[drawn] * think))
+                drawn += 1
+                thread.phase = WANT
+        end_step(m, core)
+
+
+@compiled
+def spend(cpu, cycles):
+    cpu.cycles[PROTOCOL] += cycles
+    cpu.clock += cycles
+
+
+def contenders(cores: int) -> Simulation:
+    org = OrganizationConfig(serialize="group_lock", groups=1)
+    simulation = build(SimulationConfig(conns=1, machine=MachineConfig(cores=cores, nodes=1), org=org))
+    for core in range(cores):
+        make_runnable_from_interrupt(simulation.m, core, core)
+        interrupt_core(simulation.m, core, 0)
+    return simulation
+
+
+def mva_throughput(customers: int, think: float, service: float) -> float:
+    """Exact mean value analysis of one queueing station and a delay (Reiser and Lavenberg, JACM 1980)."""
+    queue = throughput = 0.0
+    for population in range(1, customers + 1):
+        response = service * (1 + queue)
+        throughput = population / (think + response)
+        queue = throughput * response
+    return throughput
+
+
+@pytest.mark.parametrize(("cores", "think"), [(1, 5000), (2, 3000), (4, 4000), (4, 1000), (8, 6000)])
+def test_one_lock_is_a_closed_queueing_network(cores: int, think: int) -> None:
+    hold = 1000
+    simulation = contenders(cores)
+    exponentials = np.random.default_rng(7).exponential(size=1_200_000)
+    run_contenders(simulation.m, exponentials, think, hold, 1_000_000)
+    lock = simulation.tables["lock_class"][0]
+    elapsed = simulation.tables["core"]["clock"].max()
+    throughput = lock["releases"] / elapsed
+    assert throughput == pytest.approx(mva_throughput(cores, think, hold), rel=0.02)
+    assert lock["hold_cycles"] / lock["releases"] == pytest.approx(hold, rel=0.02)
+
+
+def test_a_waiter_spins_while_the_owner_runs_and_gets_the_lock_at_its_release() -> None:
+    simulation = contenders(2)
+    m, tables = simulation.m, simulation.tables
+    for core in (0, 1):
+        assert begin_step(m, core, 0)
+    assert acquire(m, 0, 0)
+    assert not acquire(m, 1, 0)
+    end_step(m, 1)
+    assert tables["core"]["spinning_on"][1] == 0
+    tables["core"]["clock"][0] += 500
+    release(m, 0, 0)
+    settle(m, 0)
+    assert tables["lock"]["owner"][0] == 1
+    assert tables["core"]["clock"][1] == 500
+    assert acquire(m, 1, 0)
+    assert tables["lock_class"]["sleeps"][0] == 0
+    assert tables["lock_class"]["wait_cycles"][0] == 500
+
+
+def test_a_waiter_sleeps_when_the_owner_was_preempted_and_lends_its_priority() -> None:
+    workload = WorkloadConfig(threads_per_core=2)
+    org = OrganizationConfig(serialize="group_lock", groups=1)
+    simulation = build(SimulationConfig(conns=1, machine=MachineConfig(cores=2, nodes=1), org=org, workload=workload))
+    m, tables = simulation.m, simulation.tables
+    owner, waiter, urgent = 0, 1, 2  # threads 0 and 2 belong to core 0
+    tables["thread"]["priority"][:3] = tables["thread"]["base_priority"][:3] = (0, 1, 3)
+    for thread in (owner, waiter):
+        make_runnable_from_interrupt(m, thread, thread)
+        assert begin_step(m, thread, 0)
+    assert acquire(m, 0, 0)
+    make_runnable_from_interrupt(m, 0, urgent)
+    assert begin_step(m, 0, 100)
+    assert tables["core"]["thread"][0] == urgent
+    assert not acquire(m, 1, 0)
+    assert tables["core"]["spinning_on"][1] == -1
+    assert tables["thread"]["blocked_on"][waiter] == 0
+    assert tables["thread"]["priority"][owner] == 1
+    assert lock_of(m, 0).sleepers == 1
