@@ -6,6 +6,7 @@ python run.py -m org=up,msgp,connp_t,connp_l conns=6,192,16384
 
 import os
 import sys
+from pathlib import Path
 
 os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's own report
 
@@ -17,13 +18,17 @@ from experiments.errors import describe
 from experiments.launcher import launch
 from experiments.sweep import PointsFailedError
 
+_raised: list[Exception] = []
 BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(Path(__file__).resolve().parent / "conf"), config_name="config")
 def run(config: DictConfig) -> None:
-    """Run one point."""
-    launch([config], multirun=False)
+    """Run one point. Hydra would print its own lines about an error: it is raised again in `main`."""
+    try:
+        launch([config], multirun=False)
+    except Exception as error:
+        _raised.append(error)
 
 
 def main() -> int:
@@ -32,6 +37,8 @@ def main() -> int:
     register_schema()
     try:
         run()
+        if _raised:
+            raise _raised.pop()
     except KeyboardInterrupt:
         print("interrupted: finished points are kept, the same command runs the rest", file=sys.stderr)
         return INTERRUPTED
@@ -39,7 +46,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return FAILED_POINTS
     except Exception as error:
-        message = describe(error)
+        message = describe(error, sys.argv[1:])
         if message is None:
             raise
         print(f"error: {message}", file=sys.stderr)

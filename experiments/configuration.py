@@ -77,5 +77,5 @@ def check_run(config: DictConfig) -> None:
     """Raise ConfigError when what surrounds the simulation cannot work: workers, tracking."""
     if config.workers is not None and not 1 <= config.workers <= 1024:
         raise ConfigError("workers", config.workers, "must be a whole number from 1 to 1024, or null for one a CPU")
-    if OmegaConf.is_missing(config.tracking, "uri"):
-        raise ConfigError("tracking.uri", "???", "must be given, for example tracking.uri=http://host:5000")
+    if config.tracking.uri == "":
+        raise ConfigError("tracking.uri", "", "must be given, for example tracking.uri=http://host:5000")

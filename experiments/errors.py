@@ -1,5 +1,6 @@
 """Turns what a user's input can raise into one line: key, value, what is allowed."""
 
+import dataclasses
 import difflib
 import re
 
@@ -7,11 +8,12 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.configuration import RunConfig
+from experiments.points import flattened
 from netstack.errors import ConfigError
 
 
-def describe(error: BaseException) -> str | None:
-    """Return one line for an error of the user's, None for one of ours."""
+def describe(error: BaseException, overrides: list[str]) -> str | None:
+    """Return one line for an error of the user's, who gave `overrides`; None for one of ours."""
     if isinstance(error, ConfigError):
         return str(error)
     if isinstance(error, MissingConfigException):
@@ -19,7 +21,7 @@ def describe(error: BaseException) -> str | None:
     if isinstance(error, OverrideParseException):
         return f"{error.override}: must be key=value or key=value,value ({str(error).splitlines()[0]})"
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
-        return _composition(error)
+        return _composition(error, overrides)
     if isinstance(error, OSError) and error.filename is not None:
         return f"output_dir={error.filename}: must be a folder that can be written ({error.strerror})"
     return None
@@ -34,7 +36,7 @@ def _missing_option(error: MissingConfigException) -> str:
     return f"{match[1]}={match[2]}: unknown; available are {', '.join(options)}"
 
 
-def _composition(error: BaseException) -> str:
+def _composition(error: BaseException, overrides: list[str]) -> str:
     """Read key, value and reason out of the chain of what Hydra and OmegaConf say."""
     texts = []
     current: BaseException | None = error
@@ -56,14 +58,11 @@ def _composition(error: BaseException) -> str:
     if "not in" in text or "Could not override" in text or "No match in the defaults" in text:
         near = difflib.get_close_matches(name, _known_keys(), n=1)
         hint = f"did you mean {near[0]}?" if near else f"top-level keys are {', '.join(vars(RunConfig()))}"
-        return f"{given or name}: unknown key; {hint}"
+        asked = next((override for override in overrides if override.startswith(f"{name}=")), name)
+        return f"{asked}: unknown key; {hint}"
     first = next(line for line in text.splitlines() if line.strip())
     return f"{name}={value}: {first}" if name else first
 
 
 def _known_keys() -> list[str]:
-    import dataclasses
-
-    from experiments.points import flattened
-
     return [*flattened(dataclasses.asdict(RunConfig())), "org", "machine", "workload", "costs", "engine", "tracking"]

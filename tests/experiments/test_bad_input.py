@@ -1,0 +1,80 @@
+"""Every bad input gives one line that says key, value and what is allowed, exit code 2, and leaves nothing behind."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+BAD = {
+    "organization": (["org=mspg"], "org=mspg", "available are connp_l, connp_t, msgp, up"),
+    "machine": (["machine=pdp11"], "machine=pdp11", "opteron_2x2"),
+    "key": (["conn=6"], "conn=6", "did you mean conns?"),
+    "nested key": (["machine.core=6"], "machine.core", "did you mean machine.cores?"),
+    "no connections": (["conns=0"], "conns=0", "from 1 to"),
+    "negative connections": (["conns=-1"], "conns=-1", "from 1 to"),
+    "broken connections": (["conns=1.5"], "conns=1.5", "a whole number"),
+    "connections in words": (["conns=abc"], "conns=abc", "a whole number"),
+    "too many connections": (["conns=99999999"], "conns=99999999", "from 1 to"),
+    "more than memory": (["conns=4000000", "machine.cores=64", "workload.mbufs=100000000"], "conns=4000000", "GiB"),
+    "no cores": (["machine.cores=0"], "machine.cores=0", "from 1 to 64"),
+    "sets": (["machine.l2.size_bytes=1000000"], "machine.l2.size_bytes=1000000", "power of two of sets"),
+    "ways": (["machine.l1.ways=0"], "machine.l1.ways=0", "from 1 to"),
+    "groups": (["org.groups=0"], "org.groups=0", "from 1 to"),
+    "no lock on four cores": (["org.serialize=none"], "org.serialize=none", "needs one core, not 4"),
+    "queue without a thread": (["org.handoff=queue"], "org.handoff=queue", "group_thread"),
+    "owner without a thread": (["org.transmit=owner"], "org.transmit=owner", "group_thread"),
+    "group table with connection locks": (["org.serialize=connection_lock"], "org.lookup=group", "global_lock"),
+    "unknown choice": (["org.dispatch=magic"], "org.dispatch=magic", "nic_thread, software_hash"),
+    "no link": (["machine.nic.link_mbps=0"], "machine.nic.link_mbps=0", "above 0"),
+    "warm-up longer than the run": (["engine.warmup_ms=50", "engine.run_ms=40"], "engine.warmup_ms=50", "shorter than the run"),
+    "text for a number": (["machine.nic.link_mbps=fast"], "machine.nic.link_mbps=fast", "a number"),
+    "broken override": (["conns"], "conns", "key=value"),
+    "server without address": (["tracking=server"], "tracking.uri=:", "must be given"),
+    "unknown store": (["tracking.uri=ftp://somewhere"], "tracking.uri=ftp://somewhere", "sqlite:///"),
+    "unreachable store": (["tracking.uri=http://127.0.0.1:9"], "tracking.uri=http://127.0.0.1:9", "answers"),
+    "store in no folder": (["tracking.uri=sqlite:////nowhere/at/all.db"], "tracking.uri=sqlite:////nowhere", "folder"),
+    "workers": (["workers=0"], "workers=0", "from 1 to"),
+}
+
+
+@pytest.mark.parametrize("multirun", [False, True], ids=["single", "sweep"])
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_clear_line(
+    name: str, multirun: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides, value, allowed = BAD[name]
+    output_dir = tmp_path / "outputs"
+    arguments = ["run.py", *(["-m"] if multirun else []), f"output_dir={output_dir}", *overrides]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert run.main() == run.BAD_INPUT
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    assert value in error
+    assert allowed in error
+    left = [path for path in output_dir.rglob("*") if path.is_file() and ".hydra" not in path.parts]
+    assert left == []
+
+
+def test_an_output_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for arguments in (["run.py"], ["run.py", "-m"]):
+        monkeypatch.setattr(sys, "argv", [*arguments, f"output_dir={tmp_path}/file/outputs"])
+        assert run.main() == run.BAD_INPUT
+        error = capsys.readouterr().err.strip()
+        assert len(error.splitlines()) == 1
+        assert error.startswith("error: output_dir=")
+        assert "must be a folder that can be written" in error
+
+
+def test_the_process_says_so_too(tmp_path: Path) -> None:
+    command = [sys.executable, "run.py", f"output_dir={tmp_path}", "conns=0"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error: conns=0: must be a whole number from 1 to 4000000"
+    assert "Traceback" not in done.stdout + done.stderr
