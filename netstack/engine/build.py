@@ -10,6 +10,7 @@ import numpy as np
 from netstack.compilation import compiled
 from netstack.engine.config import SimulationConfig
 from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
+from netstack.machine.recency import initial_order
 from netstack.machine.state import (
     ARRIVAL_DTYPE,
     BLOCKED,
@@ -19,7 +20,6 @@ from netstack.machine.state import (
     GLOBAL_LOCK,
     INDEX_DTYPE,
     KIND_DTYPE,
-    LINE_DTYPE,
     LINK_UNITS,
     LOCK_CLASS_DTYPE,
     LOCK_CLASSES,
@@ -28,11 +28,12 @@ from netstack.machine.state import (
     NEVER,
     NIC_DTYPE,
     OPERATION_DTYPE,
-    PLACE_DTYPE,
+    ORDER_BYTES,
     SLOT_DTYPE,
     THREAD_DTYPE,
     TOUCH_DTYPE,
-    WAY_DTYPE,
+    line_stride,
+    set_stride,
 )
 from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
 from netstack.organization.threads import (
@@ -73,7 +74,6 @@ from netstack.workload.state import (
 from netstack.workload.timers import TICK_US
 
 WHEEL_SLOTS = 4096
-PAGE_LINES = 64  # memory nodes take turns page by page
 PORT_CAPACITY = 1024  # packets a message port holds
 PRIORITIES = {APPLICATION_THREAD: 0, CLOCK_THREAD: 1, PORT_THREAD: 2, INBOUND_THREAD: 3}
 REQUIRED_STRUCTURES = ("inpcb", "mbuf", "transmit_ring", "receive_ring", "receive_buffer")
@@ -177,7 +177,7 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
     sizes = sizes_of(config)
     flow = 2 * PCB.itemsize + FLOW_DTYPE.itemsize + LOCK_DTYPE.itemsize
     return (
-        sizes.lines * (LINE_DTYPE.itemsize + sizes.cores * PLACE_DTYPE.itemsize)
+        sizes.lines * line_stride(sizes.cores)
         + config.conns * flow
         + sizes.mbufs * MBUF_DTYPE.itemsize
         + sizes.packets * (PACKET_DTYPE.itemsize + SEGMENT.itemsize)
@@ -208,12 +208,16 @@ def _add(simulation: Simulation, record: np.void, name: str, dtype: np.dtype, le
 def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
     config = simulation.config.machine
     m = simulation.m
-    m["cores"], m["cores_used"], m["threads"], m["nics"] = sizes.cores, sizes.cores_used, sizes.threads, config.nic.count
+    m["cores"], m["cores_used"], m["nodes"] = sizes.cores, sizes.cores_used, config.nodes
+    m["threads"], m["nics"] = sizes.threads, config.nic.count
     for level, cache in (("l1", config.l1), ("l2", config.l2)):
         m[f"{level}_ways"] = cache.ways
         m[f"{level}_sets"] = cache.size_bytes // (config.line_bytes * cache.ways)
-        ways = _add(simulation, m, level, WAY_DTYPE, sizes.cores * int(m[f"{level}_sets"]) * cache.ways)
-        ways["line"] = -1
+        stride = m[f"{level}_stride"] = set_stride(cache.ways)
+        memory = _add(simulation, m, level, np.dtype("u1"), sizes.cores * int(m[f"{level}_sets"]) * stride)
+        sets = memory.reshape(-1, stride)
+        sets[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(cache.ways)
+        sets[:, ORDER_BYTES:] = 255  # line -1
     m["exclusive"] = config.l2_policy == "exclusive"
     for name, value in vars(config.latency).items():
         m[name.removesuffix("_cycles")] = value
@@ -254,10 +258,8 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         structure = costs.structures[name]
         kinds[index] = (next_line, structure.lines, INSTANCES.index(structure.per))
         next_line += structure.lines * sizes.instances[structure.per]
-    m["line_stride"] = LINE_DTYPE.itemsize + sizes.cores * PLACE_DTYPE.itemsize
-    memory = _add(simulation, m, "line", np.dtype("u1"), sizes.lines * int(m["line_stride"]))
-    lines = np.ndarray(sizes.lines, LINE_DTYPE, memory, strides=(int(m["line_stride"]),))
-    lines["home"] = np.arange(sizes.lines) // PAGE_LINES % simulation.config.machine.nodes
+    m["line_stride"] = line_stride(sizes.cores)
+    _add(simulation, m, "line", np.dtype("u1"), sizes.lines * int(m["line_stride"]))
     _add(simulation, m, "count", COUNT_DTYPE, sizes.cores * len(names))
     operations = _add(simulation, m, "operation", OPERATION_DTYPE, len(OPERATIONS))
     rows = []
@@ -269,7 +271,9 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
             continue
         for text in operation.touches:
             touch = parse_touch(text, f"costs.operations.{name}.touches", costs.structures)
-            rows.append((names.index(touch.structure), touch.first_line, touch.count, touch.write))
+            kind = names.index(touch.structure)
+            first_line, lines, per = (int(value) for value in kinds[kind])
+            rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.write))
         operations[index] = (operation.cycles, CATEGORIES.index(operation.category), first, len(rows))
     touches = _add(simulation, m, "touch", TOUCH_DTYPE, len(rows))
     touches[: len(rows)] = rows

@@ -60,24 +60,45 @@ def _record(*fields: tuple) -> np.dtype:
     return np.dtype(list(fields), align=True)
 
 
-LINE_DTYPE = _record(("sharers", "i8"), ("owner", "i2"), ("home", "i2"), ("unused", "i4"))
-"""A cache line: bit k of `sharers` is set while core k holds it; `owner` is 1 + the core whose copy is newer than memory."""
+LINE_DTYPE = _record(("sharers", "i8"))
+"""A cache line: bit k of `sharers` is set while core k holds it."""
 
-PLACE_DTYPE = _record(("l1", "u1"), ("l2", "u1"), ("lost", "u2"))
-"""Where one core holds one line: 1 + its way, 0 if nowhere. `lost` once it was taken by another writer.
+OWNER_DTYPE = np.dtype([("core", "u1")])
+"""1 + the core whose copy of a line is newer than memory, 0 when memory is current."""
 
-The places of all cores stand behind their line's record, so that one access of the host finds both.
-"""
+PLACE_DTYPE = np.dtype([("l1", "u1"), ("l2", "u1")])
+"""Where one core holds one line: 1 + its way in L1 and in L2, 0 if nowhere; `l2` is LOST after a write of another."""
 
-LINE_BYTES = LINE_DTYPE.itemsize
+LOST = 255
+OWNER_OFFSET = LINE_DTYPE.itemsize
+PLACE_OFFSET = OWNER_OFFSET + 2
 
-WAY_DTYPE = _record(("stamp", "i8"), ("line", "i8"))
-"""One way of one set: the line in it and when it was last used; stamp 0 is empty."""
+
+def line_stride(cores: int) -> int:
+    """Return the bytes of one line's records, one after the other so that one access of the host finds all."""
+    return -(-(PLACE_OFFSET + cores * PLACE_DTYPE.itemsize) // 8) * 8
+
+
+ORDER_DTYPE = _record(("order", "i8"))
+"""A cache set begins with the order of its ways (see `recency`); the lines in its ways follow, -1 for none."""
+
+WAY_LINE_DTYPE = _record(("line", "i4"))
+ORDER_BYTES = ORDER_DTYPE.itemsize
+
+
+def set_stride(ways: int) -> int:
+    """Return the bytes of one cache set's records."""
+    return -(-(ORDER_BYTES + ways * WAY_LINE_DTYPE.itemsize) // 8) * 8
+
 
 COUNT_DTYPE = _record(("l1_misses", "i8"), ("l2_misses", "i8"), ("coherence_misses", "i8"), ("upgrades", "i8"))
 KIND_DTYPE = _record(("first_line", "i8"), ("lines", "i8"), ("per", "i8"))
+"""A structure: where its instances begin, how many lines each takes, and what it exists once for."""
+
 OPERATION_DTYPE = _record(("cycles", "i8"), ("category", "i8"), ("first_touch", "i8"), ("last_touch", "i8"))
-TOUCH_DTYPE = _record(("kind", "i8"), ("first_line", "i8"), ("count", "i8"), ("write", "i8"))
+TOUCH_DTYPE = _record(("kind", "i8"), ("first_line", "i8"), ("lines", "i8"), ("per", "i8"), ("count", "i8"), ("write", "i8"))
+"""One row of a footprint: `count` lines of an instance from `first_line` on, which is that of instance 0."""
+
 
 CORE_DTYPE = _record(
     ("clock", "i8"),
@@ -157,8 +178,8 @@ ARRIVAL_DTYPE = _record(("time", "i8"), ("sequence", "i8"), ("packet", "i8"))
 INDEX_DTYPE = _record(("value", "i8"))
 
 _MACHINE_FIELDS = """
-cores cores_used threads nics kinds locks lines stamp ready_sequence fault
-l1_sets l1_ways l2_sets l2_ways exclusive
+cores cores_used nodes threads nics kinds locks lines ready_sequence fault
+l1_sets l1_ways l1_stride l2_sets l2_ways l2_stride exclusive
 l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_latency
 transmit_slots receive_slots arrival_capacity interrupt_interval link_units_per_byte
 receive_ring_kind receive_buffer_kind receive_buffer_lines transmit_ring_kind
@@ -174,8 +195,10 @@ _lock_at = record_accessor(LOCK_DTYPE)
 _lock_class_at = record_accessor(LOCK_CLASS_DTYPE)
 _nic_at = record_accessor(NIC_DTYPE)
 _line_at = record_accessor(LINE_DTYPE)
+_owner_at = record_accessor(OWNER_DTYPE)
 _place_at = record_accessor(PLACE_DTYPE)
-_way_at = record_accessor(WAY_DTYPE)
+_order_at = record_accessor(ORDER_DTYPE)
+_way_line_at = record_accessor(WAY_LINE_DTYPE)
 _count_at = record_accessor(COUNT_DTYPE)
 _kind_at = record_accessor(KIND_DTYPE)
 _operation_at = record_accessor(OPERATION_DTYPE)
@@ -216,27 +239,51 @@ def nic_of(m, nic):
 
 
 @compiled
-def line_of(m, line):
-    """Return the directory record of a cache line."""
-    return _line_at(m.line_table + line * m.line_stride, 0)
+def line_address(m, line):
+    """Return the address of a cache line's records."""
+    return m.line_table + line * m.line_stride
 
 
 @compiled
-def place_of(m, line, core):
-    """Return where `core` holds `line`."""
-    return _place_at(m.line_table + line * m.line_stride + LINE_BYTES, core)
+def line_at(address):
+    """Return the directory record of the cache line whose records are at `address`."""
+    return _line_at(address, 0)
 
 
 @compiled
-def l1_way_of(m, core, line, way):
-    """Return the record of one way of the L1 set that `line` maps to."""
-    return _way_at(m.l1_table, (core * m.l1_sets + (line & (m.l1_sets - 1))) * m.l1_ways + way)
+def owner_at(address):
+    """Return the owner's record of the cache line whose records are at `address`."""
+    return _owner_at(address + OWNER_OFFSET, 0)
 
 
 @compiled
-def l2_way_of(m, core, line, way):
-    """Return the record of one way of the L2 set that `line` maps to."""
-    return _way_at(m.l2_table, (core * m.l2_sets + (line & (m.l2_sets - 1))) * m.l2_ways + way)
+def place_at(address, core):
+    """Return where `core` holds the cache line whose records are at `address`."""
+    return _place_at(address + PLACE_OFFSET, core)
+
+
+@compiled
+def l1_set_address(m, core, line):
+    """Return the address of the L1 set that `line` maps to."""
+    return m.l1_table + (core * m.l1_sets + (line & (m.l1_sets - 1))) * m.l1_stride
+
+
+@compiled
+def l2_set_address(m, core, line):
+    """Return the address of the L2 set that `line` maps to."""
+    return m.l2_table + (core * m.l2_sets + (line & (m.l2_sets - 1))) * m.l2_stride
+
+
+@compiled
+def order_at(address):
+    """Return the recency record of the set at `address`."""
+    return _order_at(address, 0)
+
+
+@compiled
+def way_line_at(address, way):
+    """Return the record of the line in one way of the set at `address`."""
+    return _way_line_at(address + ORDER_BYTES, way)
 
 
 @compiled
