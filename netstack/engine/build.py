@@ -17,6 +17,7 @@ from netstack.machine.state import (
     CONNECTION_LOCK,
     CORE_DTYPE,
     COUNT_DTYPE,
+    EMPTY,
     GLOBAL_LOCK,
     INDEX_DTYPE,
     KIND_DTYPE,
@@ -217,7 +218,7 @@ def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
         memory = _add(simulation, m, level, np.dtype("u1"), sizes.cores * int(m[f"{level}_sets"]) * stride)
         sets = memory.reshape(-1, stride)
         sets[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(cache.ways)
-        sets[:, ORDER_BYTES:] = 255  # line -1
+        sets[:, ORDER_BYTES:].view(np.int32)[:] = EMPTY
     m["exclusive"] = config.l2_policy == "exclusive"
     for name, value in vars(config.latency).items():
         m[name.removesuffix("_cycles")] = value

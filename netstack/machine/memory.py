@@ -1,15 +1,18 @@
 """Private L1 and L2 caches with LRU replacement, kept coherent by a directory (MOESI), and the charging of operations.
 
 A line's state follows from its records: held by one core only (E, or M when that core is its owner), by several
-(S, or O for the owner), by none (I). Knows lines and structures, not what they hold.
+(S, or O for the owner), by none (I). Records may say that a core holds a line it has evicted; the tag of the way
+decides. Knows lines and structures, not what they hold.
 """
 
 from netstack.compilation import compiled
 from netstack.machine.recency import emptied, filled, last_used, next_victim, used
 from netstack.machine.state import (
     CACHE_STALL,
+    EMPTY,
     LOCK,
     LOST,
+    WRITABLE,
     core_of,
     count_of,
     kind_of,
@@ -22,7 +25,7 @@ from netstack.machine.state import (
     owner_at,
     place_at,
     touch_of,
-    way_line_at,
+    way_at,
 )
 
 PAGE_LINES = 64  # memory nodes take turns page by page
@@ -34,16 +37,20 @@ def touch_line(m, core, line, kind, write):
 
     LRU is exact. An invalidation empties the remote way at once, so that empty ways are refilled first.
     """
-    address = line_address(m, line)
-    place = place_at(address, core)
-    if place.l1 == 0:
-        return _miss(m, core, line, address, kind, write)
-    recency = order_at(l1_set_address(m, core, line))
-    if last_used(recency.order) != place.l1 - 1:
-        recency.order = used(recency.order, place.l1 - 1)
-    if write == 0 or (line_at(address).sharers == 1 << core and owner_at(address).core == core + 1):
+    cache_set = l1_set_address(m, core, line)
+    recency = order_at(cache_set)
+    way = last_used(recency.order)
+    tag = way_at(cache_set, way).tag
+    if tag >> 1 != line:
+        address = line_address(m, line)
+        if not in_l1(m, core, line, address):
+            return _miss(m, core, line, address, kind, write)
+        way = place_at(address, core).l1 - 1
+        recency.order = used(recency.order, way)
+        tag = way_at(cache_set, way).tag
+    if write == 0 or tag & WRITABLE:
         return 0
-    return _own(m, core, line, address, kind)
+    return _own(m, core, line, line_address(m, line), kind)
 
 
 @compiled
@@ -52,15 +59,14 @@ def _miss(m, core, line, address, kind, write):
     place = place_at(address, core)
     count = count_of(m, core, kind)
     count.l1_misses += 1
-    if 0 < place.l2 < LOST:
+    if in_l2(m, core, line, address):
         stall = m.l2_hit
         cache_set = l2_set_address(m, core, line)
-        recency = order_at(cache_set)
         if m.exclusive != 0:
-            recency.order = emptied(recency.order, place.l2 - 1, m.l2_ways)
-            way_line_at(cache_set, place.l2 - 1).line = -1
+            _empty(cache_set, place.l2 - 1, m.l2_ways)
             place.l2 = 0
         else:
+            recency = order_at(cache_set)
             recency.order = used(recency.order, place.l2 - 1)
     else:
         stall = _fetch(m, core, line, address, count)
@@ -72,15 +78,32 @@ def _miss(m, core, line, address, kind, write):
 
 
 @compiled
+def in_l1(m, core, line, address):
+    """Return whether `core` holds the line in L1. A place that another line has taken since is stale."""
+    way = place_at(address, core).l1
+    return way != 0 and way_at(l1_set_address(m, core, line), way - 1).tag >> 1 == line
+
+
+@compiled
+def in_l2(m, core, line, address):
+    """Return whether `core` holds the line in L2."""
+    way = place_at(address, core).l2
+    return 0 < way < LOST and way_at(l2_set_address(m, core, line), way - 1).tag >> 1 == line
+
+
+@compiled
 def _own(m, core, line, address, kind):
-    """Make `core` the only holder and the owner of a line it holds; return the cycles of the upgrade, if one is needed."""
+    """Make `core`, which has the line in L1, its only holder and owner; return the cycles of the upgrade, if one is needed."""
     entry = line_at(address)
     mine = 1 << core
     owner_at(address).core = core + 1
+    way_at(l1_set_address(m, core, line), place_at(address, core).l1 - 1).tag |= WRITABLE
     if entry.sharers == mine:
         return 0
-    _invalidate(m, line, address, entry.sharers & ~mine)
+    held = _invalidate(m, line, address, entry.sharers & ~mine)
     entry.sharers = mine
+    if not held:
+        return 0
     count_of(m, core, kind).upgrades += 1
     return m.upgrade
 
@@ -91,77 +114,84 @@ def _fetch(m, core, line, address, count):
     count.l2_misses += 1
     if place_at(address, core).l2 == LOST:
         count.coherence_misses += 1
-    node = core_of(m, core).node
-    owner = owner_at(address).core
     line_at(address).sharers |= 1 << core
-    if owner != 0:
-        return m.cache_same_node if core_of(m, owner - 1).node == node else m.cache_other_node
+    node = core_of(m, core).node
+    owner = owner_at(address)
+    if owner.core != 0:
+        holder = owner.core - 1
+        near = core_of(m, holder).node == node
+        if in_l1(m, holder, line, address):
+            way_at(l1_set_address(m, holder, line), place_at(address, holder).l1 - 1).tag &= ~WRITABLE
+            return m.cache_same_node if near else m.cache_other_node
+        if in_l2(m, holder, line, address):
+            return m.cache_same_node if near else m.cache_other_node
+        owner.core = 0  # written back when it was evicted
     return m.memory_local if line // PAGE_LINES % m.nodes == node else m.memory_remote
 
 
 @compiled
-def _invalidate(m, line, address, holders):
-    """Take the line from the cores in the bit set `holders`."""
+def _invalidate(m, line, address, sharers):
+    """Take the line from the cores in the bit set `sharers`; return whether any of them held it still."""
+    held = False
     other = 0
-    while holders != 0:
-        if holders & 1:
+    while sharers != 0:
+        if sharers & 1:
             place = place_at(address, other)
-            if place.l1 != 0:
+            lost = False
+            if in_l1(m, other, line, address):
                 _empty(l1_set_address(m, other, line), place.l1 - 1, m.l1_ways)
-                place.l1 = 0
-            if place.l2 != 0:
+                lost = True
+            if in_l2(m, other, line, address):
                 _empty(l2_set_address(m, other, line), place.l2 - 1, m.l2_ways)
-            place.l2 = LOST
-        holders = (holders >> 1) & 0x7FFFFFFFFFFFFFFF
+                lost = True
+            if lost:
+                place.l2 = LOST
+                held = True
+        sharers = (sharers >> 1) & 0x7FFFFFFFFFFFFFFF
         other += 1
+    return held
 
 
 @compiled
 def _empty(cache_set, way, ways):
     recency = order_at(cache_set)
     recency.order = emptied(recency.order, way, ways)
-    way_line_at(cache_set, way).line = -1
+    way_at(cache_set, way).tag = EMPTY
+
+
+@compiled
+def _replace(cache_set, ways, line):
+    """Put a line into a set and return its way and the tag that it replaces."""
+    recency = order_at(cache_set)
+    way = next_victim(recency.order, ways)
+    recency.order = filled(recency.order, ways)
+    slot = way_at(cache_set, way)
+    victim = slot.tag
+    slot.tag = line << 1
+    return way, victim
 
 
 @compiled
 def _fill_l1(m, core, line):
     """Put a line into L1 and return 1 + its way. The victim moves to an exclusive L2; an inclusive one has it already."""
-    cache_set = l1_set_address(m, core, line)
-    recency = order_at(cache_set)
-    way = next_victim(recency.order, m.l1_ways)
-    recency.order = filled(recency.order, m.l1_ways)
-    slot = way_line_at(cache_set, way)
-    victim = slot.line
-    slot.line = line
-    if victim >= 0:
-        place = place_at(line_address(m, victim), core)
-        place.l1 = 0
-        if m.exclusive != 0:
-            place.l2 = _fill_l2(m, core, victim)
+    way, victim = _replace(l1_set_address(m, core, line), m.l1_ways, line)
+    if victim >= 0 and m.exclusive != 0:
+        place_at(line_address(m, victim >> 1), core).l2 = _fill_l2(m, core, victim >> 1)
     return way + 1
 
 
 @compiled
 def _fill_l2(m, core, line):
-    """Put a line into L2 and return 1 + its way. The victim leaves the core (an inclusive L2 takes it from L1 too)."""
-    cache_set = l2_set_address(m, core, line)
-    recency = order_at(cache_set)
-    way = next_victim(recency.order, m.l2_ways)
-    recency.order = filled(recency.order, m.l2_ways)
-    slot = way_line_at(cache_set, way)
-    victim = slot.line
-    slot.line = line
-    if victim >= 0:
-        address = line_address(m, victim)
-        place = place_at(address, core)
-        place.l2 = 0
-        if place.l1 != 0:
-            _empty(l1_set_address(m, core, victim), place.l1 - 1, m.l1_ways)
-            place.l1 = 0
-        line_at(address).sharers &= ~(1 << core)
-        owner = owner_at(address)
-        if owner.core == core + 1:  # written back: memory is current
-            owner.core = 0
+    """Put a line into L2 and return 1 + its way. The victim leaves the core: an inclusive L2 takes it from L1 too.
+
+    The victim's records are not touched, which would be slow: whoever reads them next finds them stale.
+    """
+    way, victim = _replace(l2_set_address(m, core, line), m.l2_ways, line)
+    if victim >= 0 and m.exclusive == 0:
+        l1_set = l1_set_address(m, core, victim >> 1)
+        for l1_way in range(m.l1_ways):
+            if way_at(l1_set, l1_way).tag >> 1 == victim >> 1:
+                _empty(l1_set, l1_way, m.l1_ways)
     return way + 1
 
 
@@ -180,16 +210,28 @@ def dma_write(m, kind, instance, first_line, count):
 
 
 @compiled
+def _at_hand(cache_set, line, write):
+    """Return whether an access changes nothing but time: the line was used last in its L1 set, and may be written if it is."""
+    tag = way_at(cache_set, last_used(order_at(cache_set).order)).tag
+    return tag == (line << 1 | WRITABLE) or (tag == line << 1 and write == 0)
+
+
+@compiled
 def charge(m, core, operation):
     """Run one operation on `core`: its instructions, and the stalls of its footprint on the current instances."""
     cpu = core_of(m, core)
     cost = operation_of(m, operation)
+    first_set = l1_set_address(m, core, 0)
+    set_mask = m.l1_sets - 1
+    stride = m.l1_stride
     stall = 0
     for row in range(cost.first_touch, cost.last_touch):
         touch = touch_of(m, row)
+        write = touch.write
         start = touch.first_line + cpu.instance[touch.per] * touch.lines
         for line in range(start, start + touch.count):
-            stall += touch_line(m, core, line, touch.kind, touch.write)
+            if not _at_hand(first_set + (line & set_mask) * stride, line, write):
+                stall += touch_line(m, core, line, touch.kind, write)
     cpu.cycles[cost.category] += cost.cycles
     cpu.cycles[CACHE_STALL] += stall
     cpu.clock += cost.cycles + stall

@@ -61,13 +61,13 @@ def _record(*fields: tuple) -> np.dtype:
 
 
 LINE_DTYPE = _record(("sharers", "i8"))
-"""A cache line: bit k of `sharers` is set while core k holds it."""
+"""A cache line: bit k of `sharers` is set if core k may hold it; the tag in the core's way decides."""
 
 OWNER_DTYPE = np.dtype([("core", "u1")])
-"""1 + the core whose copy of a line is newer than memory, 0 when memory is current."""
+"""1 + the core whose copy of a line, while it holds one, is newer than memory; 0 for none."""
 
 PLACE_DTYPE = np.dtype([("l1", "u1"), ("l2", "u1")])
-"""Where one core holds one line: 1 + its way in L1 and in L2, 0 if nowhere; `l2` is LOST after a write of another."""
+"""Where one core put one line: 1 + its way in L1 and in L2, 0 if nowhere; `l2` is LOST after a write of another."""
 
 LOST = 255
 OWNER_OFFSET = LINE_DTYPE.itemsize
@@ -80,15 +80,19 @@ def line_stride(cores: int) -> int:
 
 
 ORDER_DTYPE = _record(("order", "i8"))
-"""A cache set begins with the order of its ways (see `recency`); the lines in its ways follow, -1 for none."""
+"""A cache set begins with the order of its ways (see `recency`); the ways follow."""
 
-WAY_LINE_DTYPE = _record(("line", "i4"))
+WAY_DTYPE = _record(("tag", "i4"))
+"""A way: twice its line, EMPTY if there is none. In L1, WRITABLE is added while the core is the line's only holder and owner."""
+
+EMPTY = -1
+WRITABLE = 1
 ORDER_BYTES = ORDER_DTYPE.itemsize
 
 
 def set_stride(ways: int) -> int:
     """Return the bytes of one cache set's records."""
-    return -(-(ORDER_BYTES + ways * WAY_LINE_DTYPE.itemsize) // 8) * 8
+    return -(-(ORDER_BYTES + ways * WAY_DTYPE.itemsize) // 8) * 8
 
 
 COUNT_DTYPE = _record(("l1_misses", "i8"), ("l2_misses", "i8"), ("coherence_misses", "i8"), ("upgrades", "i8"))
@@ -198,7 +202,7 @@ _line_at = record_accessor(LINE_DTYPE)
 _owner_at = record_accessor(OWNER_DTYPE)
 _place_at = record_accessor(PLACE_DTYPE)
 _order_at = record_accessor(ORDER_DTYPE)
-_way_line_at = record_accessor(WAY_LINE_DTYPE)
+_way_at = record_accessor(WAY_DTYPE)
 _count_at = record_accessor(COUNT_DTYPE)
 _kind_at = record_accessor(KIND_DTYPE)
 _operation_at = record_accessor(OPERATION_DTYPE)
@@ -281,9 +285,9 @@ def order_at(address):
 
 
 @compiled
-def way_line_at(address, way):
-    """Return the record of the line in one way of the set at `address`."""
-    return _way_line_at(address + ORDER_BYTES, way)
+def way_at(address, way):
+    """Return the record of one way of the set at `address`."""
+    return _way_at(address + ORDER_BYTES, way)
 
 
 @compiled
