@@ -30,6 +30,7 @@ from netstack.machine.state import (
     NIC_DTYPE,
     OPERATION_DTYPE,
     ORDER_BYTES,
+    SECTION_DTYPE,
     SLOT_DTYPE,
     THREAD_DTYPE,
     TOUCH_DTYPE,
@@ -221,12 +222,15 @@ def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
         sets[:, ORDER_BYTES:].view(np.int32)[:] = EMPTY
     m["exclusive"] = config.l2_policy == "exclusive"
     for name, value in vars(config.latency).items():
-        m[name.removesuffix("_cycles")] = value
+        if name != "atomic_cycles":
+            m[name.removesuffix("_cycles")] = value
     m["ipi_latency"] = round(config.ipi_latency_us * config.clock_mhz)
     m["interrupt_interval"] = round(config.nic.interrupt_interval_us * config.clock_mhz)
     m["link_units_per_byte"] = round(8 * config.clock_mhz * LINK_UNITS / config.nic.link_mbps)
     m["transmit_slots"], m["receive_slots"], m["arrival_capacity"] = sizes.transmit_slots, sizes.receive_slots, sizes.arrivals
-    m["locks"], m["lines"], m["run_queue_start"], m["run_queue_end"] = sizes.locks, sizes.lines, -1, -1
+    m["locks"], m["lines"] = sizes.locks, sizes.lines
+    sections = _add(simulation, m, "section", SECTION_DTYPE, len(LOCK_CLASSES))
+    sections["start"], sections["end"] = -1, -1
     cores = _add(simulation, m, "core", CORE_DTYPE, sizes.cores)
     cores["next_time"], cores["thread"], cores["spinning_on"], cores["free_mbuf"] = NEVER, -1, -1, -1
     cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
@@ -263,19 +267,22 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
     _add(simulation, m, "line", np.dtype("u1"), sizes.lines * int(m["line_stride"]))
     _add(simulation, m, "count", COUNT_DTYPE, sizes.cores * len(names))
     operations = _add(simulation, m, "operation", OPERATION_DTYPE, len(OPERATIONS))
+    locked = simulation.config.org.serialize != "none"
+    atomic_cycles = simulation.config.machine.latency.atomic_cycles if locked else 0
     rows = []
     for index, name in enumerate(OPERATIONS):
         operation = costs.operations.get(name)
         first = len(rows)
         if operation is None:
-            operations[index] = (0, CATEGORIES.index(CHARGEABLE[0]), first, first)
+            operations[index] = (0, CATEGORIES.index(CHARGEABLE[0]), 0, first, first)
             continue
         for text in operation.touches:
             touch = parse_touch(text, f"costs.operations.{name}.touches", costs.structures)
             kind = names.index(touch.structure)
             first_line, lines, per = (int(value) for value in kinds[kind])
             rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.write))
-        operations[index] = (operation.cycles, CATEGORIES.index(operation.category), first, len(rows))
+        category = CATEGORIES.index(operation.category)
+        operations[index] = (operation.cycles, category, operation.atomics * atomic_cycles, first, len(rows))
     touches = _add(simulation, m, "touch", TOUCH_DTYPE, len(rows))
     touches[: len(rows)] = rows
     for name in ("receive_ring", "receive_buffer", "transmit_ring"):
@@ -294,7 +301,6 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     s["app_threads"], s["ports"], s["port_capacity"], s["batch"] = sizes.app_threads, sizes.ports, PORT_CAPACITY, org.batch
     s["wheel_slots"], s["tick_cycles"], s["next_tick"] = WHEEL_SLOTS, TICK_US * config.machine.clock_mhz, 1
     s["clock_next"], s["expired_head"] = s["tick_cycles"], -1
-    s["mbuf_zone_start"], s["mbuf_zone_end"] = -1, -1
     s["queue_requests"] = org.transmit == "owner"
     s["queue_packets"] = org.handoff == "queue" or org.dispatch == "software_hash"
     s["use_global_lock"] = org.lookup == "global_lock"
@@ -341,7 +347,7 @@ def _build_threads(simulation: Simulation, sizes: Sizes) -> None:
         thread = table[number]
         thread["kind"], thread["index"], thread["state"], thread["phase"] = kind, index, BLOCKED, NEXT
         thread["core"] = index % sizes.cores_used
-        thread["pinned"] = thread["core"] if pinned else -1
+        thread["pinned"] = thread["core"] if pinned or kind == PORT_THREAD else -1
         thread["priority"] = thread["base_priority"] = PRIORITIES[kind]
         thread["blocked_on"], thread["item"], thread["flow"], thread["waits_for"] = -1, -1, -1, EVENTS
     s["app_thread_first"], s["port_thread_first"] = 0, sizes.app_threads + nics
@@ -363,7 +369,7 @@ def _build_connections(simulation: Simulation, sizes: Sizes) -> None:
     flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
     number = np.arange(config.conns)
     flows["nic"] = number % config.machine.nic.count
-    flows["app_thread"] = number // config.machine.nic.count % sizes.app_threads
+    flows["app_thread"] = (number + number // config.machine.nic.count) % sizes.app_threads
     for name in ("first_mbuf", "last_mbuf", "next_ready", "next_expired", "tick", "next_timer", "previous_timer"):
         flows[name] = -1
     flows["brief_start"] = flows["brief_end"] = -1

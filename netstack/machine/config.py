@@ -19,7 +19,7 @@ class CacheConfig:
 
 @dataclass
 class LatencyConfig:
-    """Stall of one access, in core cycles, by where its line is found."""
+    """Stall of one access, in core cycles, by where its line is found; and what a locked instruction takes on top."""
 
     l2_hit_cycles: int = 12
     memory_local_cycles: int = 170
@@ -27,6 +27,7 @@ class LatencyConfig:
     cache_same_node_cycles: int = 150
     cache_other_node_cycles: int = 230
     upgrade_cycles: int = 90
+    atomic_cycles: int = 55
 
 
 @dataclass

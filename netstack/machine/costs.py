@@ -16,12 +16,17 @@ CATEGORIES = (
     "driver",
     "interrupt",
     "scheduling",
+    "lock_atomic",
     "lock_spin",
     "lock_sleep",
     "cache_stall",
     "idle",
 )
-"""Where a core's cycles go. `lock_sleep` is the work of going to sleep on a lock and being woken from it."""
+"""Where a core's cycles go.
+
+`lock_atomic` are the locked instructions of a multiprocessor kernel, `lock_spin` is waiting, and `lock_sleep` the work of
+going to sleep on a lock and being woken from it.
+"""
 
 CHARGEABLE = ("protocol", "application", "copy", "driver", "interrupt", "scheduling", "lock_spin", "lock_sleep")
 
@@ -33,10 +38,13 @@ OPERATIONS = (
     "app_wait",  # asking for events when none is ready
     "write_call",  # system call write(): entry, file and socket checks, exit
     "sosend_unit",  # one unit of zero-copy socket send: map the page, build its mbuf, append
+    "page_wire",  # wire a page of the application, under the page queues' lock
     "lookup",  # hash the 4-tuple and walk a bucket's chain to the pcb
     "pru_send",  # protocol send request: checks before tcp_output
     "tcp_output",  # build one segment: window checks, header template, timers
-    "ip_output",  # route, IP header, interface queue
+    "callout_set",  # start or stop a timer, under the callout wheel's lock
+    "route_lookup",  # find the route and the link-layer address, under the routing table's lock
+    "ip_output",  # IP header, interface queue
     "driver_transmit",  # one frame into the transmit ring
     "driver_transmit_done",  # reclaim one descriptor, free its mbufs
     "interrupt",  # interrupt entry, acknowledge the NIC, schedule the inbound thread
@@ -44,6 +52,7 @@ OPERATIONS = (
     "ip_input",  # ether_input and ip_input of one packet
     "tcp_input",  # established-state segment processing
     "sb_drop",  # one acknowledged mbuf off the send buffer, free it
+    "page_unwire",  # give a page back, under the page queues' lock
     "so_wakeup",  # tell the event queue that a socket became writable
     "mbuf_alloc",  # one mbuf from the core's free list
     "mbuf_free",  # one mbuf to the core's free list
@@ -74,10 +83,12 @@ class StructureCost:
 class OperationCost:
     """An operation: instruction cycles without data stalls, the category they count as, and the lines touched.
 
-    A touch reads ``<structure> <first>[-<last>] r|w``, for example ``tcpcb 0-3 w``: lines 0 to 3 are written.
+    A touch reads ``<structure> <first>[-<last>] r|w``, for example ``tcpcb 0-3 w``: lines 0 to 3 are written. `atomics` are
+    the locked instructions inside (two a mutex, one a reference count): a kernel that locks nothing has none.
     """
 
     cycles: int = 0
+    atomics: int = 0
     category: str = "protocol"
     touches: list[str] = field(default_factory=list)
     source: str = ""
@@ -108,8 +119,9 @@ class CostsConfig:
                 raise ConfigError(key, "given", f"unknown operation; known are {', '.join(OPERATIONS)}")
             if operation.category not in CHARGEABLE:
                 raise ConfigError(f"{key}.category", operation.category, f"allowed are {', '.join(CHARGEABLE)}")
-            if not 0 <= operation.cycles <= 1_000_000:
-                raise ConfigError(f"{key}.cycles", operation.cycles, "must be from 0 to 1000000")
+            for field_name in ("cycles", "atomics"):
+                if not 0 <= getattr(operation, field_name) <= 1_000_000:
+                    raise ConfigError(f"{key}.{field_name}", getattr(operation, field_name), "must be from 0 to 1000000")
             for touch in operation.touches:
                 parse_touch(touch, f"{key}.touches", self.structures)
 

@@ -11,6 +11,7 @@ from netstack.machine.state import (
     CACHE_STALL,
     EMPTY,
     LOCK,
+    LOCK_ATOMIC,
     LOST,
     WRITABLE,
     core_of,
@@ -233,8 +234,9 @@ def charge(m, core, operation):
             if not _at_hand(first_set + (line & set_mask) * stride, line, write):
                 stall += touch_line(m, core, line, touch.kind, write)
     cpu.cycles[cost.category] += cost.cycles
+    cpu.cycles[LOCK_ATOMIC] += cost.atomic_cycles
     cpu.cycles[CACHE_STALL] += stall
-    cpu.clock += cost.cycles + stall
+    cpu.clock += cost.cycles + cost.atomic_cycles + stall
 
 
 @compiled

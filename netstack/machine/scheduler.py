@@ -22,6 +22,7 @@ from netstack.machine.state import (
     core_of,
     lock_class_of,
     lock_of,
+    section_of,
     thread_of,
 )
 
@@ -53,15 +54,14 @@ def brief_leave(m, core, lock_class, entered):
 
 
 @compiled
-def _lock_run_queue(m, core):
-    brief_wait(m, core, RUN_QUEUE, m.run_queue_start, m.run_queue_end)
-    m.run_queue_start = core_of(m, core).clock
-
-
-@compiled
-def _unlock_run_queue(m, core):
-    brief_leave(m, core, RUN_QUEUE, m.run_queue_start)
-    m.run_queue_end = core_of(m, core).clock
+def charge_section(m, core, lock_class, operation):
+    """Run an operation on `core` inside the kernel's only critical section of `lock_class`."""
+    section = section_of(m, lock_class)
+    brief_wait(m, core, lock_class, section.start, section.end)
+    section.start = core_of(m, core).clock
+    charge(m, core, operation)
+    section.end = core_of(m, core).clock
+    brief_leave(m, core, lock_class, section.start)
 
 
 @compiled
@@ -129,9 +129,7 @@ def make_runnable(m, waker, thread_index):
     thread.state = RUNNABLE
     m.ready_sequence += 1
     thread.ready_sequence = m.ready_sequence
-    _lock_run_queue(m, waker)
-    charge(m, waker, OP_WAKEUP)
-    _unlock_run_queue(m, waker)
+    charge_section(m, waker, RUN_QUEUE, OP_WAKEUP)
     notify_core(m, waker, thread_index)
 
 
@@ -216,9 +214,7 @@ def switch(m, core):
     cpu.thread = best
     cpu.instance[THREAD] = best
     cpu.context_switches += 1
-    _lock_run_queue(m, core)
-    charge(m, core, OP_CONTEXT_SWITCH)
-    _unlock_run_queue(m, core)
+    charge_section(m, core, RUN_QUEUE, OP_CONTEXT_SWITCH)
     return True
 
 

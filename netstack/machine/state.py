@@ -13,16 +13,31 @@ from netstack.records import record_accessor
 NEVER = 1 << 62
 LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up
 
-(PROTOCOL, APPLICATION, COPY, DRIVER, INTERRUPT, SCHEDULING, LOCK_SPIN, LOCK_SLEEP, CACHE_STALL, IDLE) = range(len(CATEGORIES))
+(
+    PROTOCOL,
+    APPLICATION,
+    COPY,
+    DRIVER,
+    INTERRUPT,
+    SCHEDULING,
+    LOCK_ATOMIC,
+    LOCK_SPIN,
+    LOCK_SLEEP,
+    CACHE_STALL,
+    IDLE,
+) = range(len(CATEGORIES))
 (KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF) = range(len(INSTANCES))
 (
     OP_APP_EVENT,
     OP_APP_WAIT,
     OP_WRITE_CALL,
     OP_SOSEND_UNIT,
+    OP_PAGE_WIRE,
     OP_LOOKUP,
     OP_PRU_SEND,
     OP_TCP_OUTPUT,
+    OP_CALLOUT_SET,
+    OP_ROUTE_LOOKUP,
     OP_IP_OUTPUT,
     OP_DRIVER_TRANSMIT,
     OP_DRIVER_TRANSMIT_DONE,
@@ -31,6 +46,7 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     OP_IP_INPUT,
     OP_TCP_INPUT,
     OP_SB_DROP,
+    OP_PAGE_UNWIRE,
     OP_SO_WAKEUP,
     OP_MBUF_ALLOC,
     OP_MBUF_FREE,
@@ -48,10 +64,32 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     OP_MESSAGE_RECEIVE,
 ) = range(len(OPERATIONS))
 
-LOCK_CLASSES = ("global", "connection", "socket_buffer", "nic", "run_queue", "message_port", "mbuf_zone", "event_queue")
-(GLOBAL_LOCK, CONNECTION_LOCK, SOCKET_BUFFER, NIC_LOCK, RUN_QUEUE, MESSAGE_PORT, MBUF_ZONE, EVENT_QUEUE) = range(
-    len(LOCK_CLASSES)
+LOCK_CLASSES = (
+    "global",
+    "connection",
+    "socket_buffer",
+    "nic",
+    "run_queue",
+    "message_port",
+    "mbuf_zone",
+    "event_queue",
+    "route",
+    "callout",
+    "page_queue",
 )
+(
+    GLOBAL_LOCK,
+    CONNECTION_LOCK,
+    SOCKET_BUFFER,
+    NIC_LOCK,
+    RUN_QUEUE,
+    MESSAGE_PORT,
+    MBUF_ZONE,
+    EVENT_QUEUE,
+    ROUTE,
+    CALLOUT,
+    PAGE_QUEUE,
+) = range(len(LOCK_CLASSES))
 
 BLOCKED, RUNNABLE, RUNNING = range(3)
 
@@ -99,7 +137,9 @@ COUNT_DTYPE = _record(("l1_misses", "i8"), ("l2_misses", "i8"), ("coherence_miss
 KIND_DTYPE = _record(("first_line", "i8"), ("lines", "i8"), ("per", "i8"))
 """A structure: where its instances begin, how many lines each takes, and what it exists once for."""
 
-OPERATION_DTYPE = _record(("cycles", "i8"), ("category", "i8"), ("first_touch", "i8"), ("last_touch", "i8"))
+OPERATION_DTYPE = _record(
+    ("cycles", "i8"), ("category", "i8"), ("atomic_cycles", "i8"), ("first_touch", "i8"), ("last_touch", "i8")
+)
 TOUCH_DTYPE = _record(("kind", "i8"), ("first_line", "i8"), ("lines", "i8"), ("per", "i8"), ("count", "i8"), ("write", "i8"))
 """One row of a footprint: `count` lines of an instance from `first_line` on, which is that of instance 0."""
 
@@ -147,6 +187,9 @@ THREAD_DTYPE = _record(
 )
 """A kernel or application thread. `item` and the fields after it belong to its program."""
 
+SECTION_DTYPE = _record(("start", "i8"), ("end", "i8"))
+"""A short critical section of the whole kernel: when it was last entered and left."""
+
 LOCK_DTYPE = _record(("owner", "i8"), ("sleepers", "i8"), ("lock_class", "i8"), ("acquired_at", "i8"))
 LOCK_CLASS_DTYPE = _record(
     ("acquisitions", "i8"), ("waited", "i8"), ("wait_cycles", "i8"), ("hold_cycles", "i8"), ("sleeps", "i8"), ("releases", "i8")
@@ -187,8 +230,7 @@ l1_sets l1_ways l1_stride l2_sets l2_ways l2_stride exclusive
 l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_latency
 transmit_slots receive_slots arrival_capacity interrupt_interval link_units_per_byte
 receive_ring_kind receive_buffer_kind receive_buffer_lines transmit_ring_kind
-run_queue_start run_queue_end
-core_table thread_table lock_table lock_class_table nic_table line_table line_stride l1_table l2_table count_table
+core_table thread_table lock_table lock_class_table section_table nic_table line_table line_stride l1_table l2_table count_table
 kind_table operation_table touch_table transmit_table receive_table arrival_table
 """
 MACHINE_DTYPE = _record(*[(name, "i8") for name in _MACHINE_FIELDS.split()])
@@ -197,6 +239,7 @@ _core_at = record_accessor(CORE_DTYPE)
 _thread_at = record_accessor(THREAD_DTYPE)
 _lock_at = record_accessor(LOCK_DTYPE)
 _lock_class_at = record_accessor(LOCK_CLASS_DTYPE)
+_section_at = record_accessor(SECTION_DTYPE)
 _nic_at = record_accessor(NIC_DTYPE)
 _line_at = record_accessor(LINE_DTYPE)
 _owner_at = record_accessor(OWNER_DTYPE)
@@ -234,6 +277,12 @@ def lock_of(m, lock):
 def lock_class_of(m, lock_class):
     """Return the statistics of a lock class."""
     return _lock_class_at(m.lock_class_table, lock_class)
+
+
+@compiled
+def section_of(m, lock_class):
+    """Return the kernel-wide critical section of a lock class that has one lock only."""
+    return _section_at(m.section_table, lock_class)
 
 
 @compiled

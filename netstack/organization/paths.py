@@ -7,16 +7,18 @@ these, and under which lock, is decided in `threads`.
 from netstack.compilation import compiled
 from netstack.machine.memory import charge, touch_structure
 from netstack.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
-from netstack.machine.scheduler import brief_leave, brief_wait, wakeup
+from netstack.machine.scheduler import brief_leave, brief_wait, charge_section, wakeup
 from netstack.machine.state import (
     BLOCKED,
     BUCKET,
+    CALLOUT,
     EVENT_QUEUE,
     FLOW,
     MBUF,
     MBUF_ZONE,
     NIC,
     NIC_LOCK,
+    OP_CALLOUT_SET,
     OP_DRIVER_TRANSMIT,
     OP_DRIVER_TRANSMIT_DONE,
     OP_IP_OUTPUT,
@@ -24,13 +26,18 @@ from netstack.machine.state import (
     OP_MBUF_ALLOC,
     OP_MBUF_FREE,
     OP_MBUF_ZONE,
+    OP_PAGE_UNWIRE,
+    OP_PAGE_WIRE,
     OP_PRU_SEND,
+    OP_ROUTE_LOOKUP,
     OP_SB_DROP,
     OP_SO_WAKEUP,
     OP_SOSEND_UNIT,
     OP_TCP_INPUT,
     OP_TCP_OUTPUT,
     OP_TIMER,
+    PAGE_QUEUE,
+    ROUTE,
     SOCKET_BUFFER,
     THREAD,
     TX_SLOT,
@@ -76,6 +83,7 @@ def sosend_unit(m, s, core, packet):
     request = packet_of(s, packet)
     mbuf = get_mbuf(m, s, core)
     charge(m, core, OP_SOSEND_UNIT)
+    charge_section(m, core, PAGE_QUEUE, OP_PAGE_WIRE)
     request.bytes = s.send_unit
     request.mbuf = mbuf
     request.written_at = core_of(m, core).clock
@@ -114,10 +122,13 @@ def output_segment(m, s, core, flow_index):
     pcb = pcb_of(s, flow_index)
     segment = out_segment(s, LOCAL)
     retransmitted = pcb.retransmitted_segments
+    timer_stood = pcb.rexmt_deadline_us == 0
     if tcp_output(pcb, segment, cpu.clock // s.cycles_per_us) == 0:
         return False
     mbuf = get_mbuf(m, s, core)
     charge(m, core, OP_TCP_OUTPUT)
+    if timer_stood:
+        charge_section(m, core, CALLOUT, OP_CALLOUT_SET)
     if not _transmit(m, s, core, flow_index, segment, mbuf):
         put_mbuf(m, s, core, mbuf)
         s.interface_queue_drops += 1
@@ -135,6 +146,7 @@ def _transmit(m, s, core, flow_index, segment, mbuf):
     nic_index = flow_of(s, flow_index).nic
     nic = nic_of(m, nic_index)
     cpu.instance[NIC] = nic_index
+    charge_section(m, core, ROUTE, OP_ROUTE_LOOKUP)
     charge(m, core, OP_IP_OUTPUT)
     brief_wait(m, core, NIC_LOCK, nic.brief_start, nic.brief_end)
     entered = cpu.clock
@@ -237,6 +249,7 @@ def process_packet(m, s, core, packet):
     pcb = pcb_of(s, record.flow)
     flags = tcp_input(pcb, segment_of(s, packet), cpu.clock // s.cycles_per_us)
     if flags & TCP_ACKED:
+        charge_section(m, core, CALLOUT, OP_CALLOUT_SET)
         _drop_acknowledged(m, s, core, record.flow, pcb.acked_bytes)
     free_packet(s, packet)
     return flags
@@ -269,6 +282,7 @@ def _drop_acknowledged(m, s, core, flow_index, acked_bytes):
         flow.first_mbuf = mbuf.next
         cpu.instance[MBUF] = index
         charge(m, core, OP_SB_DROP)
+        charge_section(m, core, PAGE_QUEUE, OP_PAGE_UNWIRE)
         latency_of(s, latency_bucket((cpu.clock - mbuf.written_at) // s.cycles_per_us)).value += 1
         put_mbuf(m, s, core, index)
     flow.brief_end = cpu.clock
@@ -363,11 +377,7 @@ def put_mbuf(m, s, core, mbuf):
 def _exchange(m, s, core, count):
     """Move `count` mbufs from the core to the zone, or -`count` the other way, under the zone's lock."""
     cpu = core_of(m, core)
-    brief_wait(m, core, MBUF_ZONE, s.mbuf_zone_start, s.mbuf_zone_end)
-    s.mbuf_zone_start = cpu.clock
-    charge(m, core, OP_MBUF_ZONE)
-    s.mbuf_zone_end = cpu.clock
-    brief_leave(m, core, MBUF_ZONE, s.mbuf_zone_start)
+    charge_section(m, core, MBUF_ZONE, OP_MBUF_ZONE)
     for _ in range(count):
         mbuf = cpu.free_mbuf
         cpu.free_mbuf = mbuf_of(s, mbuf).next

@@ -66,7 +66,7 @@ _STACK_FIELDS = """
 conns groups buckets_per_group hash_seed send_buffer write_bytes send_unit lowat cycles_per_us
 mbufs free_mbuf free_mbufs packets free_packet free_packets
 app_threads ports port_capacity batch wheel_slots tick_cycles next_tick timers_listed expired_head clock_thread
-clock_next mbuf_zone_start mbuf_zone_end
+clock_next
 acked_bytes written_bytes data_segments retransmitted_segments timeouts interface_queue_drops queue_drops hand_offs
 messages_sent messages_received packets_taken packets_freed mbufs_taken mbufs_freed
 queue_packets queue_requests use_global_lock lock_kind first_phase connection_lock_first group_lock_first global_lock

@@ -63,11 +63,23 @@ def test_cycles_of_a_kilobyte_sum_to_the_machines_cycles(composed: Compose, org:
     assert 0 < result.jain_fairness <= 1
 
 
-def test_organizations_order_as_primitives_say(composed: Compose) -> None:
-    goodput = {org: simulate(composed(f"org={org}", "conns=6")).goodput_mbps for org in ORGANIZATIONS}
-    assert goodput["connp_l"] > goodput["up"]
-    assert goodput["msgp"] > goodput["up"]
-    assert goodput["connp_t"] < goodput["up"]
+def test_organizations_order_as_in_the_paper(composed: Compose) -> None:
+    """USENIX ATC 2006: connection locks best, then message-parallel, then one core; threads below one core but at heavy loads."""
+    goodput = {
+        (org, conns): simulate(composed(f"org={org}", f"conns={conns}")).goodput_mbps
+        for org in ORGANIZATIONS
+        for conns in (192, 1536)
+    }
+    for conns in (192, 1536):
+        assert goodput["connp_l", conns] > goodput["msgp", conns] > goodput["up", conns]
+    assert goodput["connp_t", 192] < goodput["up", 192]
+    assert goodput["up", 192] > goodput["up", 1536]
+
+
+def test_a_kernel_without_locks_has_no_locked_instructions(composed: Compose) -> None:
+    up, parallel = (simulate(composed(f"org={org}", "conns=24", *SHORT)).cycles_per_kb["lock_atomic"] for org in ("up", "connp_l"))
+    assert up == 0
+    assert parallel > 0
 
 
 def test_contention_falls_with_more_groups(composed: Compose) -> None:
