@@ -20,6 +20,22 @@ def allocate(dtype: np.dtype, length: int) -> np.ndarray:
     return np.zeros(max(length, 1), dtype)
 
 
+class InterpretedRecord:
+    """A reference to a record for interpreted code: integers are read as 64 bits wide, as compiled code computes with them."""
+
+    __slots__ = ("_record",)
+
+    def __init__(self, record: np.void) -> None:
+        object.__setattr__(self, "_record", record)
+
+    def __getattr__(self, name: str) -> Any:
+        value = self._record[name]
+        return value if isinstance(value, np.ndarray) else np.int64(value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self._record[name] = value
+
+
 def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     """Return ``at(address, index)`` giving a reference to record `index` of the table at `address`.
 
@@ -30,7 +46,7 @@ def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
 
         def interpreted_at(address: int, index: int) -> Any:
             memory = (ctypes.c_char * dtype.itemsize).from_address(int(address) + int(index) * dtype.itemsize)
-            return np.frombuffer(memory, dtype).view(np.recarray)[0]
+            return InterpretedRecord(np.frombuffer(memory, dtype)[0])
 
         return interpreted_at
 

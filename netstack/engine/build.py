@@ -94,12 +94,12 @@ class Simulation:
     @property
     def m(self):
         """The machine's record."""
-        return self.machine[0]
+        return self.machine.view(np.recarray)[0]
 
     @property
     def s(self):
         """The stack's record."""
-        return self.stack[0]
+        return self.stack.view(np.recarray)[0]
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,9 @@ def test_organizations_order_as_in_the_paper(composed: Compose) -> None:
 
 
 def test_a_kernel_without_locks_has_no_locked_instructions(composed: Compose) -> None:
-    up, parallel = (simulate(composed(f"org={org}", "conns=24", *SHORT)).cycles_per_kb["lock_atomic"] for org in ("up", "connp_l"))
+    up, parallel = (
+        simulate(composed(f"org={org}", "conns=24", *SHORT)).cycles_per_kb["lock_atomic"] for org in ("up", "connp_l")
+    )
     assert up == 0
     assert parallel > 0
 
