@@ -34,8 +34,9 @@ from netstack.machine.state import (
     SLOT_DTYPE,
     THREAD_DTYPE,
     TOUCH_DTYPE,
+    l1_set_stride,
+    l2_set_stride,
     line_stride,
-    set_stride,
 )
 from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
 from netstack.organization.threads import (
@@ -212,14 +213,15 @@ def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
     m = simulation.m
     m["cores"], m["cores_used"], m["nodes"] = sizes.cores, sizes.cores_used, config.nodes
     m["threads"], m["nics"] = sizes.threads, config.nic.count
-    for level, cache in (("l1", config.l1), ("l2", config.l2)):
-        m[f"{level}_ways"] = cache.ways
-        m[f"{level}_sets"] = cache.size_bytes // (config.line_bytes * cache.ways)
-        stride = m[f"{level}_stride"] = set_stride(cache.ways)
-        memory = _add(simulation, m, level, np.dtype("u1"), sizes.cores * int(m[f"{level}_sets"]) * stride)
-        sets = memory.reshape(-1, stride)
-        sets[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(cache.ways)
-        sets[:, ORDER_BYTES:].view(np.int32)[:] = EMPTY
+    for level, cache, stride in (
+        ("l1", config.l1, l1_set_stride(config.l1.ways)),
+        ("l2", config.l2, l2_set_stride(config.l2.ways)),
+    ):
+        sets = cache.size_bytes // (config.line_bytes * cache.ways)
+        m[f"{level}_ways"], m[f"{level}_sets"], m[f"{level}_stride"] = cache.ways, sets, stride
+        memory = _add(simulation, m, level, np.dtype("u1"), sizes.cores * sets * stride)
+        memory.view(np.int32)[:] = EMPTY
+    simulation.tables["l2"].reshape(-1, int(m["l2_stride"]))[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(config.l2.ways)
     m["exclusive"] = config.l2_policy == "exclusive"
     for name, value in vars(config.latency).items():
         if name != "atomic_cycles":

@@ -6,7 +6,7 @@ decides. Knows lines and structures, not what they hold.
 """
 
 from netstack.compilation import compiled
-from netstack.machine.recency import emptied, filled, last_used, next_victim, used
+from netstack.machine.recency import emptied, filled, next_victim, used
 from netstack.machine.state import (
     CACHE_STALL,
     EMPTY,
@@ -18,7 +18,9 @@ from netstack.machine.state import (
     count_of,
     kind_of,
     l1_set_address,
+    l1_tag_at,
     l2_set_address,
+    l2_tag_at,
     line_address,
     line_at,
     operation_of,
@@ -26,7 +28,6 @@ from netstack.machine.state import (
     owner_at,
     place_at,
     touch_of,
-    way_at,
 )
 
 PAGE_LINES = 64  # memory nodes take turns page by page
@@ -38,67 +39,81 @@ def touch_line(m, core, line, kind, write):
 
     LRU is exact. An invalidation empties the remote way at once, so that empty ways are refilled first.
     """
-    cache_set = l1_set_address(m, core, line)
-    recency = order_at(cache_set)
-    way = last_used(recency.order)
-    tag = way_at(cache_set, way).tag
-    if tag >> 1 != line:
-        address = line_address(m, line)
-        if not in_l1(m, core, line, address):
-            return _miss(m, core, line, address, kind, write)
-        way = place_at(address, core).l1 - 1
-        recency.order = used(recency.order, way)
-        tag = way_at(cache_set, way).tag
-    if write == 0 or tag & WRITABLE:
+    l1_set = l1_set_address(m, core, line)
+    way = find_in_l1(m, l1_set, line)
+    if way < 0:
+        return _miss(m, core, line, l1_set, kind, write)
+    if way > 0:
+        _move_to_front(l1_set, way)
+    if write == 0 or l1_tag_at(l1_set, 0).tag & WRITABLE:
         return 0
-    return _own(m, core, line, line_address(m, line), kind)
+    return _own(m, core, line, l1_set, kind)
 
 
 @compiled
-def _miss(m, core, line, address, kind, write):
+def find_in_l1(m, l1_set, line):
+    """Return the place of the line in its L1 set, 0 for the one used last; -1 if the core does not hold it in L1."""
+    for way in range(m.l1_ways):
+        if l1_tag_at(l1_set, way).tag >> 1 == line:
+            return way
+    return -1
+
+
+@compiled
+def _move_to_front(l1_set, way):
+    tag = l1_tag_at(l1_set, way).tag
+    for position in range(way, 0, -1):
+        l1_tag_at(l1_set, position).tag = l1_tag_at(l1_set, position - 1).tag
+    l1_tag_at(l1_set, 0).tag = tag
+
+
+@compiled
+def _remove_from_l1(m, l1_set, way):
+    for position in range(way, m.l1_ways - 1):
+        l1_tag_at(l1_set, position).tag = l1_tag_at(l1_set, position + 1).tag
+    l1_tag_at(l1_set, m.l1_ways - 1).tag = EMPTY
+
+
+@compiled
+def in_l2(m, core, line, address):
+    """Return whether `core` holds the line in L2. A place that another line has taken since is stale."""
+    way = place_at(address, core).l2
+    return 0 < way < LOST and l2_tag_at(l2_set_address(m, core, line), way - 1).tag >> 1 == line
+
+
+@compiled
+def _miss(m, core, line, l1_set, kind, write):
     """Access a line that is not in L1: take it from L2, another cache or memory."""
+    address = line_address(m, line)
     place = place_at(address, core)
     count = count_of(m, core, kind)
     count.l1_misses += 1
     if in_l2(m, core, line, address):
         stall = m.l2_hit
-        cache_set = l2_set_address(m, core, line)
+        l2_set = l2_set_address(m, core, line)
         if m.exclusive != 0:
-            _empty(cache_set, place.l2 - 1, m.l2_ways)
+            _remove_from_l2(m, l2_set, place.l2 - 1)
             place.l2 = 0
         else:
-            recency = order_at(cache_set)
+            recency = order_at(l2_set)
             recency.order = used(recency.order, place.l2 - 1)
     else:
         stall = _fetch(m, core, line, address, count)
         place.l2 = 0 if m.exclusive != 0 else _fill_l2(m, core, line)
-    place.l1 = _fill_l1(m, core, line)
+    _fill_l1(m, core, line, l1_set)
     if write != 0:
-        stall += _own(m, core, line, address, kind)
+        stall += _own(m, core, line, l1_set, kind)
     return stall
 
 
 @compiled
-def in_l1(m, core, line, address):
-    """Return whether `core` holds the line in L1. A place that another line has taken since is stale."""
-    way = place_at(address, core).l1
-    return way != 0 and way_at(l1_set_address(m, core, line), way - 1).tag >> 1 == line
-
-
-@compiled
-def in_l2(m, core, line, address):
-    """Return whether `core` holds the line in L2."""
-    way = place_at(address, core).l2
-    return 0 < way < LOST and way_at(l2_set_address(m, core, line), way - 1).tag >> 1 == line
-
-
-@compiled
-def _own(m, core, line, address, kind):
-    """Make `core`, which has the line in L1, its only holder and owner; return the cycles of the upgrade, if one is needed."""
+def _own(m, core, line, l1_set, kind):
+    """Make `core`, which used the line last, its only holder and owner; return the cycles of the upgrade, if one is needed."""
+    address = line_address(m, line)
     entry = line_at(address)
     mine = 1 << core
     owner_at(address).core = core + 1
-    way_at(l1_set_address(m, core, line), place_at(address, core).l1 - 1).tag |= WRITABLE
+    l1_tag_at(l1_set, 0).tag |= WRITABLE
     if entry.sharers == mine:
         return 0
     held = _invalidate(m, line, address, entry.sharers & ~mine)
@@ -120,12 +135,12 @@ def _fetch(m, core, line, address, count):
     owner = owner_at(address)
     if owner.core != 0:
         holder = owner.core - 1
-        near = core_of(m, holder).node == node
-        if in_l1(m, holder, line, address):
-            way_at(l1_set_address(m, holder, line), place_at(address, holder).l1 - 1).tag &= ~WRITABLE
-            return m.cache_same_node if near else m.cache_other_node
-        if in_l2(m, holder, line, address):
-            return m.cache_same_node if near else m.cache_other_node
+        l1_set = l1_set_address(m, holder, line)
+        way = find_in_l1(m, l1_set, line)
+        if way >= 0:
+            l1_tag_at(l1_set, way).tag &= ~WRITABLE
+        if way >= 0 or in_l2(m, holder, line, address):
+            return m.cache_same_node if core_of(m, holder).node == node else m.cache_other_node
         owner.core = 0  # written back when it was evicted
     return m.memory_local if line // PAGE_LINES % m.nodes == node else m.memory_remote
 
@@ -138,14 +153,14 @@ def _invalidate(m, line, address, sharers):
     while sharers != 0:
         if sharers & 1:
             place = place_at(address, other)
-            lost = False
-            if in_l1(m, other, line, address):
-                _empty(l1_set_address(m, other, line), place.l1 - 1, m.l1_ways)
-                lost = True
+            l1_set = l1_set_address(m, other, line)
+            way = find_in_l1(m, l1_set, line)
+            if way >= 0:
+                _remove_from_l1(m, l1_set, way)
             if in_l2(m, other, line, address):
-                _empty(l2_set_address(m, other, line), place.l2 - 1, m.l2_ways)
-                lost = True
-            if lost:
+                _remove_from_l2(m, l2_set_address(m, other, line), place.l2 - 1)
+                way = 0
+            if way >= 0:
                 place.l2 = LOST
                 held = True
         sharers = (sharers >> 1) & 0x7FFFFFFFFFFFFFFF
@@ -154,31 +169,21 @@ def _invalidate(m, line, address, sharers):
 
 
 @compiled
-def _empty(cache_set, way, ways):
-    recency = order_at(cache_set)
-    recency.order = emptied(recency.order, way, ways)
-    way_at(cache_set, way).tag = EMPTY
+def _remove_from_l2(m, l2_set, way):
+    recency = order_at(l2_set)
+    recency.order = emptied(recency.order, way, m.l2_ways)
+    l2_tag_at(l2_set, way).tag = EMPTY
 
 
 @compiled
-def _replace(cache_set, ways, line):
-    """Put a line into a set and return its way and the tag that it replaces."""
-    recency = order_at(cache_set)
-    way = next_victim(recency.order, ways)
-    recency.order = filled(recency.order, ways)
-    slot = way_at(cache_set, way)
-    victim = slot.tag
-    slot.tag = line << 1
-    return way, victim
-
-
-@compiled
-def _fill_l1(m, core, line):
-    """Put a line into L1 and return 1 + its way. The victim moves to an exclusive L2; an inclusive one has it already."""
-    way, victim = _replace(l1_set_address(m, core, line), m.l1_ways, line)
+def _fill_l1(m, core, line, l1_set):
+    """Put a line into its L1 set. The victim moves to an exclusive L2; an inclusive one has it already."""
+    last = m.l1_ways - 1
+    victim = l1_tag_at(l1_set, last).tag
+    l1_tag_at(l1_set, last).tag = line << 1
+    _move_to_front(l1_set, last)
     if victim >= 0 and m.exclusive != 0:
         place_at(line_address(m, victim >> 1), core).l2 = _fill_l2(m, core, victim >> 1)
-    return way + 1
 
 
 @compiled
@@ -187,12 +192,18 @@ def _fill_l2(m, core, line):
 
     The victim's records are not touched, which would be slow: whoever reads them next finds them stale.
     """
-    way, victim = _replace(l2_set_address(m, core, line), m.l2_ways, line)
+    l2_set = l2_set_address(m, core, line)
+    recency = order_at(l2_set)
+    way = next_victim(recency.order, m.l2_ways)
+    recency.order = filled(recency.order, m.l2_ways)
+    slot = l2_tag_at(l2_set, way)
+    victim = slot.tag >> 1
+    slot.tag = line << 1
     if victim >= 0 and m.exclusive == 0:
-        l1_set = l1_set_address(m, core, victim >> 1)
-        for l1_way in range(m.l1_ways):
-            if way_at(l1_set, l1_way).tag >> 1 == victim >> 1:
-                _empty(l1_set, l1_way, m.l1_ways)
+        l1_set = l1_set_address(m, core, victim)
+        l1_way = find_in_l1(m, l1_set, victim)
+        if l1_way >= 0:
+            _remove_from_l1(m, l1_set, l1_way)
     return way + 1
 
 
@@ -211,13 +222,6 @@ def dma_write(m, kind, instance, first_line, count):
 
 
 @compiled
-def _at_hand(cache_set, line, write):
-    """Return whether an access changes nothing but time: the line was used last in its L1 set, and may be written if it is."""
-    tag = way_at(cache_set, last_used(order_at(cache_set).order)).tag
-    return tag == (line << 1 | WRITABLE) or (tag == line << 1 and write == 0)
-
-
-@compiled
 def charge(m, core, operation):
     """Run one operation on `core`: its instructions, and the stalls of its footprint on the current instances."""
     cpu = core_of(m, core)
@@ -231,7 +235,8 @@ def charge(m, core, operation):
         write = touch.write
         start = touch.first_line + cpu.instance[touch.per] * touch.lines
         for line in range(start, start + touch.count):
-            if not _at_hand(first_set + (line & set_mask) * stride, line, write):
+            tag = l1_tag_at(first_set + (line & set_mask) * stride, 0).tag
+            if tag != (line << 1 | WRITABLE) and (write != 0 or tag != line << 1):  # else the access changes nothing
                 stall += touch_line(m, core, line, touch.kind, write)
     cpu.cycles[cost.category] += cost.cycles
     cpu.cycles[LOCK_ATOMIC] += cost.atomic_cycles

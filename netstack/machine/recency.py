@@ -49,12 +49,6 @@ def _shift_of(order, way):
 
 
 @compiled
-def last_used(order):
-    """Return the way used last."""
-    return order & 15
-
-
-@compiled
 def next_victim(order, ways):
     """Return the way to be filled next: an empty one if there is one, else the least recently used."""
     return (order >> (_BITS * (ways - 1))) & 15

@@ -104,33 +104,43 @@ LINE_DTYPE = _record(("sharers", "i8"))
 OWNER_DTYPE = np.dtype([("core", "u1")])
 """1 + the core whose copy of a line, while it holds one, is newer than memory; 0 for none."""
 
-PLACE_DTYPE = np.dtype([("l1", "u1"), ("l2", "u1")])
-"""Where one core put one line: 1 + its way in L1 and in L2, 0 if nowhere; `l2` is LOST after a write of another."""
+PLACE_DTYPE = np.dtype([("l2", "u1")])
+"""Where one core put one line in L2: 1 + its way, 0 if nowhere, LOST after a write of another core."""
 
 LOST = 255
 OWNER_OFFSET = LINE_DTYPE.itemsize
-PLACE_OFFSET = OWNER_OFFSET + 2
+PLACE_OFFSET = OWNER_OFFSET + OWNER_DTYPE.itemsize
 
 
 def line_stride(cores: int) -> int:
     """Return the bytes of one line's records, one after the other so that one access of the host finds all."""
-    return -(-(PLACE_OFFSET + cores * PLACE_DTYPE.itemsize) // 8) * 8
+    return _multiple_of_8(PLACE_OFFSET + cores * PLACE_DTYPE.itemsize)
 
 
-ORDER_DTYPE = _record(("order", "i8"))
-"""A cache set begins with the order of its ways (see `recency`); the ways follow."""
-
-WAY_DTYPE = _record(("tag", "i4"))
-"""A way: twice its line, EMPTY if there is none. In L1, WRITABLE is added while the core is the line's only holder and owner."""
+TAG_DTYPE = _record(("tag", "i4"))
+"""A way of a cache set: twice its line, EMPTY if there is none. In L1, WRITABLE is added while the core is the line's only
+holder and owner. An L1 set is its tags, the one used last first; in an L2 set they stay where they are, behind their order."""
 
 EMPTY = -1
 WRITABLE = 1
+ORDER_DTYPE = _record(("order", "i8"))
+"""The order of the ways of an L2 set, see `recency`."""
+
 ORDER_BYTES = ORDER_DTYPE.itemsize
 
 
-def set_stride(ways: int) -> int:
-    """Return the bytes of one cache set's records."""
-    return -(-(ORDER_BYTES + ways * WAY_DTYPE.itemsize) // 8) * 8
+def l1_set_stride(ways: int) -> int:
+    """Return the bytes of one L1 set."""
+    return _multiple_of_8(ways * TAG_DTYPE.itemsize)
+
+
+def l2_set_stride(ways: int) -> int:
+    """Return the bytes of one L2 set."""
+    return _multiple_of_8(ORDER_BYTES + ways * TAG_DTYPE.itemsize)
+
+
+def _multiple_of_8(size: int) -> int:
+    return -(-size // 8) * 8
 
 
 COUNT_DTYPE = _record(("l1_misses", "i8"), ("l2_misses", "i8"), ("coherence_misses", "i8"), ("upgrades", "i8"))
@@ -245,7 +255,7 @@ _line_at = record_accessor(LINE_DTYPE)
 _owner_at = record_accessor(OWNER_DTYPE)
 _place_at = record_accessor(PLACE_DTYPE)
 _order_at = record_accessor(ORDER_DTYPE)
-_way_at = record_accessor(WAY_DTYPE)
+_tag_at = record_accessor(TAG_DTYPE)
 _count_at = record_accessor(COUNT_DTYPE)
 _kind_at = record_accessor(KIND_DTYPE)
 _operation_at = record_accessor(OPERATION_DTYPE)
@@ -329,14 +339,20 @@ def l2_set_address(m, core, line):
 
 @compiled
 def order_at(address):
-    """Return the recency record of the set at `address`."""
+    """Return the order of the L2 set at `address`."""
     return _order_at(address, 0)
 
 
 @compiled
-def way_at(address, way):
-    """Return the record of one way of the set at `address`."""
-    return _way_at(address + ORDER_BYTES, way)
+def l1_tag_at(l1_set, way):
+    """Return one way of the L1 set at an address, the one used last first."""
+    return _tag_at(l1_set, way)
+
+
+@compiled
+def l2_tag_at(l2_set, way):
+    """Return one way of the L2 set at an address."""
+    return _tag_at(l2_set + ORDER_BYTES, way)
 
 
 @compiled
