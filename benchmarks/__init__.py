@@ -1,0 +1,1 @@
+"""Speed and scale of the simulator itself, beside a peer."""
