@@ -15,8 +15,8 @@ What is simplified, always in the direction of less work:
 * An acknowledgment takes no time on the link, and receive ring and message ports never overflow.
 * The hash function is a table of random numbers. Of statistics there are payload, segments, and waits of locks.
 
-Threads are pinned, and preempted only where their costs are spent: before and after locks, and after each segment. Only
-the exclusive L2 is there.
+Threads are pinned, and preempted only where their costs are spent: before and after locks, and after each segment; what a
+step changes is seen by the others from its beginning on. Only the exclusive L2 is there.
 """
 
 import random
@@ -236,6 +236,14 @@ class Message:
     done: bool = False
 
 
+@dataclass(slots=True, frozen=True)
+class Wakeup:
+    """When a thread may run again, and the operation that its core pays for being told."""
+
+    time: int
+    operation: str | None = None
+
+
 class Nic:
     """A network interface with its link: a transmit ring with the queue before it, a receive ring, coalesced interrupts."""
 
@@ -303,11 +311,11 @@ class Nic:
             yield self.pending
             if self.env.now < last + self.interval_cycles:
                 yield self.env.timeout(last + self.interval_cycles - self.env.now)
-            last = self.env.now
+            last = int(self.env.now)
             self.masked = True
             self.pending = self.env.event()
             assert self.inbound is not None
-            self.inbound.wake_event.succeed("interrupt")
+            self.inbound.wake_event.succeed(Wakeup(last, "interrupt"))
 
 
 class Thread:
@@ -390,15 +398,15 @@ class Thread:
             lock.stop_spinning()
 
     def sleep(self) -> Steps:
-        """Leave the core until woken. What was charged has been spent."""
+        """Leave the core until woken, then pay for how that came. What was charged before has been spent."""
         self._leave_core()
         self.wake_event = self.env.event()
-        cause = yield self.wake_event
-        if cause == "ipi_receive":
-            yield self.env.timeout(self.server.ipi_latency_cycles)
+        wakeup: Wakeup = yield self.wake_event  # pyright: ignore[reportAssignmentType]
+        if wakeup.time > self.env.now:
+            yield self.env.timeout(wakeup.time - self.env.now)
         yield from self._take_core()
-        if isinstance(cause, str):
-            self.charge(cause)
+        if wakeup.operation is not None:
+            self.charge(wakeup.operation)
 
     def wake(self, other: "Thread") -> None:
         """Wake a thread if it sleeps, by interprocessor interrupt if its core would not look for itself."""
@@ -408,9 +416,9 @@ class Thread:
         running = other.core.running
         if other.core is not self.core and (running is None or running.priority > other.priority):
             self.charge("ipi_send")
-            other.wake_event.succeed("ipi_receive")
+            other.wake_event.succeed(Wakeup(self.now() + self.server.ipi_latency_cycles, "ipi_receive"))
         else:
-            other.wake_event.succeed()
+            other.wake_event.succeed(Wakeup(self.now()))
 
     # Locks.
 
@@ -646,7 +654,7 @@ class Application(Thread):
         """Begin a connection's transfer: it is writable."""
         self.ready.append(event.value)  # pyright: ignore[reportArgumentType]
         if self.waits_for_events and not self.wake_event.triggered:
-            self.wake_event.succeed("interrupt")
+            self.wake_event.succeed(Wakeup(int(self.env.now), "interrupt"))
 
     def run(self) -> Steps:
         """Process: visit writable connections in turn."""
