@@ -50,6 +50,7 @@ OPERATIONS = (
     "interrupt",  # interrupt entry, acknowledge the NIC, schedule the inbound thread
     "driver_receive",  # one frame from the receive ring, refill the descriptor
     "ip_input",  # ether_input and ip_input of one packet
+    "tcp_predict",  # segment checks, options and header prediction: after it, the segment cannot change the connection table
     "tcp_input",  # established-state segment processing
     "sb_drop",  # one acknowledged mbuf off the send buffer, free it
     "page_unwire",  # give a page back, under the page queues' lock

@@ -44,6 +44,7 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     OP_INTERRUPT,
     OP_DRIVER_RECEIVE,
     OP_IP_INPUT,
+    OP_TCP_PREDICT,
     OP_TCP_INPUT,
     OP_SB_DROP,
     OP_PAGE_UNWIRE,

@@ -35,6 +35,7 @@ from netstack.machine.state import (
     OP_SOSEND_UNIT,
     OP_TCP_INPUT,
     OP_TCP_OUTPUT,
+    OP_TCP_PREDICT,
     OP_TIMER,
     PAGE_QUEUE,
     ROUTE,
@@ -238,6 +239,13 @@ def lookup_connection(m, s, core, packet):
             return index
         index = pcb.hash_next
     return -1
+
+
+@compiled
+def predict_packet(m, core):
+    """Check a received segment up to header prediction, and start the keep-alive timer anew."""
+    charge(m, core, OP_TCP_PREDICT)
+    charge_section(m, core, CALLOUT, OP_CALLOUT_SET)
 
 
 @compiled

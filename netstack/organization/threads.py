@@ -38,6 +38,7 @@ from netstack.organization.paths import (
     output_segment,
     packet_group,
     pop_ready,
+    predict_packet,
     process_packet,
     process_send,
     process_timer,
@@ -66,7 +67,7 @@ from netstack.workload.state import (
 from netstack.workload.timers import arm, end_tick
 
 APPLICATION_THREAD, INBOUND_THREAD, PORT_THREAD, CLOCK_THREAD = range(4)
-NEXT, LOOKUP_LOCK, SERIALIZE, OUTPUT, FINISH = range(5)
+NEXT, LOOKUP_LOCK, SERIALIZE, PROCESS, OUTPUT, FINISH = range(6)
 NO_LOCK, LOCK_CONNECTION, LOCK_GROUP = range(3)
 
 
@@ -91,11 +92,12 @@ def step_thread(m, s, core):
             thread.phase = SERIALIZE
     elif thread.phase == SERIALIZE:
         if s.lock_kind == NO_LOCK or acquire(m, core, thread.lock):
-            if s.use_global_lock != 0:
-                release(m, core, s.global_lock)
-            else:
+            if s.use_global_lock == 0:
                 _lookup(m, s, core)
-            _process(m, s, core)
+            _admit(m, s, core)
+    elif thread.phase == PROCESS:
+        release(m, core, s.global_lock)
+        _process(m, s, core)
     elif not output_segment(m, s, core, thread.flow):
         _settle(m, s, core)
 
@@ -109,7 +111,7 @@ def _begin_item(m, s, core, item, group):
     thread.lock = s.group_lock_first + group
     if s.first_phase == SERIALIZE and s.lock_kind == NO_LOCK:
         _lookup(m, s, core)
-        _process(m, s, core)
+        _admit(m, s, core)
 
 
 @compiled
@@ -131,12 +133,25 @@ def _lookup(m, s, core):
 
 
 @compiled
+def _admit(m, s, core):
+    """Take the current item into its connection. A global lookup lock is still held: the item might close the connection."""
+    thread = thread_of(m, core_of(m, core).thread)
+    kind = packet_of(s, thread.item).kind
+    if kind == SEND:
+        process_send(m, s, core, thread.item)
+    elif kind == PACKET:
+        predict_packet(m, core)
+    thread.phase = PROCESS
+    if s.use_global_lock == 0:
+        _process(m, s, core)
+
+
+@compiled
 def _process(m, s, core):
     """Run the protocol on the current item, up to its output."""
     thread = thread_of(m, core_of(m, core).thread)
     kind = packet_of(s, thread.item).kind
     if kind == SEND:
-        process_send(m, s, core, thread.item)
         thread.flags = TCP_OUTPUT
     elif kind == PACKET:
         thread.flags = process_packet(m, s, core, thread.item)
