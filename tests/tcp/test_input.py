@@ -1,0 +1,205 @@
+"""Segment input as packet traces: RFC 9293, section 3.10.7.4; RFC 5681, section 4.2; RFC 7323. Reassembly against a set."""
+
+import pytest
+from packet_trace import Endpoint, record
+
+from netstack.tcp.header import ACK, RST, SEGMENT, SYN
+from netstack.tcp.input import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
+from netstack.tcp.pcb import window_scale
+
+
+class TestData:
+    """RFC 9293, section 3.10.7.4, first and seventh step; RFC 5681, section 4.2."""
+
+    def test_in_order(self) -> None:
+        endpoint = Endpoint()
+        endpoint.receive(10, "0:1000 ack 0")
+        assert endpoint.flags == TCP_DELIVERED | TCP_DELAYED_ACK
+        assert endpoint.pcb.delivered_bytes == 1000
+        endpoint.receive(20, "1000:1500 ack 0")
+        assert endpoint.flags == TCP_DELIVERED | TCP_OUTPUT
+        assert endpoint.pcb.delivered_bytes == 500
+        endpoint.sends(20, "ack 1500")
+
+    def test_a_duplicate_is_acknowledged_at_once(self) -> None:
+        """An unacceptable segment is answered with an ACK, and delivers nothing."""
+        endpoint = Endpoint()
+        endpoint.receive(10, "0:1000 ack 0")
+        endpoint.receive(20, "0:1000 ack 0")
+        endpoint.sends(20, "ack 1000")
+        assert endpoint.pcb.delivered_bytes == 0
+
+    def test_an_overlap_delivers_what_is_new(self) -> None:
+        endpoint = Endpoint()
+        endpoint.receive(10, "0:1000 ack 0")
+        endpoint.receive(20, "600:1600 ack 0")
+        assert endpoint.pcb.delivered_bytes == 600
+        endpoint.sends(20, "ack 1600")
+
+    def test_a_gap_is_answered_by_a_duplicate_acknowledgment_for_each_segment(self) -> None:
+        endpoint = Endpoint()
+        endpoint.receive(10, "0:1000 ack 0")
+        for number in range(2, 5):
+            endpoint.receive(20 + number, f"{1000 * number}:{1000 * number + 1000} ack 0")
+            endpoint.sends(20 + number, "ack 1000")
+            assert endpoint.pcb.delivered_bytes == 0
+        endpoint.receive(50, "1000:2000 ack 0")  # fills the gap: acknowledged at once
+        assert endpoint.pcb.delivered_bytes == 4000
+        endpoint.sends(50, "ack 5000")
+
+    def test_filling_a_part_of_a_gap_is_acknowledged_at_once(self) -> None:
+        endpoint = Endpoint()
+        endpoint.receive(10, "2000:3000 ack 0")
+        endpoint.sends(10, "ack 0")
+        endpoint.receive(20, "0:1000 ack 0")
+        endpoint.sends(20, "ack 1000")
+        assert endpoint.pcb.delivered_bytes == 1000
+
+    def test_beyond_the_window_is_refused(self) -> None:
+        endpoint = Endpoint(receive_buffer=4000)
+        endpoint.receive(10, "4000:5000 ack 0")
+        endpoint.sends(10, "ack 0")
+        endpoint.receive(20, "0:4000 ack 0")
+        assert endpoint.pcb.delivered_bytes == 4000
+
+    def test_across_the_wrap(self) -> None:
+        """Section 3.4: the receiver's numbers wrap at 2,500 in every trace here."""
+        endpoint = Endpoint()
+        endpoint.receive(10, "3000:4000 ack 0")
+        endpoint.receive(10, "2000:3000 ack 0")
+        endpoint.receive(10, "0:2000 ack 0")
+        assert endpoint.pcb.delivered_bytes == 4000
+        assert endpoint.pcb.rcv_nxt == 1500
+        endpoint.sends(10, "ack 4000")
+
+
+class TestTimeStamps:
+    """RFC 7323, sections 4.3 (which time stamp to echo) and 5.3 (PAWS)."""
+
+    def test_the_earliest_unacknowledged_segment_is_echoed(self) -> None:
+        """4.3 (A): a delayed ACK includes the delay in the round trip."""
+        endpoint = Endpoint()
+        endpoint.receive(10, "0:1000 ack 0 val 500 ecr 0")
+        endpoint.receive(20, "1000:2000 ack 0 val 510 ecr 0")
+        endpoint.sends(20, "ack 2000 val 20 ecr 500")
+
+    def test_a_segment_behind_a_gap_is_not_echoed(self) -> None:
+        """4.3 (B) and (C): the last segment that advanced the window, then the one that fills the gap."""
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.receive(10, "0:1000 ack 0 val 500 ecr 0")
+        endpoint.sends(10, "ack 1000 val 10 ecr 500")
+        endpoint.receive(20, "2000:3000 ack 0 val 510 ecr 0")
+        endpoint.sends(20, "ack 1000 val 20 ecr 500")
+        endpoint.receive(30, "1000:2000 ack 0 val 505 ecr 0")
+        endpoint.sends(30, "ack 3000 val 30 ecr 505")
+
+    def test_old_data_is_dropped_and_acknowledged(self) -> None:
+        """5.3, R1: the number is inside the window, but it is one of 4 GB before."""
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.receive(10, "0:1000 ack 0 val 500 ecr 0")
+        endpoint.output(10)
+        endpoint.receive(20, "1000:2000 ack 0 val 499 ecr 0")
+        assert endpoint.pcb.delivered_bytes == 0
+        endpoint.sends(20, "ack 1000 val 20 ecr 500")
+        endpoint.receive(30, "1000:2000 ack 0 val 500 ecr 0")  # equal is not old
+        assert endpoint.pcb.delivered_bytes == 1000
+
+    def test_old_across_the_wrap_of_the_clock(self) -> None:
+        """5.2: time stamps compare as sequence numbers do."""
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.pcb.ts_recent = (1 << 32) - 5
+        endpoint.receive(10, "0:1000 ack 0 val 3 ecr 0")
+        assert endpoint.pcb.delivered_bytes == 1000
+        endpoint.output(10)
+        endpoint.receive(20, f"1000:2000 ack 0 val {(1 << 32) - 1} ecr 0")
+        assert endpoint.pcb.delivered_bytes == 0
+
+
+class TestAcknowledgment:
+    """RFC 9293, section 3.10.7.4, fifth step."""
+
+    def test_of_new_data_leaves_the_send_buffer(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(3500)
+        endpoint.output(0)
+        endpoint.receive(100, "ack 1700")
+        assert endpoint.flags == TCP_ACKED | TCP_OUTPUT
+        assert (endpoint.pcb.acked_bytes, endpoint.pcb.send_buffered_bytes) == (1700, 1800)
+        endpoint.receive(200, "ack 1700")
+        assert endpoint.pcb.acked_bytes == 0
+        assert not endpoint.flags & TCP_ACKED
+
+    def test_of_old_data_is_ignored(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(3000)
+        endpoint.output(0)
+        endpoint.receive(100, "ack 2000 win 30000")
+        endpoint.output(100)
+        endpoint.receive(200, "ack 1000 win 60000")
+        assert endpoint.flags == 0
+        assert (endpoint.pcb.snd_wnd, endpoint.pcb.send_buffered_bytes) == (30_000, 1000)
+
+    def test_of_what_was_not_sent_is_answered_and_dropped(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(2000)
+        endpoint.output(0)
+        endpoint.receive(100, "ack 2001")
+        endpoint.sends(100, "2000:2000 ack 0")
+        assert endpoint.pcb.send_buffered_bytes == 2000
+
+    def test_comes_with_data(self) -> None:
+        """Both directions at once: the data is delivered, and the ACK lets the next segment out, which acknowledges the data."""
+        endpoint = Endpoint(cwnd=1000)
+        endpoint.write(3000)
+        endpoint.sends(0, "0:1000 ack 0")
+        endpoint.receive(100, "0:500 ack 1000")
+        assert endpoint.flags == TCP_DELIVERED | TCP_DELAYED_ACK | TCP_ACKED | TCP_OUTPUT
+        endpoint.sends(100, "1000:2000 ack 500", "2000:3000 ack 500")
+
+    @pytest.mark.parametrize("flags", [0, SYN, SYN | ACK, RST, RST | ACK])
+    def test_other_segments_change_nothing(self, flags: int) -> None:
+        """Only the established state is played: without ACK a segment is dropped, SYN and RST are not acted upon."""
+        endpoint = Endpoint()
+        endpoint.write(2000)
+        endpoint.output(0)
+        segment = record(SEGMENT)
+        segment.flags, segment.length, segment.seq = flags, 1000, endpoint.irs
+        segment.ack = endpoint.iss + 1000
+        endpoint.receive_segment(100, segment)
+        assert endpoint.flags == 0
+        assert (endpoint.pcb.delivered_bytes, endpoint.pcb.send_buffered_bytes) == (0, 2000)
+
+
+class TestWindow:
+    """RFC 9293, section 3.10.7.4 (SND.WND, WL1, WL2), and RFC 7323, section 2.3."""
+
+    @pytest.mark.parametrize(
+        ("buffer_bytes", "shift"),
+        [(1, 0), (65_535, 0), (65_536, 1), (131_070, 1), (131_071, 2), (262_144, 3), (65_535 << 14, 14), (1 << 40, 14)],
+    )
+    def test_scale_is_the_least_that_fits_in_16_bits(self, buffer_bytes: int, shift: int) -> None:
+        assert window_scale(buffer_bytes) == shift
+
+    def test_the_field_is_scaled(self) -> None:
+        """262,144 bytes need a shift of 3: the field says 100, the window is 800 bytes."""
+        endpoint = Endpoint(send_window=262_144, cwnd=20_000)
+        segment = record(SEGMENT)
+        segment.flags, segment.seq, segment.ack, segment.window = ACK, endpoint.irs, endpoint.iss, 100
+        endpoint.receive_segment(10, segment)
+        assert endpoint.pcb.snd_wnd == 800
+
+    def test_an_update_lets_more_out(self) -> None:
+        endpoint = Endpoint(send_window=2000)
+        endpoint.write(5000)
+        endpoint.sends(0, "0:1000 ack 0", "1000:2000 ack 0")
+        endpoint.receive(100, "ack 0 win 4000")
+        assert endpoint.flags == TCP_OUTPUT
+        endpoint.sends(100, "2000:3000 ack 0", "3000:4000 ack 0")
+
+    def test_a_smaller_one_holds_back(self) -> None:
+        endpoint = Endpoint(cwnd=20_000)
+        endpoint.write(6000)
+        endpoint.receive(10, "ack 0 win 2000")
+        endpoint.sends(10, "0:1000 ack 0", "1000:2000 ack 0")
+        endpoint.receive(20, "ack 1000 win 1000")  # the edge does not move
+        endpoint.sends(20)

@@ -1,0 +1,183 @@
+"""Segment output as packet traces from RFC 9293, sections 3.7.4, 3.8.4 and 3.8.6, and what happens when the interface is full."""
+
+import pytest
+from packet_trace import FOREIGN, IRS, ISS, LOCAL, Endpoint
+
+from netstack.tcp.header import ACK, PSH
+
+SECOND = 1_000_000
+
+
+class TestSegmentation:
+    """RFC 9293, sections 3.7.1 and 3.8.6.2.1."""
+
+    def test_full_segments_and_the_rest(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(2500)
+        endpoint.sends(0, "0:1000 ack 0", "1000:2000 ack 0")
+        endpoint.receive(100, "ack 2000")
+        endpoint.sends(100, "2000:2500 ack 0")
+
+    def test_fields(self) -> None:
+        """Everything that the header needs; PSH on the segment that empties the buffer (section 3.9.1.2)."""
+        endpoint = Endpoint(receive_buffer=262_144)
+        endpoint.pcb.ts_recent = 77
+        endpoint.write(2000)
+        first, last = endpoint.output((1 << 32) + 5)
+        assert (first.source_address, first.source_port) == LOCAL
+        assert (first.destination_address, first.destination_port) == FOREIGN
+        assert (first.seq, first.ack, first.length) == (ISS, IRS, 1000)
+        assert (first.flags, last.flags) == (ACK, ACK | PSH)
+        assert first.window == 262_144 >> 3
+        assert (first.has_timestamps, first.ts_val, first.ts_ecr) == (1, 5, 77)
+        assert (first.mss, first.wscale) == (0, -1)
+
+    def test_a_retransmission_of_the_last_segment_pushes_again(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(1000)
+        endpoint.output(0)
+        endpoint.expire(SECOND)
+        assert endpoint.output(SECOND)[0].flags == ACK | PSH
+
+    def test_the_whole_receive_buffer_is_offered(self) -> None:
+        """RFC 7323, section 2.3: all of it but what the shift cuts off, never more."""
+        for receive_buffer in (65_535, 65_537, 131_071, 1 << 20, 65_535 << 14):
+            endpoint = Endpoint(receive_buffer=receive_buffer)
+            endpoint.write(1)
+            window = int(endpoint.output(0)[0].window) << int(endpoint.pcb.rcv_scale)
+            assert receive_buffer - (1 << int(endpoint.pcb.rcv_scale)) < window <= receive_buffer
+
+
+class TestWindow:
+    """RFC 9293, sections 3.8.4 and 3.8.6: no byte beyond the window that was offered, or that congestion allows."""
+
+    @pytest.mark.parametrize(("offered", "cwnd"), [(3000, 9000), (9000, 3000)])
+    def test_the_smaller_one_counts(self, offered: int, cwnd: int) -> None:
+        endpoint = Endpoint(send_window=offered, cwnd=cwnd)
+        endpoint.write(9000)
+        endpoint.sends(0, "0:1000 ack 0", "1000:2000 ack 0", "2000:3000 ack 0")
+
+    def test_a_rest_of_the_window_is_not_worth_a_segment(self) -> None:
+        """Section 3.8.6.2.1: a sender avoids small segments; the rest is sent with the window that the next ACK opens."""
+        endpoint = Endpoint(send_window=2600)
+        endpoint.write(9000)
+        endpoint.sends(0, "0:1000 ack 0", "1000:2000 ack 0")
+        endpoint.receive(100, "ack 1000")
+        endpoint.sends(100, "2000:3000 ack 0")
+
+    def test_a_smaller_one_does_not_call_back_what_was_sent(self) -> None:
+        endpoint = Endpoint(cwnd=8000)
+        endpoint.write(9000)
+        endpoint.output(0)
+        endpoint.receive(100, "ack 1000 win 2000")
+        endpoint.sends(100)
+        endpoint.receive(200, "ack 7000 win 2000")
+        endpoint.sends(200, "8000:9000 ack 0")
+
+
+class TestNagle:
+    """RFC 9293, section 3.7.4: a small segment waits until all that was sent is acknowledged."""
+
+    def test_the_first_small_segment_leaves_at_once(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(10)
+        endpoint.sends(0, "0:10 ack 0")
+
+    def test_the_next_ones_are_gathered(self) -> None:
+        endpoint = Endpoint()
+        for _ in range(5):
+            endpoint.write(10)
+            endpoint.output(0)
+        assert endpoint.pcb.segments_sent == 1
+        endpoint.receive(100, "ack 10")
+        endpoint.sends(100, "10:50 ack 0")
+
+    def test_until_they_fill_a_segment(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(10)
+        endpoint.output(0)
+        endpoint.write(999)
+        endpoint.sends(1)
+        endpoint.write(1)
+        endpoint.sends(2, "10:1010 ack 0")
+
+    def test_a_small_segment_is_retransmitted_though_data_is_outstanding(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(1000)
+        endpoint.output(0)
+        endpoint.write(1300)
+        endpoint.sends(1, "1000:2000 ack 0")
+        endpoint.receive(2, "ack 1000")
+        endpoint.receive(3, "ack 2000")
+        endpoint.sends(3, "2000:2300 ack 0")
+        endpoint.expire(endpoint.deadline)
+        endpoint.sends(SECOND, "2000:2300 ack 0")
+
+
+class TestAcknowledgment:
+    def test_is_sent_once(self) -> None:
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.receive(10, "0:1000 ack 0")
+        endpoint.sends(10, "ack 1000")
+        endpoint.write(0)
+        endpoint.sends(20)
+
+    def test_rides_on_data_instead_of_leaving_alone(self) -> None:
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.write(100)
+        endpoint.receive(10, "0:1000 ack 0")
+        endpoint.sends(10, "0:100 ack 1000")
+
+    def test_counts_as_no_segment(self) -> None:
+        """`segments_sent` are segments with data."""
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.receive(10, "0:1000 ack 0")
+        endpoint.output(10)
+        assert endpoint.pcb.segments_sent == 0
+
+
+class TestRefused:
+    """The interface takes no segment: as FreeBSD of 2006 did, TCP takes it back and restarts with one segment."""
+
+    def test_new_data_was_never_sent(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(5000)
+        endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 4000, 1000)])
+        endpoint.receive(100, "ack 1000")
+        assert endpoint.refuse(100) == "4000:5000 ack 0"
+        assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (4, 0)
+        assert endpoint.pcb.snd_cwnd == 1000
+        endpoint.receive(200, "ack 5000")  # never sent
+        assert endpoint.pcb.acked_bytes == 0
+        endpoint.output(200)
+        endpoint.receive(300, "ack 4000")
+        endpoint.sends(300, "4000:5000 ack 0")
+        assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (5, 0)
+
+    def test_the_first_segment_is_sent_by_the_timer(self) -> None:
+        """Nothing else would call: no ACK is on its way."""
+        endpoint = Endpoint()
+        endpoint.write(1000)
+        endpoint.refuse(10)
+        assert endpoint.deadline == 10 + SECOND
+        endpoint.expire(10 + SECOND)
+        endpoint.sends(10 + SECOND, "0:1000 ack 0")
+        assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (1, 0)
+
+    def test_a_retransmission(self) -> None:
+        endpoint = Endpoint()
+        endpoint.write(4000)
+        endpoint.output(0)
+        endpoint.expire(SECOND)
+        endpoint.refuse(SECOND)
+        assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (4, 0)
+        endpoint.expire(3 * SECOND)
+        endpoint.sends(3 * SECOND, "0:1000 ack 0")
+        assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (5, 1)
+
+    def test_an_acknowledgment_is_due_again(self) -> None:
+        endpoint = Endpoint(delayed_ack_us=0)
+        endpoint.receive(10, "0:1000 ack 0")
+        assert endpoint.refuse(10) == "0:0 ack 1000"
+        endpoint.write(0)
+        endpoint.sends(20, "ack 1000")
