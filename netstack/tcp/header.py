@@ -129,9 +129,11 @@ def decode(buffer, offset, length, segment):
         if kind == 1:
             at += 1
             continue
-        if at + 1 >= end or buffer[at + 1] < 2 or at + buffer[at + 1] > end:
+        if at + 1 >= end:
             return BAD_OPTION
         size = np.int64(buffer[at + 1])
+        if size < 2 or at + size > end:
+            return BAD_OPTION
         if kind == 2 and size == 4:
             segment.mss = _get16(buffer, at + 2)
         elif kind == 3 and size == 3:

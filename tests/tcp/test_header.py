@@ -183,6 +183,14 @@ def test_decoding_forgets_the_segment_before() -> None:
     assert (found.mss, found.wscale, found.has_timestamps, found.ts_val, found.ts_ecr) == (0, -1, 0, 0, 0)
 
 
+def test_decoding_interpreted() -> None:
+    """Compiled code is also run as plain Python: no arithmetic may depend on the width of a byte of the buffer."""
+    wire = np.frombuffer(bytes(300) + bytes(TCP(options=[("Timestamp", (5, 6))])), np.uint8)
+    found = record(SEGMENT)
+    assert getattr(decode, "py_func", decode)(wire, 300, 32, found) == 32
+    assert (found.ts_val, found.ts_ecr) == (5, 6)
+
+
 @settings(deadline=None)
 @given(st.binary(min_size=20, max_size=64))
 def test_no_bytes_make_decoding_read_beyond_the_segment(wire: bytes) -> None:
