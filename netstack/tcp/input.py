@@ -26,8 +26,10 @@ def tcp_input(pcb, segment, now_us):
         return 0
     flags = 0
     if segment.has_timestamps != 0:
-        if segment.length > 0 and seq_lt(segment.ts_val, pcb.ts_recent):
-            pcb.ack_now = 1  # PAWS (RFC 7323, section 5.3)
+        if seq_lt(segment.ts_val, pcb.ts_recent):  # PAWS (RFC 7323, section 5.3)
+            if segment.length == 0:
+                return 0  # without an answer, as BSD does: two ends must not acknowledge each other's ACKs
+            pcb.ack_now = 1
             return TCP_OUTPUT
         if seq_leq(segment.seq, pcb.last_ack_sent):
             pcb.ts_recent = segment.ts_val

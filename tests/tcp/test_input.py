@@ -114,6 +114,25 @@ class TestTimeStamps:
         endpoint.receive(20, f"1000:2000 ack 0 val {(1 << 32) - 1} ecr 0")
         assert endpoint.pcb.delivered_bytes == 0
 
+    def test_an_old_acknowledgment_is_dropped(self) -> None:
+        """5.3, R1 holds for segments without data: neither its window nor its ACK counts."""
+        endpoint = Endpoint()
+        endpoint.write(4000)
+        endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 4000, 1000)])
+        endpoint.receive(10, "ack 1000 win 30000 val 500 ecr 0")
+        endpoint.output(10)
+        endpoint.receive(20, "ack 2000 win 20000 val 499 ecr 0")
+        assert not endpoint.flags & TCP_ACKED
+        assert (endpoint.pcb.snd_wnd, endpoint.pcb.send_buffered_bytes) == (30_000, 3000)
+
+    def test_an_old_acknowledgment_does_not_set_the_echo_back(self) -> None:
+        """4.3 (2): a time stamp is kept if it is not older than the one before."""
+        endpoint = Endpoint()
+        endpoint.receive(10, "ack 0 val 500 ecr 0")
+        endpoint.receive(20, "ack 0 val 300 ecr 0")
+        endpoint.write(1000)
+        endpoint.sends(30, "0:1000 ack 0 val 30 ecr 500")
+
 
 class TestAcknowledgment:
     """RFC 9293, section 3.10.7.4, fifth step."""
