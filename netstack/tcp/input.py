@@ -24,6 +24,9 @@ def tcp_input(pcb, segment, now_us):
     pcb.delivered_bytes = 0
     if segment.flags & (SYN | RST) or not segment.flags & ACK:
         return 0
+    if seq_gt(segment.ack, pcb.snd_max):
+        pcb.ack_now = 1  # acknowledges what was never sent
+        return TCP_OUTPUT
     flags = 0
     if segment.has_timestamps != 0:
         if seq_lt(segment.ts_val, pcb.ts_recent):  # PAWS (RFC 7323, section 5.3)
@@ -41,9 +44,6 @@ def tcp_input(pcb, segment, now_us):
 @compiled
 def _receive_ack(pcb, segment, now_us):
     window = segment.window << pcb.snd_scale
-    if seq_gt(segment.ack, pcb.snd_max):
-        pcb.ack_now = 1  # acknowledges what was never sent
-        return TCP_OUTPUT
     acked = seq_sub(segment.ack, pcb.snd_una)
     if acked < 0:
         return 0

@@ -166,6 +166,13 @@ class TestAcknowledgment:
         endpoint.sends(100, "2000:2000 ack 0")
         assert endpoint.pcb.send_buffered_bytes == 2000
 
+    def test_data_with_an_acknowledgment_of_what_was_not_sent_is_dropped(self) -> None:
+        """The whole segment is, not only its ACK: whoever sent it does not know this connection's numbers."""
+        endpoint = Endpoint()
+        endpoint.receive(100, "0:1000 ack 1")
+        assert endpoint.pcb.delivered_bytes == 0
+        endpoint.sends(100, "ack 0")
+
     def test_comes_with_data(self) -> None:
         """Both directions at once: the data is delivered, and the ACK lets the next segment out, which acknowledges the data."""
         endpoint = Endpoint(cwnd=1000)
