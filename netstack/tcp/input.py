@@ -107,9 +107,12 @@ def tcp_rtt_update(pcb, rtt_us):
 def _receive_data(pcb, segment, now_us):
     start = segment.seq
     end = seq_add(start, segment.length)
-    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, seq_add(pcb.rcv_nxt, pcb.rcv_wnd)):
+    window_end = seq_add(pcb.rcv_nxt, pcb.rcv_wnd)
+    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end):
         pcb.ack_now = 1  # a duplicate, or beyond the window
         return TCP_OUTPUT
+    if seq_gt(end, window_end):
+        end = window_end
     if seq_gt(start, pcb.rcv_nxt):
         _remember_range(pcb, start, end)
         pcb.ack_now = 1  # RFC 5681, section 4.2: a duplicate ACK at once

@@ -1,11 +1,13 @@
 """Segment input as packet traces: RFC 9293, section 3.10.7.4; RFC 5681, section 4.2; RFC 7323. Reassembly against a set."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from packet_trace import Endpoint, record
 
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN
 from netstack.tcp.input import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
-from netstack.tcp.pcb import window_scale
+from netstack.tcp.pcb import MAX_REORDERED, window_scale
 
 
 class TestData:
@@ -62,6 +64,16 @@ class TestData:
         endpoint.receive(20, "0:4000 ack 0")
         assert endpoint.pcb.delivered_bytes == 4000
 
+    def test_the_part_beyond_the_window_is_cut_off(self) -> None:
+        """First step: segments are tailored to the window; its owner has no buffer for more."""
+        endpoint = Endpoint(receive_buffer=4000)
+        endpoint.receive(10, "0:4700 ack 0")
+        assert endpoint.pcb.delivered_bytes == 4000
+        endpoint = Endpoint(receive_buffer=4000)
+        endpoint.receive(10, "3000:4700 ack 0")
+        endpoint.receive(20, "0:3000 ack 0")
+        assert endpoint.pcb.delivered_bytes == 4000
+
     def test_across_the_wrap(self) -> None:
         """Section 3.4: the receiver's numbers wrap at 2,500 in every trace here."""
         endpoint = Endpoint()
@@ -71,6 +83,37 @@ class TestData:
         assert endpoint.pcb.delivered_bytes == 4000
         assert endpoint.pcb.rcv_nxt == 1500
         endpoint.sends(10, "ack 4000")
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(1, 12)), min_size=1, max_size=40),
+    st.sampled_from([0, (1 << 32) - 20, (1 << 31) - 20]),
+)
+def test_reassembly_is_that_of_a_set_of_bytes(segments: list[tuple[int, int]], irs: int) -> None:
+    """RFC 9293, section 3.10.7.4: bytes inside the window are kept, in any order and overlap.
+
+    The set remembers single bytes. A segment that would leave more separate runs than the receiver has places is forgotten.
+    """
+    endpoint = Endpoint(irs=irs, receive_buffer=24)
+    ahead: set[int] = set()
+    delivered = 0
+    for start, length in segments:
+        endpoint.receive(1, f"{start}:{start + length} ack 0")
+        endpoint.output(1)
+        wanted = ahead | set(range(max(start, delivered), min(start + length, delivered + 24)))
+        if delivered in wanted or sum(byte - 1 not in wanted for byte in wanted) <= MAX_REORDERED:
+            ahead = wanted
+        before = delivered
+        while delivered in ahead:
+            ahead.remove(delivered)
+            delivered += 1
+        assert endpoint.pcb.delivered_bytes == delivered - before
+        assert (endpoint.pcb.rcv_nxt - irs) % (1 << 32) == delivered
+        count = endpoint.pcb.reordered_count
+        runs = zip(endpoint.pcb.reordered_start[:count], endpoint.pcb.reordered_end[:count], strict=True)
+        held = [byte for first, last in runs for byte in range((first - irs) % (1 << 32), (last - irs) % (1 << 32))]
+        assert sorted(held) == sorted(ahead)
 
 
 class TestTimeStamps:
