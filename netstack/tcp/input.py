@@ -85,7 +85,7 @@ def _receive_duplicate(pcb, segment, window):
     if pcb.in_recovery != 0:
         pcb.snd_cwnd += pcb.mss
         return TCP_OUTPUT
-    if pcb.dupacks == DUPACK_THRESHOLD and seq_geq(pcb.snd_una, pcb.snd_recover):
+    if pcb.dupacks == DUPACK_THRESHOLD and seq_gt(pcb.snd_una, pcb.snd_recover):
         enter_recovery(pcb)
         return TCP_OUTPUT
     return 0

@@ -99,7 +99,7 @@ def pcb_init(
     pcb.snd_una = iss
     pcb.snd_nxt = iss
     pcb.snd_max = iss
-    pcb.snd_recover = iss
+    pcb.snd_recover = (iss - 1) & 0xFFFFFFFF
     pcb.snd_wnd = send_window
     pcb.snd_cwnd = min(4 * mss, max(2 * mss, 4380))
     pcb.snd_ssthresh = LARGE_WINDOW

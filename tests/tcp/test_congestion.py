@@ -208,6 +208,45 @@ class TestFastRetransmit:
         endpoint.sends(50_000, *data(3, 3))
         assert endpoint.deadline == 50_000 + 200_000  # the least timeout that was configured
 
+    @pytest.mark.parametrize("acked", [8000, 9000])
+    def test_recovery_is_entered_once_a_window(self, acked: int) -> None:
+        """RFC 6582, section 3.2, step 2: only if the ACK covers more than recover, that is ack - 1 > recover.
+
+        Recovery ended with an ACK of just what was outstanding when it began. Three more duplicates of it may come from
+        segments that were sent twice and mean no loss; behind a later ACK they do.
+        """
+        endpoint = eight_outstanding()
+        for _ in range(7):
+            endpoint.receive(100, "ack 0")
+        endpoint.sends(100, *data(0, 0), *data(8, 10))
+        endpoint.receive(200, f"ack {acked}")
+        endpoint.sends(200, *data(11, 11))
+        before = congestion(endpoint)
+        for _ in range(3):
+            endpoint.receive(300, f"ack {acked}")
+        if acked == 8000:
+            endpoint.sends(300)
+            assert congestion(endpoint) == before
+        else:  # three segments are in flight: ssthresh 2,000, cwnd 5,000
+            endpoint.sends(300, *data(9, 9), *data(12, 13))
+            assert congestion(endpoint) == (5000, 2000)
+
+    def test_duplicates_after_a_timeout_mean_retransmitted_segments(self) -> None:
+        """RFC 6582, section 3.2, step 4: recover is what was sent before the timeout.
+
+        Only segment 0 of 8 was lost. The ACK of its retransmission covers all 8, and the segments that go-back-N sends
+        again in vain are answered by duplicates of it.
+        """
+        endpoint = eight_outstanding()
+        endpoint.expire(1_000_000)
+        endpoint.sends(1_000_000, *data(0, 0))
+        endpoint.receive(1_000_100, "ack 8000")
+        endpoint.sends(1_000_100, *data(8, 9))
+        for _ in range(3):
+            endpoint.receive(1_000_200, "ack 8000")
+        endpoint.sends(1_000_200)
+        assert congestion(endpoint) == (2000, 4000)
+
     def test_a_timeout_ends_recovery(self) -> None:
         """RFC 6582, section 3.2, step 4: record recover and leave fast recovery; the window restarts at one segment."""
         endpoint = eight_outstanding()
