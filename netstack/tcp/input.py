@@ -66,6 +66,8 @@ def _receive_ack(pcb, segment, now_us):
             on_partial_ack(pcb, acked)
     else:
         pcb.dupacks = 0
+        if seq_gt(segment.ack, pcb.snd_recover):
+            pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or it looks like one ahead 2**31 bytes later
         on_ack(pcb, acked)
     if pcb.snd_una == pcb.snd_max:
         pcb.rexmt_deadline_us = 0

@@ -247,6 +247,22 @@ class TestFastRetransmit:
         endpoint.sends(1_000_200)
         assert congestion(endpoint) == (2000, 4000)
 
+    def test_fast_retransmit_works_after_two_gigabytes_without_loss(self) -> None:
+        """RFC 6582, section 3.2, step 2: recover lies behind, even where its number has come to look like one ahead."""
+        endpoint = Endpoint(mss=1 << 24, send_window=1 << 29, cwnd=1 << 29)
+        sent = 0
+        while sent < 5 << 29:
+            endpoint.write(1 << 29)
+            assert len(endpoint.output(sent)) == 32
+            sent += 1 << 29
+            for part in range(1, 33):
+                endpoint.receive(sent, f"ack {sent - (1 << 29) + (part << 24)}")
+        endpoint.write(1 << 26)
+        assert len(endpoint.output(sent)) == 4
+        for _ in range(3):
+            endpoint.receive(sent, f"ack {sent}")
+        endpoint.sends(sent, f"{sent}:{sent + (1 << 24)} ack 0")
+
     def test_a_timeout_ends_recovery(self) -> None:
         """RFC 6582, section 3.2, step 4: record recover and leave fast recovery; the window restarts at one segment."""
         endpoint = eight_outstanding()
