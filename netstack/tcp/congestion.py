@@ -56,6 +56,7 @@ def on_partial_ack(pcb, acked):
 def leave_recovery(pcb):
     """An ACK of all that was outstanding: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full)."""
     pcb.in_recovery = 0
+    pcb.retransmit_now = 0
     pcb.snd_cwnd = min(pcb.snd_ssthresh, max(flight_size(pcb), pcb.mss) + pcb.mss)
 
 

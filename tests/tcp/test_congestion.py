@@ -263,6 +263,14 @@ class TestFastRetransmit:
             endpoint.receive(sent, f"ack {sent}")
         endpoint.sends(sent, f"{sent}:{sent + (1 << 24)} ack 0")
 
+    def test_a_retransmission_that_is_no_longer_needed_is_not_sent(self) -> None:
+        """The third duplicate and the ACK that ends recovery come in one batch, before the host asks for output."""
+        endpoint = eight_outstanding()
+        for _ in range(3):
+            endpoint.receive(100, "ack 0")
+        endpoint.receive(100, "ack 8000")
+        endpoint.sends(100, *data(8, 9))
+
     def test_a_timeout_ends_recovery(self) -> None:
         """RFC 6582, section 3.2, step 4: record recover and leave fast recovery; the window restarts at one segment."""
         endpoint = eight_outstanding()
