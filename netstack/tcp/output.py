@@ -26,7 +26,7 @@ def tcp_output(pcb, segment, now_us):
         if pcb.ack_now == 0:
             return 0
         length = 0
-        seq = pcb.snd_nxt
+        seq = pcb.snd_max
     segment.source_address = pcb.local_address
     segment.destination_address = pcb.foreign_address
     segment.source_port = pcb.local_port

@@ -128,6 +128,18 @@ class TestAcknowledgment:
         endpoint.receive(10, "0:1000 ack 0")
         endpoint.sends(10, "0:100 ack 1000")
 
+    def test_has_the_next_number_while_older_ones_are_sent_again(self) -> None:
+        """RFC 9293, section 3.10.7.4: <SEQ=SND.NXT>, the next number to be sent. One from the middle of what the peer
+        already has would be unacceptable there.
+        """
+        endpoint = Endpoint()
+        endpoint.write(4000)
+        endpoint.output(0)
+        endpoint.expire(SECOND)
+        endpoint.sends(SECOND, "0:1000 ack 0")
+        endpoint.receive(SECOND + 1, "1000:2000 ack 0")
+        endpoint.sends(SECOND + 1, "4000:4000 ack 0")
+
     def test_counts_as_no_segment(self) -> None:
         """`segments_sent` are segments with data."""
         endpoint = Endpoint(delayed_ack_us=0)
