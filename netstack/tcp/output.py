@@ -5,7 +5,7 @@ One segment a call; the host transmits it and calls again until there is none.
 
 from netstack.compilation import compiled
 from netstack.tcp.header import ACK, PSH
-from netstack.tcp.sequence import seq_add, seq_gt, seq_lt, seq_sub
+from netstack.tcp.sequence import seq_add, seq_lt, seq_sub
 
 
 @compiled
@@ -50,14 +50,12 @@ def tcp_output(pcb, segment, now_us):
     pcb.delack_deadline_us = 0
     if length > 0:
         pcb.segments_sent += 1
-        pcb.sent_new_data = 0
-        if seq_lt(seq, pcb.snd_max):
+        pcb.new_bytes = max(seq_sub(end, pcb.snd_max), 0)
+        if pcb.new_bytes < length:
             pcb.retransmitted_segments += 1
-        else:
-            pcb.sent_new_data = 1
         if not retransmit_one:
             pcb.snd_nxt = end
-        if seq_gt(end, pcb.snd_max):
+        if pcb.new_bytes > 0:
             pcb.snd_max = end
         if pcb.rexmt_deadline_us == 0 or retransmit_one:
             pcb.rexmt_deadline_us = now_us + pcb.rto_us
@@ -89,9 +87,8 @@ def tcp_output_refused(pcb, segment, now_us):
         pcb.ack_now = 1
         return
     pcb.segments_sent -= 1
-    if pcb.sent_new_data != 0:
-        pcb.snd_max = segment.seq
-    else:
+    pcb.snd_max = seq_add(pcb.snd_max, -pcb.new_bytes)
+    if pcb.new_bytes < segment.length:
         pcb.retransmitted_segments -= 1
     if seq_lt(segment.seq, pcb.snd_nxt):
         pcb.snd_nxt = segment.seq

@@ -187,6 +187,21 @@ class TestRefused:
         endpoint.sends(3 * SECOND, "0:1000 ack 0")
         assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (5, 1)
 
+    def test_a_retransmission_that_new_data_filled_up(self) -> None:
+        """A small segment was lost and more was written: what is taken back is partly old, partly new."""
+        endpoint = Endpoint()
+        endpoint.write(300)
+        endpoint.sends(0, "0:300 ack 0")
+        endpoint.write(500)
+        endpoint.expire(SECOND)
+        assert endpoint.refuse(SECOND) == "0:800 ack 0"
+        endpoint.receive(SECOND + 1, "ack 800")  # 300 were sent
+        assert endpoint.pcb.acked_bytes == 0
+        endpoint.receive(SECOND + 2, "ack 300")
+        assert endpoint.pcb.acked_bytes == 300
+        endpoint.sends(SECOND + 2, "300:800 ack 0")
+        assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (2, 0)
+
     def test_an_acknowledgment_is_due_again(self) -> None:
         endpoint = Endpoint(delayed_ack_us=0)
         endpoint.receive(10, "0:1000 ack 0")
