@@ -49,7 +49,7 @@ def _receive_ack(pcb, segment, now_us):
         return 0
     if acked == 0:
         return _receive_duplicate(pcb, segment, window)
-    pcb.snd_wnd = window
+    _update_window(pcb, segment, window)
     if segment.has_timestamps != 0 and segment.ts_ecr != 0:
         tcp_rtt_update(pcb, max(seq_sub(now_us & 0xFFFFFFFF, segment.ts_ecr), 1))
     pcb.rexmt_shift = 0
@@ -80,9 +80,9 @@ def _receive_ack(pcb, segment, now_us):
 def _receive_duplicate(pcb, segment, window):
     """An ACK that moves nothing: a duplicate (RFC 5681, section 2) or a window update."""
     if segment.length > 0 or window != pcb.snd_wnd or pcb.snd_una == pcb.snd_max:
-        opened = window > pcb.snd_wnd
-        pcb.snd_wnd = window
-        return TCP_OUTPUT if opened else 0
+        before = pcb.snd_wnd
+        _update_window(pcb, segment, window)
+        return TCP_OUTPUT if pcb.snd_wnd > before else 0
     pcb.dupacks += 1
     if pcb.in_recovery != 0:
         pcb.snd_cwnd += pcb.mss
@@ -91,6 +91,15 @@ def _receive_duplicate(pcb, segment, window):
         enter_recovery(pcb)
         return TCP_OUTPUT
     return 0
+
+
+@compiled
+def _update_window(pcb, segment, window):
+    """Take the window unless a later segment has set it already (SND.WL1 and SND.WL2 of RFC 9293, section 3.10.7.4)."""
+    if seq_lt(pcb.snd_wl1, segment.seq) or (pcb.snd_wl1 == segment.seq and seq_leq(pcb.snd_wl2, segment.ack)):
+        pcb.snd_wnd = window
+        pcb.snd_wl1 = segment.seq
+        pcb.snd_wl2 = segment.ack
 
 
 @compiled

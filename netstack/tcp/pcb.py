@@ -23,6 +23,8 @@ PCB = np.dtype(
         ("snd_nxt", "i8"),
         ("snd_max", "i8"),
         ("snd_wnd", "i8"),
+        ("snd_wl1", "i8"),
+        ("snd_wl2", "i8"),
         ("snd_cwnd", "i8"),
         ("snd_ssthresh", "i8"),
         ("snd_recover", "i8"),
@@ -101,6 +103,8 @@ def pcb_init(
     pcb.snd_max = iss
     pcb.snd_recover = (iss - 1) & 0xFFFFFFFF
     pcb.snd_wnd = send_window
+    pcb.snd_wl1 = irs
+    pcb.snd_wl2 = iss
     pcb.snd_cwnd = min(4 * mss, max(2 * mss, 4380))
     pcb.snd_ssthresh = LARGE_WINDOW
     pcb.snd_scale = window_scale(send_window)

@@ -272,3 +272,12 @@ class TestWindow:
         endpoint.sends(10, "0:1000 ack 0", "1000:2000 ack 0")
         endpoint.receive(20, "ack 1000 win 1000")  # the edge does not move
         endpoint.sends(20)
+
+    def test_an_older_segment_does_not_change_it(self) -> None:
+        """Two segments with data changed places on the way: the window of the later one stays."""
+        endpoint = Endpoint()
+        endpoint.receive(10, "1000:1100 ack 0 win 50000 val 5 ecr 0")
+        endpoint.receive(20, "0:1000 ack 0 win 2000 val 5 ecr 0")
+        assert endpoint.pcb.delivered_bytes == 1100
+        endpoint.write(4000)
+        assert len(endpoint.output(20)) == 4
