@@ -12,7 +12,8 @@ from netstack.tcp.sequence import seq_add, seq_lt, seq_sub
 def tcp_output(pcb, segment, now_us):
     """Fill `segment` with the next segment to be sent at `now_us` and return 1; return 0 when there is none.
 
-    A segment is full, or the last of the buffer with nothing outstanding (Nagle, RFC 9293, section 3.7.4).
+    A segment is full, or with nothing outstanding the last of the buffer (Nagle, RFC 9293, section 3.7.4) or half of the
+    largest window (section 3.8.6.2.1).
     """
     seq = pcb.snd_nxt
     retransmit_one = pcb.retransmit_now != 0
@@ -72,6 +73,8 @@ def _sendable(pcb, seq):
     if length >= pcb.mss or length <= 0:
         return length
     if length == buffered and (offset == 0 or seq_lt(seq, pcb.snd_max)):
+        return length
+    if offset == 0 and 2 * length >= pcb.max_snd_wnd:
         return length
     return 0
 

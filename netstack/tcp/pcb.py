@@ -23,6 +23,7 @@ PCB = np.dtype(
         ("snd_nxt", "i8"),
         ("snd_max", "i8"),
         ("snd_wnd", "i8"),
+        ("max_snd_wnd", "i8"),
         ("snd_wl1", "i8"),
         ("snd_wl2", "i8"),
         ("snd_cwnd", "i8"),
@@ -103,6 +104,7 @@ def pcb_init(
     pcb.snd_max = iss
     pcb.snd_recover = (iss - 1) & 0xFFFFFFFF
     pcb.snd_wnd = send_window
+    pcb.max_snd_wnd = send_window
     pcb.snd_wl1 = irs
     pcb.snd_wl2 = iss
     pcb.snd_cwnd = min(4 * mss, max(2 * mss, 4380))

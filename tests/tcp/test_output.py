@@ -65,6 +65,28 @@ class TestWindow:
         endpoint.receive(100, "ack 1000")
         endpoint.sends(100, "2000:3000 ack 0")
 
+    def test_of_less_than_a_segment(self) -> None:
+        """Section 3.8.6.2.1, rule 3: half of the largest window seen is enough, once nothing is outstanding.
+
+        A receiver whose whole buffer is smaller than a segment would otherwise get nothing.
+        """
+        endpoint = Endpoint(send_window=600)
+        endpoint.write(1500)
+        endpoint.sends(0, "0:600 ack 0")
+        endpoint.receive(100, "ack 600")
+        endpoint.sends(100, "600:1200 ack 0")
+        endpoint.receive(200, "ack 1200 win 300")
+        endpoint.sends(200, "1200:1500 ack 0")
+
+    def test_of_less_than_half_the_largest_is_not_used_at_once(self) -> None:
+        endpoint = Endpoint(send_window=1900)
+        endpoint.write(5000)
+        endpoint.sends(0, "0:1000 ack 0")
+        endpoint.receive(100, "ack 1000 win 949")
+        endpoint.sends(100)
+        endpoint.receive(200, "ack 1000 win 950")
+        endpoint.sends(200, "1000:1950 ack 0")
+
     def test_a_smaller_one_does_not_call_back_what_was_sent(self) -> None:
         endpoint = Endpoint(cwnd=8000)
         endpoint.write(9000)
