@@ -79,10 +79,14 @@ def _receive_ack(pcb, segment, now_us):
 @compiled
 def _receive_duplicate(pcb, segment, window):
     """An ACK that moves nothing: a duplicate (RFC 5681, section 2) or a window update."""
-    if segment.length > 0 or window != pcb.snd_wnd or pcb.snd_una == pcb.snd_max:
+    if segment.length > 0 or window != pcb.snd_wnd or window == 0 or pcb.snd_una == pcb.snd_max:
         before = pcb.snd_wnd
         _update_window(pcb, segment, window)
-        return TCP_OUTPUT if pcb.snd_wnd > before else 0
+        if pcb.snd_wnd <= before:
+            return 0
+        if before == 0:
+            pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
+        return TCP_OUTPUT
     pcb.dupacks += 1
     if pcb.in_recovery != 0:
         pcb.snd_cwnd += pcb.mss

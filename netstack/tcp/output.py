@@ -24,6 +24,8 @@ def tcp_output(pcb, segment, now_us):
     else:
         length = _sendable(pcb, seq)
     if length <= 0:
+        if pcb.send_buffered_bytes > 0 and pcb.rexmt_deadline_us == 0:
+            pcb.rexmt_deadline_us = now_us + pcb.rto_us  # the window is closed: probe it
         if pcb.ack_now == 0:
             return 0
         length = 0
@@ -58,7 +60,8 @@ def tcp_output(pcb, segment, now_us):
             pcb.snd_nxt = end
         if pcb.new_bytes > 0:
             pcb.snd_max = end
-        if pcb.rexmt_deadline_us == 0 or retransmit_one:
+        pcb.probe_now = 0
+        if pcb.rexmt_deadline_us == 0 or seq == pcb.snd_una:
             pcb.rexmt_deadline_us = now_us + pcb.rto_us
     return 1
 
@@ -70,8 +73,12 @@ def _sendable(pcb, seq):
     buffered = pcb.send_buffered_bytes - offset
     window = min(pcb.snd_wnd, pcb.snd_cwnd) - offset
     length = min(pcb.mss, min(buffered, window))
-    if length >= pcb.mss or length <= 0:
+    if length >= pcb.mss:
         return length
+    if pcb.probe_now != 0 and buffered > 0:
+        return max(length, 1)  # the timer expired: whatever the window is, at least a byte
+    if length <= 0:
+        return 0
     if length == buffered and (offset == 0 or seq_lt(seq, pcb.snd_max)):
         return length
     if offset == 0 and 2 * length >= pcb.max_snd_wnd:

@@ -51,6 +51,7 @@ PCB = np.dtype(
         ("rcv_scale", "u1"),
         ("in_recovery", "u1"),
         ("retransmit_now", "u1"),
+        ("probe_now", "u1"),
         ("ack_now", "u1"),
         ("unacked_segments", "u1"),
         ("reordered_count", "u1"),

@@ -1,4 +1,6 @@
-"""Retransmission and delayed-ACK timers (RFC 6298; RFC 9293, section 3.8.6.3). Deadlines in us; 0 is off.
+"""Retransmission and delayed-ACK timers (RFC 6298; RFC 9293, section 3.8.6). Deadlines in us; 0 is off.
+
+The retransmission timer also runs while data waits for a closed window (RFC 9293, section 3.8.6.1: the persist timer).
 
 Knows no clock: the host asks for the earliest deadline and calls when it has passed.
 """
@@ -31,9 +33,12 @@ def tcp_timeout(pcb, now_us):
         pcb.ack_now = 1
         flags = TCP_OUTPUT
     if 0 < pcb.rexmt_deadline_us <= now_us:
-        on_timeout(pcb)
-        pcb.retransmission_timeouts += 1
-        pcb.rexmt_shift = min(pcb.rexmt_shift + 1, MAX_SHIFT)
+        window_closed = pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max)
+        if not window_closed:
+            on_timeout(pcb)
+            pcb.retransmission_timeouts += 1
+            pcb.rexmt_shift = min(pcb.rexmt_shift + 1, MAX_SHIFT)
+        pcb.probe_now = 1
         pcb.rto_us = min(pcb.rto_us * 2, 64_000_000)
         pcb.snd_nxt = pcb.snd_una
         pcb.rexmt_deadline_us = now_us + pcb.rto_us

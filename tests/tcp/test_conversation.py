@@ -11,6 +11,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packet_trace import FOREIGN, LOCAL, MODULUS, Endpoint, record
@@ -241,3 +242,32 @@ def test_a_lost_last_segment_is_repaired_by_the_timer() -> None:
     sender = conversation.hosts[0].end.pcb
     assert (sender.retransmitted_segments, sender.retransmission_timeouts) == (1, 1)
     assert conversation.now == 500_001 + 200_000 + DELAY_US + 100_000 + DELAY_US  # and the ACK of one segment is delayed
+
+
+@pytest.mark.parametrize("lost_updates", [0, 1, 2])
+def test_a_window_that_closes_and_opens_again(lost_updates: int) -> None:
+    """RFC 9293, section 3.8.6.1: the ACK that opened the window is lost, and only probes find out."""
+    conversation = Conversation([], mss=1000)
+    receiver = conversation.hosts[1]
+    transmit = conversation.transmit
+
+    def offer(window: int) -> None:
+        receiver.end.pcb.rcv_wnd = window
+        receiver.end.pcb.ack_now = 1
+        receiver.end.output_due = True
+        conversation.output(1)
+
+    def lossy(side: int, segment: Any, delays: list[int]) -> None:
+        nonlocal lost_updates
+        if side == 1 and segment.window > 0 and conversation.now >= 3_000_000 and lost_updates > 0:
+            lost_updates -= 1
+            delays = []
+        transmit(side, segment, delays)
+
+    conversation.transmit = lossy
+    conversation.write(1, 0, 3000)
+    conversation.at(1_000_000, lambda: offer(0))
+    conversation.write(2_000_000, 0, 5000)
+    conversation.at(3_000_000, lambda: offer(64_000))
+    conversation.run()
+    conversation.check_all_arrived()

@@ -230,3 +230,61 @@ class TestRefused:
         assert endpoint.refuse(10) == "0:0 ack 1000"
         endpoint.write(0)
         endpoint.sends(20, "ack 1000")
+
+
+class TestClosedWindow:
+    """RFC 9293, section 3.8.6.1: a window that stays closed is probed, so that a lost update does not stop the connection."""
+
+    def test_is_probed_with_back_off(self) -> None:
+        """MUST-36, SHLD-29 and SHLD-30: the first probe after one RTO, then after twice that time and so on."""
+        endpoint = Endpoint(min_rto_us=SECOND)
+        endpoint.write(3000)
+        endpoint.sends(0, "0:1000 ack 0", "1000:2000 ack 0", "2000:3000 ack 0")
+        endpoint.write(2000)
+        endpoint.receive(100, "ack 3000 win 0 val 1 ecr 0")
+        endpoint.sends(100)
+        window = endpoint.pcb.snd_cwnd
+        at, waits = 100, []
+        for _ in range(5):
+            waits.append(endpoint.deadline - at)
+            at = endpoint.deadline
+            endpoint.expire(at)
+            endpoint.sends(at, "3000:3001 ack 0")
+            endpoint.receive(at, "ack 3000 win 0 val 1 ecr 0")
+            endpoint.sends(at)
+        assert waits == [SECOND << shift for shift in range(5)]
+        assert endpoint.pcb.snd_cwnd == window  # a closed window is no congestion
+        endpoint.receive(at, "ack 3000 win 64000")
+        endpoint.sends(at, "3000:4000 ack 0", "4000:5000 ack 0")
+
+    def test_opens_with_the_answer_to_a_probe(self) -> None:
+        endpoint = Endpoint(min_rto_us=SECOND)
+        endpoint.receive(0, "ack 0 win 0")
+        endpoint.write(2001)
+        endpoint.sends(0)
+        endpoint.expire(SECOND)
+        endpoint.sends(SECOND, "0:1 ack 0")
+        endpoint.receive(SECOND + 100, "ack 1 win 64000")
+        endpoint.sends(SECOND + 100, "1:1001 ack 0", "1001:2001 ack 0")
+
+    def test_is_probed_where_data_is_outstanding(self) -> None:
+        """MUST-35: the peer took its window back and lost what was under way; its ACKs of probes are no duplicates."""
+        endpoint = Endpoint(min_rto_us=SECOND)
+        endpoint.write(2000)
+        endpoint.output(0)
+        endpoint.receive(100, "ack 0 win 0")
+        for number in range(1, 5):
+            at = endpoint.deadline
+            endpoint.expire(at)
+            assert len(endpoint.output(at)) == 1, number
+            endpoint.receive(at, "ack 0 win 0")
+            endpoint.sends(at)
+
+    def test_a_small_window_is_used_after_a_while(self) -> None:
+        """Section 3.8.6.2.1, rule 4: the timeout overrides the avoidance of small segments."""
+        endpoint = Endpoint(min_rto_us=SECOND)
+        endpoint.receive(0, "ack 0 win 100")
+        endpoint.write(3000)
+        endpoint.sends(0)
+        endpoint.expire(SECOND)
+        endpoint.sends(SECOND, "0:100 ack 0")
