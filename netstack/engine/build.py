@@ -151,7 +151,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         "lock": locks,
         "group": max(org.groups, ports),
         "nic": nic.count,
-        "tx_slot": nic.count * transmit_slots,
+        "tx_slot": nic.count * nic.transmit_ring,
         "rx_slot": nic.count * nic.receive_ring,
         "mbuf": mbufs,
     }
@@ -229,7 +229,8 @@ def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
     m["ipi_latency"] = round(config.ipi_latency_us * config.clock_mhz)
     m["interrupt_interval"] = round(config.nic.interrupt_interval_us * config.clock_mhz)
     m["link_units_per_byte"] = round(8 * config.clock_mhz * LINK_UNITS / config.nic.link_mbps)
-    m["transmit_slots"], m["receive_slots"], m["arrival_capacity"] = sizes.transmit_slots, sizes.receive_slots, sizes.arrivals
+    m["transmit_slots"], m["transmit_descriptors"] = sizes.transmit_slots, config.nic.transmit_ring
+    m["receive_slots"], m["arrival_capacity"] = sizes.receive_slots, sizes.arrivals
     m["locks"], m["lines"] = sizes.locks, sizes.lines
     sections = _add(simulation, m, "section", SECTION_DTYPE, len(LOCK_CLASSES))
     sections["start"], sections["end"] = -1, -1

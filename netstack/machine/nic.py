@@ -15,6 +15,7 @@ from netstack.machine.state import (
     nic_of,
     receive_slot_of,
     thread_of,
+    transmit_descriptor,
     transmit_slot_of,
 )
 
@@ -67,7 +68,7 @@ def reclaim(m, nic_index):
     The NIC has written its descriptor back by DMA.
     """
     nic = nic_of(m, nic_index)
-    dma_write(m, m.transmit_ring_kind, nic_index * m.transmit_slots + nic.transmit_head % m.transmit_slots, 0, 1)
+    dma_write(m, m.transmit_ring_kind, transmit_descriptor(m, nic_index, nic.transmit_head), 0, 1)
     mbuf = transmit_slot_of(m, nic_index, nic.transmit_head).mbuf
     nic.transmit_head += 1
     return mbuf

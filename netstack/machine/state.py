@@ -239,7 +239,7 @@ _MACHINE_FIELDS = """
 cores cores_used nodes threads nics kinds locks lines ready_sequence fault
 l1_sets l1_ways l1_stride l2_sets l2_ways l2_stride exclusive
 l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_latency
-transmit_slots receive_slots arrival_capacity interrupt_interval link_units_per_byte
+transmit_slots transmit_descriptors receive_slots arrival_capacity interrupt_interval link_units_per_byte
 receive_ring_kind receive_buffer_kind receive_buffer_lines transmit_ring_kind
 core_table thread_table lock_table lock_class_table section_table nic_table line_table line_stride l1_table l2_table count_table
 kind_table operation_table touch_table transmit_table receive_table arrival_table
@@ -384,6 +384,12 @@ def touch_of(m, touch):
 def transmit_slot_of(m, nic, position):
     """Return the transmit slot that the running `position` falls on."""
     return _slot_at(m.transmit_table, nic * m.transmit_slots + position % m.transmit_slots)
+
+
+@compiled
+def transmit_descriptor(m, nic, position):
+    """Return the number of the ring's descriptor that the running `position` falls on; frames in the queue wait for theirs."""
+    return nic * m.transmit_descriptors + position % m.transmit_descriptors
 
 
 @compiled

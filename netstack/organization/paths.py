@@ -45,6 +45,7 @@ from netstack.machine.state import (
     core_of,
     nic_of,
     thread_of,
+    transmit_descriptor,
 )
 from netstack.tcp.input import TCP_ACKED, tcp_input
 from netstack.tcp.lookup import tuple_hash
@@ -156,7 +157,7 @@ def _transmit(m, s, core, flow_index, segment, mbuf):
     room = not transmit_full(m, nic_index)
     departure = 0
     if room:
-        cpu.instance[TX_SLOT] = nic_index * m.transmit_slots + nic.transmit_tail % m.transmit_slots
+        cpu.instance[TX_SLOT] = transmit_descriptor(m, nic_index, nic.transmit_tail)
         charge(m, core, OP_DRIVER_TRANSMIT)
         departure = transmit_frame(m, nic_index, cpu.clock, segment.length + HEADER_BYTES, mbuf)
     else:
@@ -190,7 +191,7 @@ def clean_transmit_ring(m, s, core, nic_index):
 def _reclaim_departed(m, s, core, nic_index):
     cpu = core_of(m, core)
     for _ in range(count_departed(m, nic_index, cpu.clock)):
-        slot = nic_index * m.transmit_slots + nic_of(m, nic_index).transmit_head % m.transmit_slots
+        slot = transmit_descriptor(m, nic_index, nic_of(m, nic_index).transmit_head)
         mbuf = reclaim(m, nic_index)
         cpu.instance[TX_SLOT] = slot
         cpu.instance[MBUF] = mbuf
