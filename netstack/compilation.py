@@ -40,10 +40,10 @@ def use_cache_of_these_sources() -> Path:
 
 
 def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False) -> Any:
-    """Compile a function with Numba when it is first called, once for integers of any value.
+    """Compile a function with Numba when it is first called, once for integers of any value and width.
 
-    Numba on its own compiles a callee again for each literal argument: a call for every operation number
-    would make thirty copies of the caches.
+    Numba on its own compiles a callee again for each literal argument and each width of an integer: a call for every
+    operation number would make thirty copies of the caches.
     """
     if function is None:
         return lambda decorated: compiled(decorated, nogil=nogil)
@@ -52,8 +52,14 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
         specialize = dispatcher.get_call_template
 
         def get_call_template(args: tuple, kws: dict) -> Any:
-            plain = {name: types.unliteral(kind) for name, kind in kws.items()}
-            return specialize(tuple(types.unliteral(kind) for kind in args), plain)
+            return specialize(tuple(map(_plain, args)), {name: _plain(kind) for name, kind in kws.items()})
 
         dispatcher.get_call_template = get_call_template
     return dispatcher
+
+
+def _plain(kind: Any) -> Any:
+    """Return the type that a function is compiled for: 64 bits for integers that fit."""
+    kind = types.unliteral(kind)
+    fits = isinstance(kind, types.Integer) and (kind.bitwidth < 64)
+    return types.int64 if fits else kind

@@ -8,7 +8,7 @@ import numpy as np
 
 from netstack.compilation import compiled
 from netstack.machine.costs import CATEGORIES, INSTANCES, OPERATIONS
-from netstack.records import record_accessor
+from netstack.records import record_accessor, table_accessor
 
 NEVER = 1 << 62
 LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up
@@ -246,60 +246,42 @@ kind_table operation_table touch_table transmit_table receive_table arrival_tabl
 """
 MACHINE_DTYPE = _record(*[(name, "i8") for name in _MACHINE_FIELDS.split()])
 
-_core_at = record_accessor(CORE_DTYPE)
-_thread_at = record_accessor(THREAD_DTYPE)
-_lock_at = record_accessor(LOCK_DTYPE)
-_lock_class_at = record_accessor(LOCK_CLASS_DTYPE)
-_section_at = record_accessor(SECTION_DTYPE)
-_nic_at = record_accessor(NIC_DTYPE)
 _line_at = record_accessor(LINE_DTYPE)
 _owner_at = record_accessor(OWNER_DTYPE)
 _place_at = record_accessor(PLACE_DTYPE)
 _order_at = record_accessor(ORDER_DTYPE)
 _tag_at = record_accessor(TAG_DTYPE)
 _count_at = record_accessor(COUNT_DTYPE)
-_kind_at = record_accessor(KIND_DTYPE)
-_operation_at = record_accessor(OPERATION_DTYPE)
-_touch_at = record_accessor(TOUCH_DTYPE)
 _slot_at = record_accessor(SLOT_DTYPE)
 _index_at = record_accessor(INDEX_DTYPE)
 _arrival_at = record_accessor(ARRIVAL_DTYPE)
 
+core_of = table_accessor(CORE_DTYPE, "core_table")
+"""Return the core's record."""
 
-@compiled
-def core_of(m, core):
-    """Return the core's record."""
-    return _core_at(m.core_table, core)
+thread_of = table_accessor(THREAD_DTYPE, "thread_table")
+"""Return the thread's record."""
 
+lock_of = table_accessor(LOCK_DTYPE, "lock_table")
+"""Return the lock's record."""
 
-@compiled
-def thread_of(m, thread):
-    """Return the thread's record."""
-    return _thread_at(m.thread_table, thread)
+lock_class_of = table_accessor(LOCK_CLASS_DTYPE, "lock_class_table")
+"""Return the statistics of a lock class."""
 
+section_of = table_accessor(SECTION_DTYPE, "section_table")
+"""Return the kernel-wide critical section of a lock class that has one lock only."""
 
-@compiled
-def lock_of(m, lock):
-    """Return the lock's record."""
-    return _lock_at(m.lock_table, lock)
+nic_of = table_accessor(NIC_DTYPE, "nic_table")
+"""Return the NIC's record."""
 
+kind_of = table_accessor(KIND_DTYPE, "kind_table")
+"""Return the layout of the structure `kind`."""
 
-@compiled
-def lock_class_of(m, lock_class):
-    """Return the statistics of a lock class."""
-    return _lock_class_at(m.lock_class_table, lock_class)
+operation_of = table_accessor(OPERATION_DTYPE, "operation_table")
+"""Return the cost record of an operation."""
 
-
-@compiled
-def section_of(m, lock_class):
-    """Return the kernel-wide critical section of a lock class that has one lock only."""
-    return _section_at(m.section_table, lock_class)
-
-
-@compiled
-def nic_of(m, nic):
-    """Return the NIC's record."""
-    return _nic_at(m.nic_table, nic)
+touch_of = table_accessor(TOUCH_DTYPE, "touch_table")
+"""Return one row of a footprint."""
 
 
 @compiled
@@ -360,24 +342,6 @@ def l2_tag_at(l2_set, way):
 def count_of(m, core, kind):
     """Return the miss counters of `core` for the structure `kind`."""
     return _count_at(m.count_table, core * m.kinds + kind)
-
-
-@compiled
-def kind_of(m, kind):
-    """Return the layout of the structure `kind`."""
-    return _kind_at(m.kind_table, kind)
-
-
-@compiled
-def operation_of(m, operation):
-    """Return the cost record of an operation."""
-    return _operation_at(m.operation_table, operation)
-
-
-@compiled
-def touch_of(m, touch):
-    """Return one row of a footprint."""
-    return _touch_at(m.touch_table, touch)
 
 
 @compiled

@@ -6,7 +6,7 @@ Only the layout and the allocators that cost nothing are here. -1 means "none" i
 import numpy as np
 
 from netstack.compilation import compiled
-from netstack.records import record_accessor
+from netstack.records import record_accessor, table_accessor
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
 from netstack.tcp.pcb import PCB
@@ -76,35 +76,42 @@ latency_table out_segment_table
 """
 STACK_DTYPE = _record(*[(name, "i8") for name in _STACK_FIELDS.split()])
 
-_flow_at = record_accessor(FLOW_DTYPE)
 _pcb_at = record_accessor(PCB)
-_bucket_at = record_accessor(BUCKET)
-_mbuf_at = record_accessor(MBUF_DTYPE)
-_packet_at = record_accessor(PACKET_DTYPE)
-_segment_at = record_accessor(SEGMENT)
-_port_at = record_accessor(PORT_DTYPE)
-_ready_at = record_accessor(READY_DTYPE)
 _cell_at = record_accessor(CELL_DTYPE)
 COUNTER_DTYPE = _record(("value", "i8"))
-_counter_at = record_accessor(COUNTER_DTYPE)
 
+flow_of = table_accessor(FLOW_DTYPE, "flow_table")
+"""Return the connection's host-side record."""
 
-@compiled
-def flow_of(s, flow):
-    """Return the connection's host-side record."""
-    return _flow_at(s.flow_table, flow)
+pcb_of = table_accessor(PCB, "pcb_table")
+"""Return the connection's protocol control block."""
 
+peer_of = table_accessor(PCB, "peer_table")
+"""Return the protocol control block of the remote end."""
 
-@compiled
-def pcb_of(s, flow):
-    """Return the connection's protocol control block."""
-    return _pcb_at(s.pcb_table, flow)
+bucket_of = table_accessor(BUCKET, "bucket_table")
+"""Return one bucket of the connection hash tables."""
 
+mbuf_of = table_accessor(MBUF_DTYPE, "mbuf_table")
+"""Return the mbuf."""
 
-@compiled
-def peer_of(s, flow):
-    """Return the protocol control block of the remote end."""
-    return _pcb_at(s.peer_table, flow)
+packet_of = table_accessor(PACKET_DTYPE, "packet_table")
+"""Return the message."""
+
+segment_of = table_accessor(SEGMENT, "segment_table")
+"""Return the TCP segment of a received packet."""
+
+out_segment = table_accessor(SEGMENT, "out_segment_table")
+"""Return the scratch segment that output of one side is built in."""
+
+port_of = table_accessor(PORT_DTYPE, "port_table")
+"""Return the message port of a group's owner."""
+
+ready_of = table_accessor(READY_DTYPE, "ready_table")
+"""Return an application thread's event queue."""
+
+latency_of = table_accessor(COUNTER_DTYPE, "latency_table")
+"""Return one bucket of the write-to-acknowledgment histogram."""
 
 
 @compiled
@@ -116,57 +123,9 @@ def side_of(s, flow, side):
 
 
 @compiled
-def bucket_of(s, bucket):
-    """Return one bucket of the connection hash tables."""
-    return _bucket_at(s.bucket_table, bucket)
-
-
-@compiled
-def mbuf_of(s, mbuf):
-    """Return the mbuf."""
-    return _mbuf_at(s.mbuf_table, mbuf)
-
-
-@compiled
-def packet_of(s, packet):
-    """Return the message."""
-    return _packet_at(s.packet_table, packet)
-
-
-@compiled
-def segment_of(s, packet):
-    """Return the TCP segment of a received packet."""
-    return _segment_at(s.segment_table, packet)
-
-
-@compiled
-def out_segment(s, side):
-    """Return the scratch segment that output of one side is built in."""
-    return _segment_at(s.out_segment_table, side)
-
-
-@compiled
-def port_of(s, group):
-    """Return the message port of a group's owner."""
-    return _port_at(s.port_table, group)
-
-
-@compiled
-def ready_of(s, app_thread):
-    """Return an application thread's event queue."""
-    return _ready_at(s.ready_table, app_thread)
-
-
-@compiled
 def wheel_of(s, tick):
     """Return the timer wheel's list head for a tick."""
     return _cell_at(s.wheel_table, tick % s.wheel_slots)
-
-
-@compiled
-def latency_of(s, bucket):
-    """Return one bucket of the write-to-acknowledgment histogram."""
-    return _counter_at(s.latency_table, bucket)
 
 
 @compiled
