@@ -10,7 +10,7 @@ from netstack.engine.inline import settle
 from netstack.machine.config import MachineConfig
 from netstack.machine.locks import acquire, release
 from netstack.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt
-from netstack.machine.state import PROTOCOL, core_of, lock_of, thread_of
+from netstack.machine.state import PROTOCOL, core_of, thread_of
 from netstack.organization.config import OrganizationConfig
 from netstack.workload.config import WorkloadConfig
 
@@ -118,4 +118,4 @@ def test_a_waiter_sleeps_when_the_owner_was_preempted_and_lends_its_priority() -
     assert tables["core"]["spinning_on"][1] == -1
     assert tables["thread"]["blocked_on"][waiter] == 0
     assert tables["thread"]["priority"][owner] == 1
-    assert lock_of(m, 0).sleepers == 1
+    assert tables["lock"]["sleepers"][0] == 1
