@@ -13,6 +13,7 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's
 import hydra
 from omegaconf import DictConfig
 
+from experiments.command_line import UnknownOptionError, arguments_for_hydra
 from experiments.configuration import register_schema
 from experiments.errors import describe
 from experiments.launcher import launch
@@ -33,15 +34,18 @@ def run(config: DictConfig) -> None:
 
 def main() -> int:
     """Return the exit code: 0, 1 for failed points, 2 for input that cannot be used, 130 when interrupted."""
-    sys.argv = [sys.argv[0], *("dry_run=true" if argument == "--dry-run" else argument for argument in sys.argv[1:])]
     register_schema()
     try:
+        sys.argv[1:] = arguments_for_hydra(sys.argv[1:])
         run()
         if _raised:
             raise _raised.pop()
     except KeyboardInterrupt:
         print("interrupted: finished points are kept, the same command runs the rest", file=sys.stderr)
         return INTERRUPTED
+    except UnknownOptionError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
     except PointsFailedError as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED_POINTS

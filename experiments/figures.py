@@ -10,6 +10,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from experiments.report import Outcome, in_order
 from netstack.engine import link_limit_mbps
@@ -53,7 +54,7 @@ def _series(finished: list[Outcome]) -> dict[str, dict[int, list[float]]]:
     return series
 
 
-def _goodput(finished: list[Outcome]) -> plt.Figure:
+def _goodput(finished: list[Outcome]) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     limit = max(link_limit_mbps(outcome.point.config) for outcome in finished)
     axes.axhline(limit, color="#999999", linestyle=":", linewidth=1.2)
@@ -80,7 +81,7 @@ def _goodput(finished: list[Outcome]) -> plt.Figure:
     return figure
 
 
-def _cycles(finished: list[Outcome]) -> plt.Figure:
+def _cycles(finished: list[Outcome]) -> Figure:
     labels = [f"{o.point.config.org.name}\n{o.point.config.conns:,}" for o in finished]
     figure, axes = plt.subplots(figsize=(max(6, 0.8 * len(finished) + 3), 5.5), layout="constrained")
     bottom = np.zeros(len(finished))

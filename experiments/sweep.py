@@ -5,7 +5,8 @@ Points are frozen before the first starts; finished ones are not run again. Know
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,22 +86,18 @@ def run_sweep(points: list[Point], settings: SweepSettings, console: Console) ->
             def show(done: int, running: int, left: int) -> None:
                 progress.update(bar, completed=done, description=_state(done, running, left))
 
-            arrivals = _simulate_on_ray(waiting, settings, len(outcomes), show) if waiting else iter(())
-            try:
-                started = next(arrivals, None)  # workers are busy from here on
+            with closing(_simulate_on_ray(waiting, settings, len(outcomes), show) if waiting else _nothing()) as arrivals:
+                next(arrivals)  # workers are busy from here on
                 if settings.tracking.enabled:
                     tracker = Tracker(settings.tracking, settings.output_dir)
                     parent = tracker.open_sweep(name, _sweep_name(points))
-                for outcome in [*outcomes, *([started] if started else [])]:
+                for outcome in outcomes:
                     progress.console.print(line(outcome), highlight=False)
                     _track(tracker, outcome, parent)
-                outcomes += [started] if started else []
-                for outcome in arrivals:
+                for outcome in filter(None, arrivals):
                     outcomes.append(outcome)
                     progress.console.print(line(outcome), highlight=False)
                     _track(tracker, outcome, parent)
-            finally:
-                arrivals.close() if hasattr(arrivals, "close") else None
         from experiments.figures import draw_figures
 
         print_table(console, outcomes)
@@ -156,9 +153,13 @@ def _track(tracker: Tracker | None, outcome: Outcome, parent: str | None) -> Non
         tracker.log_point(outcome.point, outcome.result, parent)
 
 
+def _nothing() -> Generator[Outcome | None, None, None]:
+    yield None
+
+
 def _simulate_on_ray(
     points: list[Point], settings: SweepSettings, done: int, show: Callable[[int, int, int], None]
-) -> Iterator[Outcome | None]:
+) -> Generator[Outcome | None, None, None]:
     """Yield None once workers are busy, then an outcome whenever a point finishes. Closing it stops the workers."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
