@@ -5,6 +5,7 @@ python run.py -m org=up,msgp,connp_t,connp_l conns=6,192,16384
 """
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -13,11 +14,11 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command_line import UnknownOptionError, arguments_for_hydra
+from experiments.command_line import arguments_for_hydra
 from experiments.configuration import register_schema
 from experiments.errors import describe
 from experiments.launcher import launch
-from experiments.sweep import PointsFailedError
+from experiments.sweep import NotLoggedError, PointsFailedError
 
 _raised: list[Exception] = []
 BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
@@ -33,7 +34,8 @@ def run(config: DictConfig) -> None:
 
 
 def main() -> int:
-    """Return the exit code: 0, 1 for failed points, 2 for input that cannot be used, 130 when interrupted."""
+    """Return the exit code: 0, 1 if a point failed or was not logged, 2 for input that cannot be used, 130 if interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's way to interrupt
     register_schema()
     try:
         sys.argv[1:] = arguments_for_hydra(sys.argv[1:])
@@ -43,10 +45,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted: finished points are kept, the same command runs the rest", file=sys.stderr)
         return INTERRUPTED
-    except UnknownOptionError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except PointsFailedError as error:
+    except (PointsFailedError, NotLoggedError) as error:
         print(f"error: {error}", file=sys.stderr)
         return FAILED_POINTS
     except Exception as error:

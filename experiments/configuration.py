@@ -18,6 +18,8 @@ from netstack.organization.config import OrganizationConfig
 from netstack.workload.config import WorkloadConfig
 
 SIMULATED = ("conns", "seed", "machine", "costs", "org", "workload", "engine")
+SURROUNDINGS = ("output_dir", "workers", "ray_address", "dry_run", "tracking")
+"""Keys around the simulation: those of a whole sweep, not of a point."""
 
 
 @dataclass

@@ -7,14 +7,15 @@ import re
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from experiments.command_line import UnknownOptionError
 from experiments.configuration import RunConfig
-from experiments.points import flattened
+from experiments.naming import flattened
 from netstack.errors import ConfigError
 
 
 def describe(error: BaseException, overrides: list[str]) -> str | None:
     """Return one line for an error of the user's, who gave `overrides`; None for one of ours."""
-    if isinstance(error, ConfigError):
+    if isinstance(error, ConfigError | UnknownOptionError):
         return str(error)
     if isinstance(error, MissingConfigException):
         return _missing_option(error)
@@ -22,8 +23,6 @@ def describe(error: BaseException, overrides: list[str]) -> str | None:
         return f"{error.override}: must be key=value or key=value,value ({str(error).splitlines()[0]})"
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return _composition(error, overrides)
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"output_dir={error.filename}: must be a folder that can be written ({error.strerror})"
     return None
 
 
@@ -46,6 +45,9 @@ def _composition(error: BaseException, overrides: list[str]) -> str:
             return str(current)
         current = current.__cause__
     text = "\n".join(texts)
+    ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if ambiguous:
+        return f"{ambiguous[1]}: several values are a sweep, which needs the option -m"
     override = re.search(r"(?:Error merging override|Could not override) '?([^\s']+)'?", text)
     given = override[1] if override else ""
     key, _, value = given.partition("=")

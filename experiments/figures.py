@@ -1,19 +1,22 @@
-"""Figures of a sweep as PNG: goodput against connections, and what a KB costs.
+"""Figures of a sweep as PNG: goodput, what a KB costs, and the misses and lock waits behind it.
 
 Knows outcomes only. Drawn without a display.
 """
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.report import Outcome, in_order
-from netstack.engine import link_limit_mbps
+from experiments.naming import AXIS, number
+from experiments.points import Outcome
+from experiments.repetitions import Repetitions, repetitions
+from netstack.engine import Result, link_limit_mbps
 
 CATEGORY_COLORS = {
     "protocol": "#1f77b4",
@@ -27,85 +30,150 @@ CATEGORY_COLORS = {
     "cache_stall": "#ff7f0e",
     "idle": "#e8e8e8",
 }
-LINE_COLORS = ("#4c4c4c", "#d62728", "#9467bd", "#1f77b4", "#2ca02c", "#ff7f0e", "#17becf", "#8c564b")
+LINE_COLORS = ("#4c4c4c", "#9467bd", "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#17becf", "#8c564b")
+MARKERS = "osD^vP*X"
+LINE_STYLES = ("-", "--", ":", "-.")
+AXIS_LABELS = {AXIS: "connections", "machine.cores": "cores", "org.groups": "connection groups"}
+WIDEST = 30  # inches
+NUMBERED_BARS = 40  # more bars are too narrow for figures on top
+DPI = 130
 
 
-def draw_figures(folder: Path, outcomes: list[Outcome]) -> list[Path]:
+def draw_figures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     """Draw the figures of the finished points into `folder`; return their files."""
-    finished = [outcome for outcome in in_order(outcomes) if outcome.result is not None]
-    if not finished:
+    places = repetitions(outcomes)
+    if not places:
         return []
-    figures = {"goodput.png": _goodput(finished), "cycles_per_kb.png": _cycles(finished)}
-    for name, figure in figures.items():
-        figure.savefig(folder / name, dpi=130)
+    files = []
+    for name, draw in {"goodput": _goodput, "cycles_per_kb": _cycles, "misses_and_lock_waits": _misses_and_lock_waits}.items():
+        figure = draw(places)
+        files.append(folder / f"{name}.png")
+        figure.savefig(files[-1], dpi=DPI)
         plt.close(figure)
-    return [folder / name for name in figures]
+    return files
 
 
-def _series(finished: list[Outcome]) -> dict[str, dict[int, list[float]]]:
-    """Return goodput by organization and connections, a value a seed."""
-    series: dict[str, dict[int, list[float]]] = {}
-    for outcome in finished:
-        assert outcome.result is not None
-        org = outcome.point.config.org
-        crowded = any(o.point.config.org.name == org.name and o.point.config.org.groups != org.groups for o in finished)
-        name = f"{org.name}({org.groups})" if crowded else org.name
-        series.setdefault(name, {}).setdefault(outcome.point.config.conns, []).append(outcome.result.goodput_mbps)
-    return series
-
-
-def _goodput(finished: list[Outcome]) -> Figure:
-    figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
-    limit = max(link_limit_mbps(outcome.point.config) for outcome in finished)
-    axes.axhline(limit, color="#999999", linestyle=":", linewidth=1.2)
-    axes.annotate(
-        f"links full: {limit:,.0f} Mb/s", (0.01, limit), xycoords=("axes fraction", "data"), va="bottom", color="#666666"
-    )
-    for color, (name, loads) in zip(LINE_COLORS * 4, _series(finished).items(), strict=False):
-        conns = sorted(loads)
-        means = [float(np.mean(loads[count])) for count in conns]
-        axes.plot(conns, means, marker="o", color=color, label=name)
-        for count in conns:
-            axes.vlines(count, min(loads[count]), max(loads[count]), color=color, linewidth=1)
-    axes.set_xscale("log", base=2)
-    ticks = sorted({outcome.point.config.conns for outcome in finished})
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_ylim(0, limit * 1.1)
-    axes.set_xlabel("connections")
+def _goodput(places: list[Repetitions]) -> Figure:
+    figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
+    _lines(axes, places, lambda result: result.goodput_mbps)
+    limits = {link_limit_mbps(place.point.config) for place in places}
+    highest = max(place.mean(lambda result: result.goodput_mbps) for place in places)
+    for limit in limits:
+        if limit < 2 * highest:
+            axes.axhline(limit, color="#999999", linestyle=":", linewidth=1.2, zorder=0)
+            place = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points"}
+            axes.annotate(f"links full: {limit:,.0f} Mb/s", (0.01, limit), color="#666666", **place)
+            highest = max(highest, limit)
+    axes.set_ylim(0, highest * 1.12)
     axes.set_ylabel("goodput (Mb/s)")
-    axes.set_title(f"Payload acknowledged per second, {finished[0].point.config.machine.name}", loc="left")
+    _title(axes, places, "Payload acknowledged per second")
+    figure.legend(title="organization", frameon=False, loc="outside right upper")
+    return figure
+
+
+def _misses_and_lock_waits(places: list[Repetitions]) -> Figure:
+    figure, (misses, waits) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
+    _lines(misses, places, lambda result: result.l2_misses_per_kb)
+    misses.set_ylim(bottom=0)
+    misses.set_ylabel("L2 data misses per KB of payload")
+    _title(misses, places, "Cache misses")
+    locked = [place for place in places if all("global" in result.lock for result in place.results)]
+    _lines(waits, places, lambda result: result.lock["global"].not_immediate_percent, locked)
+    waits.set_ylim(0, 100)
+    waits.set_ylabel("acquisitions that had to wait (%)")
+    _title(waits, places, "Waits for global TCP/IP locks, where there are any")
+    handles, names = misses.get_legend_handles_labels()
+    figure.legend(handles, names, title="organization", frameon=False, loc="outside right upper")
+    return figure
+
+
+def _lines(
+    axes: Axes, places: list[Repetitions], statistic: Callable[[Result], float], drawn: list[Repetitions] | None = None
+) -> None:
+    """Draw a line a series over the x axis, of the places in `drawn` if given. Later lines are thinner; equal ones are seen."""
+    series: dict[str, list[Repetitions]] = {}
+    for place in places:
+        series.setdefault(place.point.name.series, []).append(place)
+    for index, (name, line) in enumerate(series.items()):
+        line = [place for place in line if drawn is None or place in drawn]
+        if not line:
+            continue
+        axes.errorbar(
+            [place.point.name.x for place in line],
+            [place.mean(statistic) for place in line],
+            yerr=[place.half_width(statistic) for place in line] if any(len(place.results) > 1 for place in line) else None,
+            color=LINE_COLORS[index % len(LINE_COLORS)],
+            marker=MARKERS[index % len(MARKERS)],
+            linestyle=LINE_STYLES[index // len(LINE_COLORS) % len(LINE_STYLES)],
+            linewidth=1 + 2.5 * (1 - index / len(series)),
+            markersize=5 + 3 * (1 - index / len(series)),
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            capsize=3,
+            elinewidth=1,
+            label=name,
+        )
+    ticks = sorted({place.point.name.x for place in places})
+    if ticks[0] > 0 and ticks[-1] > 4 * ticks[0]:
+        axes.set_xscale("log", base=2)
+    if len(ticks) <= 12:
+        axes.set_xticks(ticks, [f"{tick:,}" if isinstance(tick, int) else number(tick) for tick in ticks])
+        axes.minorticks_off()
+    axis = places[0].point.name.axis
+    axes.set_xlabel(AXIS_LABELS.get(axis, axis))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(title="organization", frameon=False, loc="lower left")
-    return figure
 
 
-def _cycles(finished: list[Outcome]) -> Figure:
-    labels = [f"{o.point.config.org.name}\n{o.point.config.conns:,}" for o in finished]
-    figure, axes = plt.subplots(figsize=(max(6, 0.8 * len(finished) + 3), 5.5), layout="constrained")
-    bottom = np.zeros(len(finished))
+def _cycles(places: list[Repetitions]) -> Figure:
+    positions: list[float] = []
+    middles: dict[str, list[float]] = {}
+    for place in places:
+        new = place.point.name.series not in middles
+        positions.append((positions[-1] + (1.7 if new else 1.0)) if positions else 0.0)
+        middles.setdefault(place.point.name.series, []).append(positions[-1])
+    figure, axes = plt.subplots(figsize=(min(WIDEST, 7 + 0.6 * len(places)), 5.5), layout="constrained")
+    bottom = [0.0] * len(places)
     for category, color in CATEGORY_COLORS.items():
-        heights = np.array([o.result.cycles_per_kb[category] for o in finished if o.result is not None])
+        heights = [place.mean(lambda result, category=category: result.cycles_per_kb[category]) for place in places]
         hatch = "///" if category == "idle" else None
-        axes.bar(
-            labels,
-            heights,
-            bottom=bottom,
-            color=color,
-            label=category.replace("_", " "),
-            hatch=hatch,
-            edgecolor="white",
-            linewidth=0.3,
-        )
-        bottom += heights
-    busy = [sum(v for name, v in o.result.cycles_per_kb.items() if name != "idle") for o in finished if o.result is not None]
-    axes.set_ylim(0, 1.6 * max(busy))
-    for index, value in enumerate(busy):
-        axes.annotate(f"{value:,.0f}", (index, value), ha="center", va="bottom", fontsize=8)
+        label = category.replace("_", " ")
+        style = {"width": 0.85, "color": color, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch, "label": label}
+        axes.bar(positions, heights, bottom=bottom, **style)
+        bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
+    busy = [place.mean(_busy_cycles) for place in places]
+    axes.set_ylim(0, min(1.6 * max(busy), 1.08 * max(bottom)))
+    if len(places) <= NUMBERED_BARS:
+        for position, value in zip(positions, busy, strict=True):
+            axes.annotate(f"{value:,.0f}", (position, value), ha="center", va="bottom", fontsize=8)
+    ticks = [place.point.name.x for place in places]
+    axes.set_xticks(positions, [f"{tick:,}" if isinstance(tick, int) else number(tick) for tick in ticks])
+    axes.tick_params("x", labelsize=8, labelrotation=90 if len(places) > NUMBERED_BARS // 2 else 0)
+    series = axes.secondary_xaxis(-0.1)
+    series.set_xticks([sum(found) / len(found) for found in middles.values()], [name.replace(" ", "\n") for name in middles])
+    series.tick_params(length=0)
+    series.spines["bottom"].set_visible(False)
+    axis = places[0].point.name.axis
+    series.set_xlabel(f"organization, and {AXIS_LABELS.get(axis, axis)}")
     axes.set_ylabel("cycles of all cores per KB of payload")
-    axes.set_title("Where the cycles of a KB go (figures: busy cycles; idle is cut off at the top)", loc="left")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    _title(axes, places, "Where the cycles of a KB go", "number on a bar: busy cycles, idle ones above may be cut off")
     axes.spines[["top", "right"]].set_visible(False)
     handles, names = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], names[::-1], frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.legend(handles[::-1], names[::-1], frameon=False, loc="outside right upper")
     return figure
+
+
+def _busy_cycles(result: Result) -> float:
+    return sum(cycles for category, cycles in result.cycles_per_kb.items() if category != "idle")
+
+
+def _title(axes: Axes, places: list[Repetitions], text: str, remark: str = "") -> None:
+    """Title an axes, and say below on what machine, and over how many seeds with what bars."""
+    machines = {place.point.config.machine.name for place in places}
+    seeds = sorted({len(place.results) for place in places})
+    remarks = [next(iter(machines)) if len(machines) == 1 else f"{len(machines)} machines"]
+    if seeds[-1] > 1:
+        remarks.append(f"mean of {' or '.join(map(str, seeds))} seeds, bars: 95 % confidence" if not remark else "mean of seeds")
+    axes.set_title(text, loc="left", fontsize=12, pad=22)
+    axes.text(0, 1.02, "; ".join(filter(None, [*remarks, remark])), transform=axes.transAxes, fontsize=9, color="#666666")

@@ -4,45 +4,57 @@ Later edits of files therefore do not leak into waiting points.
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from experiments.configuration import TrackingConfig, check_run, simulation_config
+from experiments.configuration import SURROUNDINGS, TrackingConfig, check_run, simulation_config
+from experiments.naming import name_points
 from experiments.points import Point, check_output_dir
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
 from experiments.tracking import check_reachable, tracking_uri
+from experiments.workers import check_cluster
+from netstack.engine import SimulationConfig
+from netstack.errors import ConfigError
 
-PLAIN_WIDTH = 120  # of output that is not a terminal
+PLAIN_WIDTH = 140  # of output that is not a terminal
 
 
-def launch(configs: list[DictConfig], multirun: bool) -> None:
-    """Check composed configurations, then list or run their points.
+def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
+    """Check composed configurations, then list or run their points. Each is read before the next one is asked for.
 
     Raises:
         ConfigError: Something cannot be simulated, written or reached; nothing was started.
         PointsFailedError: Some points failed.
+        NotLoggedError: All finished, but not all are in MLflow.
     """
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
-    first = configs[0]
-    output_dir = Path(first.output_dir)
-    points: dict[str, Point] = {}
+    simulations: list[SimulationConfig] = []
+    surroundings: dict[str, Any] = {}
     for config in configs:
         check_run(config)
-        point = Point(simulation_config(config), output_dir)
-        points.setdefault(point.fingerprint, point)
-    tracking: Any = OmegaConf.to_object(first.tracking)
-    assert isinstance(tracking, TrackingConfig)
-    if first.dry_run:
-        list_points(list(points.values()), console)
+        simulations.append(simulation_config(config))
+        found = {key: OmegaConf.to_object(config[key]) if key == "tracking" else config[key] for key in SURROUNDINGS}
+        for key, value in found.items():
+            if surroundings.setdefault(key, value) != value:
+                raise ConfigError(key, value, f"must be the same for all points of a sweep, and one has {surroundings[key]}")
+    output_dir = Path(surroundings["output_dir"])
+    named = zip(simulations, name_points(simulations), strict=True)
+    points = list({point.fingerprint: point for point in (Point(config, name, output_dir) for config, name in named)}.values())
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    if surroundings["dry_run"]:
+        list_points(points, console)
         return
+    tracking: TrackingConfig = surroundings["tracking"]
     check_output_dir(output_dir)
     if tracking.enabled:
         check_reachable(tracking_uri(tracking, output_dir))
-    settings = SweepSettings(output_dir, tracking, first.workers, first.ray_address)
+    if surroundings["ray_address"] is not None:
+        check_cluster(surroundings["ray_address"])
+    settings = SweepSettings(output_dir, tracking, surroundings["workers"], surroundings["ray_address"])
     if multirun:
-        run_sweep(list(points.values()), settings, console)
+        run_sweep(points, settings, console)
     else:
-        run_single(next(iter(points.values())), settings, console)
+        run_single(points[0], settings, console)

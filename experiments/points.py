@@ -7,22 +7,27 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import yaml
 
+from experiments.naming import PointName
+from experiments.provenance import provenance
 from netstack.engine import Result, SimulationConfig, source_digest
 from netstack.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class Point:
-    """One configuration to simulate, and where outputs go."""
+    """One configuration to simulate, what it is called, and where outputs go."""
 
     config: SimulationConfig
+    name: PointName
     output_dir: Path
 
     @cached_property
@@ -38,12 +43,12 @@ class Point:
 
     @property
     def label(self) -> str:
-        """What tells the point from others at a glance."""
-        return f"{self.config.org.name} conns={self.config.conns}"
+        """What tells the point from others of its sweep at a glance."""
+        return self.name.label
 
     @property
     def folder(self) -> Path:
-        """Where the point's result is kept."""
+        """Where the finished point is kept: ``config.yaml``, ``result.json`` and ``provenance.json``."""
         return self.output_dir / "points" / self.fingerprint[:16]
 
     @property
@@ -52,9 +57,9 @@ class Point:
         return self.folder / "result.json"
 
     @property
-    def config_file(self) -> Path:
-        """The configuration that was simulated."""
-        return self.folder / "config.yaml"
+    def failure_file(self) -> Path:
+        """Why the point failed when it last ran; gone once it is finished."""
+        return self.output_dir / "failures" / f"{self.fingerprint[:16]}.txt"
 
     def load(self) -> Result | None:
         """Return the result if the point was finished before."""
@@ -63,32 +68,50 @@ class Point:
         except FileNotFoundError:
             return None
 
+    def provenance(self) -> dict[str, str]:
+        """Return what a finished point was computed by."""
+        return json.loads((self.folder / "provenance.json").read_text())
+
     def save(self, result: Result) -> None:
         """Keep the result: the folder is complete when it appears."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=".unfinished-"))
-        (staging / "config.yaml").write_text(yaml.safe_dump(self.values, sort_keys=False))
-        (staging / "result.json").write_text(result.to_json())
         try:
+            (staging / "config.yaml").write_text(yaml.safe_dump(self.values, sort_keys=False))
+            (staging / "provenance.json").write_text(json.dumps(provenance(), indent=2) + "\n")
+            (staging / "result.json").write_text(result.to_json())
+            staging.chmod(0o755)
             staging.rename(self.folder)
-        except OSError:  # another process finished the same point
-            for path in staging.iterdir():
-                path.unlink()
-            staging.rmdir()
+        except OSError:
+            if not self.result_file.exists():  # else another process finished the same point
+                raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        self.failure_file.unlink(missing_ok=True)
+
+    def save_failure(self, details: str) -> None:
+        """Keep why the point failed."""
+        self.failure_file.parent.mkdir(parents=True, exist_ok=True)
+        self.failure_file.write_text(f"{self.label}\n{details}\n")
 
 
-def flattened(values: dict, prefix: str = "") -> dict[str, object]:
-    """Return nested values under dotted keys; lists are kept as text."""
-    flat: dict[str, object] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(flattened(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
-    return flat
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a point: a result, or the reason why there is none, in one line and in full."""
+
+    point: Point
+    result: Result | None
+    failure: str = ""
+    details: str = ""
+    done_before: bool = False
+
+    @classmethod
+    def of_error(cls, point: Point, error: BaseException, details: str) -> "Outcome":
+        """Return the outcome of a point that raised."""
+        return cls(point, None, f"{type(error).__name__}: {error}".splitlines()[0], details)
 
 
-def sweep_id(points: list[Point]) -> str:
+def sweep_id(points: Sequence[Point]) -> str:
     """Return a name of the set of points: the same sweep launched again has the same name."""
     digests = sorted(point.fingerprint for point in points)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]

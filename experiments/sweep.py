@@ -1,27 +1,29 @@
-"""Runs the points of a sweep in worker processes of Ray, or one point in this process, and reports.
+"""Runs a sweep, or one point in this process: streams outcomes to the terminal, the logbook, tables and figures.
 
-Points are frozen before the first starts; finished ones are not run again. Knows no Hydra.
+Finished points are not run again. Knows no Hydra.
 """
 
-import logging
-import os
-from collections.abc import Callable, Generator
-from contextlib import closing
+import fcntl
+import traceback
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 
 import yaml
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from experiments.configuration import TrackingConfig
-from experiments.points import Point, sweep_id
-from experiments.report import Outcome, line, print_table, write_summary
-from experiments.tracking import Tracker
-from netstack.engine import Result, SimulationConfig, prepare, simulate
-from netstack.errors import ConservationError
-
-OBJECT_STORE_BYTES = 80 * 1024 * 1024
+from experiments.points import Outcome, Point, sweep_id
+from experiments.report import label_width, line, print_table, write_summary
+from experiments.task import compile_once, is_compiled
+from experiments.tracking import Logbook
+from experiments.workers import simulate_on_ray
+from netstack.engine import simulate
+from netstack.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -35,99 +37,160 @@ class SweepSettings:
 
 
 class PointsFailedError(Exception):
-    """Some points of a sweep failed; the others are finished."""
+    """Some points failed; the others are finished."""
 
 
-def list_points(points: list[Point], console: Console) -> None:
+class NotLoggedError(Exception):
+    """Points are finished, but not all of them are in MLflow."""
+
+
+def list_points(points: Sequence[Point], console: Console) -> None:
     """Print what a sweep would run."""
     done = [point.load() is not None for point in points]
+    width = label_width(points)
     for point, finished in zip(points, done, strict=True):
-        console.print(f"{point.label:24} {point.fingerprint[:16]} {'done' if finished else 'to run'}", highlight=False)
-    console.print(f"{len(points)} points, {sum(done)} done, {len(points) - sum(done)} to run", highlight=False)
+        _say(console, f"{point.label:{width}}  {point.fingerprint[:16]}  {'done' if finished else 'to run'}")
+    _say(console, f"{len(points)} points, {sum(done)} done, {len(points) - sum(done)} to run")
 
 
 def run_single(point: Point, settings: SweepSettings, console: Console) -> None:
-    """Simulate one point in this process, log it and print it. Raises PointsFailedError when it failed."""
-    outcome = _finished_before(point) or _simulate_here(point)
-    tracker = Tracker(settings.tracking, settings.output_dir) if settings.tracking.enabled else None
-    if tracker is not None:
-        _track(tracker, outcome, None)
-    console.print(line(outcome), highlight=False)
+    """Simulate one point in this process, log it and print it.
+
+    Raises:
+        PointsFailedError: The point failed.
+        NotLoggedError: It finished, but MLflow did not take it.
+    """
+    with _logbook(settings) as logbook:
+        outcome = _finished_before(point) or _simulate_here(point, console)
+        _record(outcome, console, logbook)
+        print_table(console, [outcome])
     if outcome.result is None:
-        raise PointsFailedError(f"the point failed: {outcome.failure}")
-    print_table(console, [outcome])
-    console.print(f"result: {point.result_file}", highlight=False, soft_wrap=True)
+        raise PointsFailedError(f"the point failed: {outcome.failure} (details: {point.failure_file})")
+    _say(console, f"result: {point.result_file}")
+    _check_logged(logbook, settings)
 
 
-def run_sweep(points: list[Point], settings: SweepSettings, console: Console) -> None:
+def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console) -> None:
     """Run the points that are not finished, log all, print a table and draw figures.
 
     Raises:
         PointsFailedError: At least one point failed. All others are finished.
+        NotLoggedError: All finished, but MLflow did not take everything.
+        ConfigError: The sweep is running already.
     """
     name = sweep_id(points)
     folder = settings.output_dir / "sweeps" / name
     folder.mkdir(parents=True, exist_ok=True)
-    listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
-    (folder / "points.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
-    outcomes = [outcome for point in points if (outcome := _finished_before(point)) is not None]
-    finished = {outcome.point.fingerprint for outcome in outcomes}
-    waiting = sorted((p for p in points if p.fingerprint not in finished), key=lambda p: -p.config.conns)
-    tracker: Tracker | None = None
-    parent: str | None = None
-    status = "KILLED"
-    files: list[Path] = []
-    try:
-        with Progress(
-            TextColumn("[progress.description]{task.description}"), BarColumn(), TimeElapsedColumn(), console=console
-        ) as progress:
-            bar = progress.add_task(_state(len(outcomes), 0, len(waiting)), total=len(points), completed=len(outcomes))
-
-            def show(done: int, running: int, left: int) -> None:
-                progress.update(bar, completed=done, description=_state(done, running, left))
-
-            with closing(_simulate_on_ray(waiting, settings, len(outcomes), show) if waiting else _nothing()) as arrivals:
-                next(arrivals)  # workers are busy from here on
-                if settings.tracking.enabled:
-                    tracker = Tracker(settings.tracking, settings.output_dir)
-                    parent = tracker.open_sweep(name, _sweep_name(points))
-                for outcome in outcomes:
-                    progress.console.print(line(outcome), highlight=False)
-                    _track(tracker, outcome, parent)
-                for outcome in filter(None, arrivals):
-                    outcomes.append(outcome)
-                    progress.console.print(line(outcome), highlight=False)
-                    _track(tracker, outcome, parent)
-        from experiments.figures import draw_figures
-
-        print_table(console, outcomes)
-        write_summary(folder / "summary.csv", outcomes)
-        files = [*draw_figures(folder, outcomes), folder / "summary.csv"]
-        failed = [outcome for outcome in outcomes if outcome.result is None]
-        status = "FAILED" if failed else "FINISHED"
-    finally:
-        if tracker is not None and parent is not None:
-            tracker.close_sweep(parent, status, files)
+    with _claimed(folder), _logbook(settings) as logbook:
+        listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
+        (folder / "points.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
+        if logbook is not None:
+            logbook.open_sweep(name, _sweep_name(points), len(points))
+        status = "KILLED"
+        files: list[Path] = []
+        try:
+            outcomes = _stream(points, settings, console, logbook)
+            print_table(console, outcomes)
+            files = _write_files(folder, outcomes)
+            failed = [outcome for outcome in outcomes if outcome.result is None]
+            status = "FAILED" if failed else "FINISHED"
+        except Exception:
+            status = "FAILED"
+            raise
+        finally:
+            if logbook is not None:
+                logbook.close_sweep(status, files)
     for path in files:
-        console.print(f"written: {path}", highlight=False, soft_wrap=True)
+        _say(console, f"written: {path}")
     if settings.tracking.enabled and settings.tracking.uri is None:
-        console.print(
-            f"browse:  mlflow ui --backend-store-uri sqlite:///{settings.output_dir / 'mlflow.db'}",
-            highlight=False,
-            soft_wrap=True,
-        )
+        _say(console, f"browse:  mlflow ui --backend-store-uri sqlite:///{settings.output_dir / 'mlflow.db'}")
     if failed:
-        raise PointsFailedError(f"{len(failed)} of {len(points)} points failed: {', '.join(o.point.label for o in failed)}")
+        labels = ", ".join(outcome.point.label for outcome in failed)
+        raise PointsFailedError(
+            f"{len(failed)} of {len(points)} points failed: {labels} (details: {failed[0].point.failure_file.parent})"
+        )
+    _check_logged(logbook, settings)
 
 
-def _state(done: int, running: int, left: int) -> str:
-    return f"{done} done, {running} running, {left} left"
+def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, logbook: Logbook | None) -> list[Outcome]:
+    """Run what is not finished and pass on each outcome when it comes; return all in the order of `points`."""
+    outcomes = {outcome.point.fingerprint: outcome for point in points if (outcome := _finished_before(point)) is not None}
+    waiting = [point for point in points if point.fingerprint not in outcomes]
+    width = label_width(points)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as progress:
+        bar = progress.add_task("", total=len(points))
+
+        def show(activity: str, running: int) -> None:
+            done = len(outcomes)
+            counts = f"{done} done, {running} running, {len(points) - done - running} left"
+            progress.update(bar, completed=done, description=f"{counts} ({activity})" if activity else counts)
+
+        for outcome in outcomes.values():
+            _record(outcome, progress.console, logbook, width)
+        if waiting:
+            Thread(target=import_module, args=("experiments.figures",)).start()  # a second that need not be waited for at the end
+            with closing(simulate_on_ray(waiting, settings.workers, settings.ray_address, show)) as arrivals:
+                for outcome in arrivals:
+                    outcomes[outcome.point.fingerprint] = outcome
+                    _record(outcome, progress.console, logbook, width)
+        show("", 0)
+    return [outcomes[point.fingerprint] for point in points]
 
 
-def _sweep_name(points: list[Point]) -> str:
-    organizations = list(dict.fromkeys(point.config.org.name for point in points))
-    loads = sorted({point.config.conns for point in points})
-    return f"{','.join(organizations)} conns={','.join(map(str, loads))}"
+def _record(outcome: Outcome, console: Console, logbook: Logbook | None, width: int = 0) -> None:
+    _say(console, line(outcome, width))
+    if outcome.result is None:
+        outcome.point.save_failure(outcome.details)
+    if logbook is not None:
+        logbook.log(outcome)
+
+
+def _write_files(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
+    """Write the summary and the figures of the finished points; return the files."""
+    if all(outcome.result is None for outcome in outcomes):
+        return []
+    from experiments.figures import draw_figures
+
+    write_summary(folder / "summary.csv", outcomes)
+    return [*draw_figures(folder, outcomes), folder / "summary.csv"]
+
+
+@contextmanager
+def _logbook(settings: SweepSettings) -> Iterator[Logbook | None]:
+    if not settings.tracking.enabled:
+        yield None
+        return
+    with closing(Logbook(settings.tracking, settings.output_dir)) as logbook:
+        yield logbook
+
+
+def _check_logged(logbook: Logbook | None, settings: SweepSettings) -> None:
+    if logbook is not None and (failure := logbook.failure()) is not None:
+        raise NotLoggedError(
+            f"MLflow: {failure}; results are kept in {settings.output_dir / 'points'}, the same command logs the rest"
+        )
+
+
+@contextmanager
+def _claimed(folder: Path) -> Generator[None, None, None]:
+    """Hold the sweep: two processes that run the same one would log every point twice."""
+    with (folder / ".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError("output_dir", folder.parent.parent, "another process is running this sweep there") from error
+        yield
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _sweep_name(points: Sequence[Point]) -> str:
+    series = list(dict.fromkeys(point.name.series for point in points))
+    values = sorted({point.name.x for point in points})
+    return f"{', '.join(series)}; {points[0].name.axis}={','.join(map(str, values))}"
 
 
 def _finished_before(point: Point) -> Outcome | None:
@@ -135,83 +198,16 @@ def _finished_before(point: Point) -> Outcome | None:
     return None if result is None else Outcome(point, result, done_before=True)
 
 
-def _simulate_here(point: Point) -> Outcome:
-    try:
-        result = simulate(point.config)
-    except ConservationError as error:
-        return Outcome(point, None, str(error))
-    point.save(result)
+def _simulate_here(point: Point, console: Console) -> Outcome:
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+    ) as progress:
+        bar: TaskID = progress.add_task("simulating" if is_compiled() else "compiling once, half a minute", total=1.0)
+        try:
+            compile_once()
+            progress.update(bar, description="simulating")
+            result = simulate(point.config, lambda share: progress.update(bar, completed=share))
+            point.save(result)
+        except Exception as error:
+            return Outcome.of_error(point, error, traceback.format_exc())
     return Outcome(point, result)
-
-
-def _track(tracker: Tracker | None, outcome: Outcome, parent: str | None) -> None:
-    if tracker is None:
-        return
-    if outcome.result is None:
-        tracker.log_failure(outcome.point, outcome.failure, parent)
-    else:
-        tracker.log_point(outcome.point, outcome.result, parent)
-
-
-def _nothing() -> Generator[Outcome | None, None, None]:
-    yield None
-
-
-def _simulate_on_ray(
-    points: list[Point], settings: SweepSettings, done: int, show: Callable[[int, int, int], None]
-) -> Generator[Outcome | None, None, None]:
-    """Yield None once workers are busy, then an outcome whenever a point finishes. Closing it stops the workers."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    root = str(Path(__file__).resolve().parent.parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-    import ray
-
-    workers = settings.workers or os.cpu_count() or 1
-    local = (
-        {}
-        if settings.ray_address
-        else {"num_cpus": workers, "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False}
-    )
-    ray.init(address=settings.ray_address, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False, **local)
-    try:
-        if settings.ray_address:
-            workers = settings.workers or int(ray.cluster_resources().get("CPU", 1))
-        compiled = ray.remote(num_cpus=1)(_prepare_task).remote()
-        task = ray.remote(num_cpus=1, max_retries=0)(_simulate_task)
-        left = list(points)
-        running: dict = {}
-
-        def submit() -> None:
-            while left and len(running) < workers:
-                point = left.pop(0)
-                running[task.remote(point.config, compiled)] = point
-            show(done, len(running), len(left))
-
-        submit()
-        yield None
-        while running:
-            ready, _ = ray.wait(list(running), num_returns=1)
-            point = running.pop(ready[0])
-            try:
-                result = Result.from_json(ray.get(ready[0]))
-                point.save(result)
-                outcome = Outcome(point, result)
-            except Exception as error:
-                cause = getattr(error, "cause", None) or error
-                outcome = Outcome(point, None, f"{type(cause).__name__}: {cause}".splitlines()[0])
-            done += 1
-            submit()
-            yield outcome
-    finally:
-        ray.shutdown()
-
-
-def _prepare_task() -> bool:
-    prepare()
-    return True
-
-
-def _simulate_task(config: SimulationConfig, compiled: bool) -> str:
-    assert compiled
-    return simulate(config).to_json()

@@ -7,24 +7,25 @@ import logging
 import os
 import socket
 import sqlite3
-import subprocess
 import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from experiments.configuration import TrackingConfig
-from experiments.points import Point, flattened
-from netstack.engine import Result, source_digest
+from experiments.naming import flattened
+from experiments.points import Outcome
+from experiments.provenance import provenance
 from netstack.errors import ConfigError
 
 if TYPE_CHECKING:
-    pass
+    from mlflow.entities import Run
 
-PARENT_TAG = "mlflow.parentRunId"
-BATCH_PARAMETERS = 100  # MLflow's limit of one request
 CONNECT_SECONDS = 3
+PAGE = 1000  # runs of one search
 
 
 def tracking_uri(tracking: TrackingConfig, output_dir: Path) -> str:
@@ -55,17 +56,53 @@ def check_reachable(uri: str) -> None:
         raise ConfigError("tracking.uri", uri, "must begin with sqlite:///, http:// or https://")
 
 
-class Tracker:
-    """Writes one sweep, or one single point, to MLflow."""
+class Logbook:
+    """Logs one sweep, or one point, in a thread of its own: points never wait for MLflow, and an interrupt tears no run.
+
+    Use as a context manager: leaving it waits until everything is written.
+    """
 
     def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
-        os.environ.pop("MLFLOW_RUN_ID", None)  # it would redirect every run of ours
+        self._thread = ThreadPoolExecutor(1, "mlflow")
+        self._entries: list[Future] = []
+        self._tracker: Future[Tracker] = self._thread.submit(Tracker, tracking, output_dir)
+
+    def open_sweep(self, sweep: str, name: str, points: int) -> None:
+        """Make what follows part of a sweep."""
+        self._enter(lambda tracker: tracker.open_sweep(sweep, name, points))
+
+    def log(self, outcome: Outcome) -> None:
+        """Log a point, finished or failed."""
+        self._enter(lambda tracker: tracker.log(outcome))
+
+    def close_sweep(self, status: str, files: Sequence[Path]) -> None:
+        """Attach the sweep's files and set its status: FINISHED, FAILED or KILLED."""
+        self._enter(lambda tracker: tracker.close_sweep(status, files))
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._thread.shutdown()
+
+    def failure(self) -> str | None:
+        """Return why something was not logged, in one line; None if all was. Call it after `close`."""
+        errors = [error for entry in (self._tracker, *self._entries) if (error := entry.exception()) is not None]
+        return f"{type(errors[0]).__name__}: {errors[0]}".splitlines()[0] if errors else None
+
+    def _enter(self, action: "Callable[[Tracker], None]") -> None:
+        self._entries.append(self._thread.submit(lambda: action(self._tracker.result())))
+
+
+class Tracker:
+    """Writes runs to MLflow. A sweep that is launched again continues its parent run."""
+
+    def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
+        os.environ.pop("MLFLOW_RUN_ID", None)  # a stale one would be resumed instead of a run of ours
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        self.client: MlflowClient = MlflowClient(tracking_uri(tracking, output_dir))
+        self.client = MlflowClient(tracking_uri(tracking, output_dir))
         experiment = self.client.get_experiment_by_name(tracking.experiment)
         if experiment is None:
             local = (tracking.uri or "sqlite").startswith("sqlite")
@@ -73,77 +110,102 @@ class Tracker:
             self.experiment_id = self.client.create_experiment(tracking.experiment, artifact_location=location)
         else:
             self.experiment_id = experiment.experiment_id
-        self.tags = {"model.version": source_digest()[:16], **_git_tags()}
+        self.parent: str | None = None
+        self.logged: set[str] = set()
 
-    def open_sweep(self, sweep: str, name: str) -> str:
-        """Return the run of a sweep: the one it had before, or a new one."""
-        run_id = self._find(f"tags.`sweep.id` = '{sweep}' and tags.`sweep.parent` = 'true'")
-        if run_id is None:
-            tags = {**self.tags, "sweep.id": sweep, "sweep.parent": "true"}
-            run_id = self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
-        self.client.update_run(run_id, status="RUNNING")
-        return run_id
+    def open_sweep(self, sweep: str, name: str, points: int) -> None:
+        """Continue the sweep's run, or create it. Runs that a killed launch left half-made are deleted."""
+        tags = {"sweep.id": sweep, "sweep.parent": "true", "sweep.points": str(points), **_source_tags(provenance())}
+        parents = self._search(f"tags.`sweep.id` = '{sweep}' and tags.`sweep.parent` = 'true'")
+        if parents:
+            self.parent = parents[0].info.run_id
+            earlier = parents[0].data.tags
+            if earlier.get("git.commit") != tags.get("git.commit"):
+                tags["git.commits"] = f"{earlier.get('git.commits', earlier.get('git.commit'))} {tags.get('git.commit')}"
+            self._log_batch(self.parent, tags=tags)
+            self.client.update_run(self.parent, status="RUNNING")
+        else:
+            self.parent = self._create(name, tags)
+        for child in self._search(f"tags.`mlflow.parentRunId` = '{self.parent}'"):
+            if child.info.status == "FINISHED":
+                self.logged.add(child.data.tags["fingerprint"])
+            elif child.info.status == "RUNNING":
+                self.client.delete_run(child.info.run_id)
 
-    def close_sweep(self, run_id: str, status: str, files: list[Path]) -> None:
-        """Attach the sweep's files and set its status: FINISHED, FAILED or KILLED."""
+    def close_sweep(self, status: str, files: Sequence[Path]) -> None:
+        """Attach files to the sweep's run and end it."""
+        assert self.parent is not None
         for path in files:
-            self.client.log_artifact(run_id, str(path))
-        self.client.set_terminated(run_id, status)
+            self.client.log_artifact(self.parent, str(path))
+        self.client.set_terminated(self.parent, status)
 
-    def log_point(self, point: Point, result: Result, parent_id: str | None) -> None:
-        """Log a finished point, unless this sweep has it already."""
-        from mlflow.entities import Metric
-
-        run_id = self._open_point(point, parent_id)
-        if run_id is None:
+    def log(self, outcome: Outcome) -> None:
+        """Log a point as a finished or failed run, unless it is in the store as a finished one."""
+        point, result = outcome.point, outcome.result
+        tags = {"fingerprint": point.fingerprint, "seed": str(point.config.seed)}
+        if self.parent is not None:
+            tags["mlflow.parentRunId"] = self.parent
+        else:
+            tags["sweep.single"] = "true"
+            query = (
+                f"tags.fingerprint = '{point.fingerprint}' and tags.`sweep.single` = 'true' and attributes.status = 'FINISHED'"
+            )
+            self.logged.update(run.data.tags["fingerprint"] for run in self._search(query))
+        if point.fingerprint in self.logged:
             return
-        now = int(time.time() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in result.metrics().items()]
-        for index, goodput in enumerate(result.goodput_over_time_mbps):
-            metrics.append(Metric("goodput_over_time_mbps", goodput, now, round((index + 1) * result.slice_ms * 1000)))
-        self.client.log_batch(run_id, metrics=metrics)
-        for path in (point.config_file, point.result_file):
-            self.client.log_artifact(run_id, str(path))
-        self.client.set_terminated(run_id, "FINISHED")
-
-    def log_failure(self, point: Point, reason: str, parent_id: str | None) -> None:
-        """Log a point that failed, with the reason."""
-        run_id = self._open_point(point, parent_id)
-        if run_id is not None:
-            self.client.set_tag(run_id, "failure", reason)
+        parameters = {name: str(value) for name, value in flattened(point.values).items()}
+        if result is None:
+            note = {"failure": outcome.failure, "mlflow.note.content": outcome.failure}
+            run_id = self._create(point.label, {**tags, **note, **_source_tags(provenance())})
+            self._log_batch(run_id, parameters)
+            self.client.log_text(run_id, outcome.details, "failure.txt")
             self.client.set_terminated(run_id, "FAILED")
+            return
+        run_id = self._create(point.label, {**tags, **_source_tags(point.provenance())})
+        over_time = [
+            (round((index + 1) * result.slice_ms * 1000), goodput) for index, goodput in enumerate(result.goodput_over_time_mbps)
+        ]
+        self._log_batch(run_id, parameters, result.metrics(), {"goodput_over_time_mbps": over_time})
+        self.client.log_artifacts(run_id, str(point.folder))
+        self.client.set_terminated(run_id, "FINISHED")
+        self.logged.add(point.fingerprint)
 
-    def _open_point(self, point: Point, parent_id: str | None) -> str | None:
-        """Create a point's run with its parameters; return None if there is a finished one."""
-        from mlflow.entities import Param
+    def _create(self, name: str, tags: dict[str, str]) -> str:
+        return self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
 
-        scope = f"tags.`{PARENT_TAG}` = '{parent_id}'" if parent_id else "tags.`sweep.single` = 'true'"
-        if self._find(f"{scope} and tags.fingerprint = '{point.fingerprint}' and attributes.status = 'FINISHED'"):
-            return None
-        tags: dict[str, Any] = {**self.tags, "fingerprint": point.fingerprint, "seed": str(point.config.seed)}
-        tags |= {PARENT_TAG: parent_id} if parent_id else {"sweep.single": "true"}
-        run_id = self.client.create_run(self.experiment_id, tags=tags, run_name=point.label).info.run_id
-        parameters = [Param(name, str(value)) for name, value in flattened(point.values).items()]
-        for start in range(0, len(parameters), BATCH_PARAMETERS):
-            self.client.log_batch(run_id, params=parameters[start : start + BATCH_PARAMETERS])
-        return run_id
+    def _log_batch(
+        self,
+        run_id: str,
+        parameters: dict[str, str] | None = None,
+        metrics: dict[str, float] | None = None,
+        series: dict[str, list[tuple[int, float]]] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """Log everything of a run at once; the client splits what is more than the store takes in one request."""
+        from mlflow.entities import Metric, Param, RunTag
 
-    def _find(self, query: str) -> str | None:
-        runs = self.client.search_runs([self.experiment_id], query, max_results=1)
-        return runs[0].info.run_id if runs else None
+        now = int(time.time() * 1000)
+        values = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
+        values += [Metric(name, value, now, step) for name, steps in (series or {}).items() for step, value in steps]
+        self.client.log_batch(
+            run_id,
+            metrics=values,
+            params=[Param(name, value) for name, value in (parameters or {}).items()],
+            tags=[RunTag(name, value) for name, value in (tags or {}).items()],
+        )
+
+    def _search(self, query: str) -> "list[Run]":
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment_id], query, max_results=PAGE, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return runs
 
 
-def _git_tags() -> dict[str, str]:
-    """Return commit and cleanliness of the working tree the code is in, if it is one."""
-    root = Path(__file__).resolve().parent.parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            return subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True).stdout.strip()
-        except (OSError, subprocess.CalledProcessError):
-            return None
-
-    commit = git("rev-parse", "HEAD")
-    if commit is None:
-        return {}
-    return {"git.commit": commit, "git.dirty": str(bool(git("status", "--porcelain", "--untracked-files=no"))).lower()}
+def _source_tags(known: dict[str, Any]) -> dict[str, str]:
+    """Return tags of a run's origin; MLflow's own page shows the `mlflow.source` ones."""
+    source = {"mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL"}
+    return {**known, **source, **({"mlflow.source.git.commit": known["git.commit"]} if "git.commit" in known else {})}

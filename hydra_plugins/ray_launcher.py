@@ -1,19 +1,32 @@
-"""The Hydra launcher of sweeps, ``hydra/launcher: ray``; Hydra finds plugins in a package of this name only.
+"""The Hydra sweeper and launcher of this project, ``hydra/sweeper: points`` and ``hydra/launcher: ray``.
 
-hydra-ray-launcher submits all jobs, waits in order and raises on the first failure; this one hands all points to
-`experiments`, which streams results, continues after failures and resumes.
+Hydra finds plugins in a package of this name only. Its own sweeper composes every point twice, and hydra-ray-launcher submits
+all jobs, waits in order and raises on the first failure: see docs/decisions/0001-own-launcher.md. Here a point is composed
+once, or not at all where it differs from another in plain values only, and all points go to `experiments` in one call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.utils import JobReturn, JobStatus
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from experiments.launcher import launch
+
+
+@dataclass
+class PointsSweeperConfig(BasicSweeperConf):
+    """Hydra's node of the sweeper: the same keys as its basic one."""
+
+    _target_: str = "hydra_plugins.ray_launcher.PointsSweeper"
 
 
 @dataclass
@@ -23,25 +36,55 @@ class RayLauncherConfig:
     _target_: str = "hydra_plugins.ray_launcher.RayLauncher"
 
 
+class PointsSweeper(BasicSweeper):
+    """Hydra's basic sweeper without its trial composition of every point and without its file `multirun.yaml`."""
+
+    def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
+        """Hand every combination of the swept values to the launcher."""
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        (batch,) = self.split_arguments(parser.parse_overrides([*self._parse_config(), *arguments]), None)
+        return self.launcher.launch(batch, initial_job_idx=0)
+
+
 class RayLauncher(Launcher):
     """Composes all points of a sweep, then runs them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Remember Hydra's context. The task function is not used: points run in workers."""
-        self.hydra_context = hydra_context
+        self.loader: ConfigLoader = hydra_context.config_loader
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the points of one batch of overrides."""
-        loader = self.hydra_context.config_loader
-        configs = [loader.load_sweep_config(self.config, list(overrides)) for overrides in job_overrides]
-        launch(configs, multirun=True)
-        returns = []
-        for config in configs:
-            job = JobReturn(cfg=config, status=JobStatus.COMPLETED)
-            job.return_value = None
-            returns.append(job)
-        return returns
+        """Run the points of a sweep; results are on disk and in MLflow, not in what is returned."""
+        launch(self._composed(job_overrides), multirun=True)
+        return []
+
+    def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
+        """Yield the points' configurations. Points that differ in plain values share one, set anew for each.
+
+        That is sound because all points of a sweep override the same keys.
+        """
+        parser = OverridesParser.create(config_loader=self.loader)
+        options = cache(self.loader.get_group_options)
+        composed: dict[tuple[str, ...], DictConfig] = {}
+        for overrides in job_overrides:
+            parsed = parser.parse_overrides(list(overrides))
+            plain = [override for override in parsed if _only_sets(override) and not options(override.key_or_group)]
+            key = tuple(str(override.input_line) for override in parsed if override not in plain)
+            if key in composed:
+                for override in plain:
+                    OmegaConf.update(composed[key], override.key_or_group, override.value())
+            else:
+                composed[key] = self.loader.load_sweep_config(self.config, list(overrides))
+            yield composed[key]
+
+
+def _only_sets(override: Override) -> bool:
+    """Return whether an override sets one value, and adds or removes no key."""
+    return override.type == OverrideType.CHANGE and override.package is None and not isinstance(override.value(), dict | list)
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConfig, provider="netstack")
+ConfigStore.instance().store(group="hydra/sweeper", name="points", node=PointsSweeperConfig, provider="netstack")

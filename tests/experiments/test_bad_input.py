@@ -39,6 +39,17 @@ BAD = {
     "unreachable store": (["tracking.uri=http://127.0.0.1:9"], "tracking.uri=http://127.0.0.1:9", "answers"),
     "store in no folder": (["tracking.uri=sqlite:////nowhere/at/all.db"], "tracking.uri=sqlite:////nowhere", "folder"),
     "workers": (["workers=0"], "workers=0", "from 1 to"),
+    "cluster": (["ray_address=127.0.0.1:9"], "ray_address=127.0.0.1:9", "running Ray cluster"),
+    "cluster without a port": (["ray_address=somewhere"], "ray_address=somewhere", "running Ray cluster"),
+    "option": (["--workers", "4"], "--workers", "key=value"),
+}
+
+BAD_SWEEP = {
+    "a later value": (["conns=6,abc"], "conns=abc", "a whole number"),
+    "a later point": (["org.groups=4,0"], "org.groups=0", "from 1 to"),
+    "a later organization": (["org=up,mspg"], "org=mspg", "available are"),
+    "a key of the whole sweep": (["workers=1,2"], "workers=2", "the same for all points"),
+    "output": (["output_dir=a,b"], "output_dir=b", "the same for all points"),
 }
 
 
@@ -57,8 +68,27 @@ def test_bad_input_is_one_clear_line(
     assert len(error.splitlines()) == 1
     assert value in error
     assert allowed in error
-    left = [path for path in output_dir.rglob("*") if path.is_file() and ".hydra" not in path.parts]
-    assert left == []
+    assert [path for path in output_dir.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("name", BAD_SWEEP)
+def test_a_bad_point_stops_a_sweep_before_it_starts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    overrides, value, allowed = BAD_SWEEP[name]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["run.py", "-m", *overrides])
+    assert run.main() == run.BAD_INPUT
+    (error,) = capsys.readouterr().err.splitlines()
+    assert value in error
+    assert allowed in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_without_its_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "conns=6,12"])
+    assert run.main() == run.BAD_INPUT
+    assert capsys.readouterr().err == "error: conns=6,12: several values are a sweep, which needs the option -m\n"
 
 
 def test_an_output_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -1,0 +1,90 @@
+"""Names for the points of a sweep: the organization, whatever else the sweep varies, and what a figure's x axis is.
+
+A key that a sweep does not vary, or that another one's name already tells (``machine.cores`` of two machines), is not named.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from netstack.engine import SimulationConfig
+
+AXIS = "conns"
+GROUPS = ("org", "machine", "costs", "workload", "engine")
+
+
+@dataclass(frozen=True)
+class PointName:
+    """How a point is called. Points of one `series` differ in `x`, the value of the key `axis`, and in the seed."""
+
+    series: str
+    axis: str
+    x: int | float
+    seed: int | None = None
+
+    @property
+    def label(self) -> str:
+        """What tells the point from all others of its sweep."""
+        return f"{self.series} {self.axis}={number(self.x)}" + (f" seed={self.seed}" if self.seed is not None else "")
+
+
+def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
+    """Return the names of a sweep's points."""
+    flat = [flattened(asdict(config)) for config in configs]
+    varied = {group: _varied(group, flat) for group in GROUPS}
+    axis = _axis(flat, varied)
+    seeds = len({config.seed for config in configs}) > 1
+    names = []
+    for values in flat:
+        keys = [key for group in GROUPS for key in varied[group].get(values.get(f"{group}.name"), []) if key != axis]
+        series = str(values["org.name"]) + (f"({values['org.groups']})" if "org.groups" in keys else "")
+        for key in keys:
+            if key not in ("org.name", "org.groups"):
+                series += f" {key.removesuffix('.name')}={number(values[key])}"
+        x, seed = values[axis], values["seed"]
+        assert isinstance(x, int | float)
+        assert isinstance(seed, int)
+        names.append(PointName(series, axis, x, seed if seeds else None))
+    return names
+
+
+def flattened(values: dict, prefix: str = "") -> dict[str, object]:
+    """Return nested values under dotted keys; lists are kept."""
+    flat: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update(flattened(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def number(value: object) -> str:
+    """Return a value as a user writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]]:
+    """Return for each name of a group's part which keys tell its points apart: the name, and what varies under that name."""
+    parts: dict[object, list[dict[str, object]]] = defaultdict(list)
+    for values in flat:
+        parts[values.get(f"{group}.name")].append(values)
+    named = [f"{group}.name"] if len(parts) > 1 else []
+    return {
+        name: named
+        + [key for key, value in alike[0].items() if key.startswith(f"{group}.") and any(o[key] != value for o in alike)]
+        for name, alike in parts.items()
+    }
+
+
+def _axis(flat: list[dict[str, object]], varied: dict[str, dict[object, list[str]]]) -> str:
+    """Return the key of the x axis: connections, or if those do not vary the number that takes most values."""
+    if len({values[AXIS] for values in flat}) > 1:
+        return AXIS
+    keys = dict.fromkeys(key for parts in varied.values() for names in parts.values() for key in names)
+    numbers = [key for key in keys if all(_is_number(values[key]) for values in flat)]
+    return max(numbers, key=lambda key: len({values[key] for values in flat}), default=AXIS)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

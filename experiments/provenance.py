@@ -1,0 +1,33 @@
+"""Where a result comes from: the commit, whether files differed from it, and versions of what computed it."""
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from netstack.engine import source_digest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@cache
+def provenance() -> dict[str, str]:
+    """Return what is known of the code that runs, as tags. Outside a git working tree there is no commit."""
+    known = {
+        "model.version": source_digest()[:16],
+        "python.version": platform.python_version(),
+        **{f"{name}.version": version(name) for name in ("numba", "numpy")},
+    }
+    commit = _git("rev-parse", "HEAD")
+    if commit is not None:
+        known |= {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()}
+    return known
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,37 @@
+"""What a worker does: compile, once a machine and version, then simulate. Imports nothing but the simulator."""
+
+import fcntl
+import sys
+from pathlib import Path
+
+import numba
+
+from netstack.compilation import use_cache_of_these_sources
+from netstack.engine import SimulationConfig, prepare, simulate
+
+
+def simulate_point(config: SimulationConfig) -> str:
+    """Simulate one point; return the result as JSON."""
+    compile_once()
+    return simulate(config).to_json()
+
+
+def compile_once() -> None:
+    """Fill the on-disk cache of compiled code, unless that was done: workers wait for the first instead of compiling too."""
+    if is_compiled():
+        return
+    with (_marker().parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_compiled():
+            prepare()
+            _marker().touch()
+
+
+def is_compiled() -> bool:
+    """Return whether these sources were compiled on this machine with this Python and this Numba."""
+    interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
+    return bool(interpreted) or _marker().exists()
+
+
+def _marker() -> Path:
+    return use_cache_of_these_sources() / f"compiled-{sys.implementation.cache_tag}-numba-{numba.__version__}"

@@ -1,0 +1,27 @@
+"""The help names every choice and key, and its examples work."""
+
+import math
+import sys
+
+import pytest
+
+import run
+from experiments.configuration import RunConfig
+
+LINE = "  python run.py "
+
+
+def test_the_help(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        run.main()
+    text = capfd.readouterr().out
+    assert "org: connp_l, connp_t, msgp, up" in text
+    assert "machine: epyc_16, opteron_2x2" in text
+    assert {key for key in vars(RunConfig()) if key.replace("dry_run", "--dry-run") not in text} == set()
+    examples = [line.removeprefix(LINE).split() for line in text.splitlines() if line.startswith(LINE) and "KEY" not in line]
+    assert len(examples) >= 4
+    for example in examples:
+        monkeypatch.setattr(sys, "argv", ["run.py", "--dry-run", *example])
+        assert run.main() == 0
+        assert f"{math.prod(word.count(',') + 1 for word in example)} points" in capfd.readouterr().out

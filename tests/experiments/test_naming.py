@@ -1,0 +1,50 @@
+"""Points are named by what a sweep varies, and by no more."""
+
+from collections.abc import Callable
+
+import pytest
+
+from experiments.naming import name_points
+from netstack.engine import SimulationConfig
+
+CASES = {
+    "one point": ([["conns=6"]], ["connp_l conns=6"]),
+    "organizations and loads": (
+        [["org=up", "conns=6"], ["org=msgp", "conns=24"]],
+        ["up conns=6", "msgp conns=24"],
+    ),
+    "groups beside loads": (
+        [["org.groups=4", "conns=6"], ["org.groups=8", "conns=24"], ["org=up", "conns=6"]],
+        ["connp_l(4) conns=6", "connp_l(8) conns=24", "up conns=6"],
+    ),
+    "groups alone are the axis": (
+        [["org.groups=4"], ["org.groups=8"]],
+        ["connp_l org.groups=4", "connp_l org.groups=8"],
+    ),
+    "seeds": (
+        [["seed=1"], ["seed=2"]],
+        ["connp_l conns=192 seed=1", "connp_l conns=192 seed=2"],
+    ),
+    "a machine is named, not described": (
+        [["machine=epyc_16"], ["machine=opteron_2x2"]],
+        ["connp_l machine=epyc_16 conns=192", "connp_l machine=opteron_2x2 conns=192"],
+    ),
+    "cores of a machine are the axis": (
+        [["machine.cores=2"], ["machine.cores=4"]],
+        ["connp_l machine.cores=2", "connp_l machine.cores=4"],
+    ),
+    "a choice is no axis": (
+        [["org.placement=free"], ["org.placement=pinned"]],
+        ["connp_l org.placement=free conns=192", "connp_l org.placement=pinned conns=192"],
+    ),
+    "a value that may be missing is no axis": (
+        [["engine.measure_ms=null"], ["engine.measure_ms=7.5"]],
+        ["connp_l engine.measure_ms=None conns=192", "connp_l engine.measure_ms=7.5 conns=192"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_names(case: str, composed: Callable[..., SimulationConfig]) -> None:
+    overrides, labels = CASES[case]
+    assert [name.label for name in name_points([composed(*some) for some in overrides])] == labels
