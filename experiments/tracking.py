@@ -98,6 +98,7 @@ class Tracker:
     def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
         os.environ.pop("MLFLOW_RUN_ID", None)  # a stale one would be resumed instead of a run of ours
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
         for name in ("mlflow", "alembic"):
