@@ -25,11 +25,13 @@ CATEGORY_COLORS = {
     "driver": "#2ca02c",
     "interrupt": "#98df8a",
     "scheduling": "#9467bd",
+    "lock_atomic": "#8b0000",
     "lock_spin": "#d62728",
     "lock_sleep": "#ff9896",
     "cache_stall": "#ff7f0e",
     "idle": "#e8e8e8",
 }
+OTHER_COLOR = "#7f7f7f"
 LINE_COLORS = ("#4c4c4c", "#9467bd", "#d62728", "#1f77b4", "#2ca02c", "#ff7f0e", "#17becf", "#8c564b")
 MARKERS = "osD^vP*X"
 LINE_STYLES = ("-", "--", ":", "-.")
@@ -134,10 +136,11 @@ def _cycles(places: list[Repetitions]) -> Figure:
         middles.setdefault(place.point.name.series, []).append(positions[-1])
     figure, axes = plt.subplots(figsize=(min(WIDEST, 7 + 0.6 * len(places)), 5.5), layout="constrained")
     bottom = [0.0] * len(places)
-    for category, color in CATEGORY_COLORS.items():
+    for category in places[0].results[0].cycles_per_kb:
         heights = [place.mean(lambda result, category=category: result.cycles_per_kb[category]) for place in places]
         hatch = "///" if category == "idle" else None
         label = category.replace("_", " ")
+        color = CATEGORY_COLORS.get(category, OTHER_COLOR)
         style = {"width": 0.85, "color": color, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch, "label": label}
         axes.bar(positions, heights, bottom=bottom, **style)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]

@@ -13,14 +13,15 @@ from experiments.points import Outcome, Point
 from experiments.repetitions import repetitions
 
 COLUMNS = {
-    "protocol": ("protocol", "application"),
-    "driver+irq": ("driver", "interrupt"),
+    "stack": ("protocol", "application"),
+    "driver": ("driver", "interrupt"),
     "copy": ("copy",),
-    "scheduling": ("scheduling",),
-    "locks": ("lock_spin", "lock_sleep"),
+    "sched": ("scheduling",),
+    "locks": ("lock_atomic", "lock_spin", "lock_sleep"),
     "stalls": ("cache_stall",),
 }
 """The table's columns of cycles, and the categories each sums."""
+LEGEND = "stack: protocol and application; driver: with interrupts; sched: scheduling; waits: for global TCP/IP locks"
 
 
 def line(outcome: Outcome, width: int = 0) -> str:
@@ -48,9 +49,15 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
         return
     repeated = any(len(row.results) > 1 for row in rows)
     settled = all(result.steady for row in rows for result in row.results)
-    table = Table(title="Goodput, and busy cycles of all cores per KB of payload", title_justify="left", box=SIMPLE)
-    table.add_column("org")
-    for heading in (rows[0].point.name.axis, "Mb/s", *(["95 %"] if repeated else []), "busy", *COLUMNS, "L2/KB", "lock waits"):
+    table = Table(
+        title="Goodput, and busy cycles of all cores per KB of payload",
+        title_justify="left",
+        box=SIMPLE,
+        padding=0,
+        pad_edge=False,
+    )
+    table.add_column("org", overflow="fold")
+    for heading in (rows[0].point.name.axis, "Mb/s", *(["95 %"] if repeated else []), "busy", *COLUMNS, "L2/KB", "waits"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         name = row.point.name
@@ -67,9 +74,10 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
                 for names in COLUMNS.values()
             ),
             f"{row.mean(lambda result: result.l2_misses_per_kb):.2f}",
-            f"{sum(shared) / len(shared):.0f} %" if shared else "-",
+            f"{sum(shared) / len(shared):.0f}%" if shared else "-",
         )
     console.print(table)
+    console.print(LEGEND, style="dim")
     if repeated:
         seeds = sorted({len(row.results) for row in rows})
         console.print(f"means over {' or '.join(map(str, seeds))} seeds; 95 %: half the confidence interval of the mean")

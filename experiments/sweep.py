@@ -120,11 +120,15 @@ def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         bar = progress.add_task("", total=len(points))
+        running = 0
 
-        def show(activity: str, running: int) -> None:
-            done = len(outcomes)
+        def show(activity: str, now_running: int) -> None:
+            nonlocal running
+            done, running = len(outcomes), now_running
             counts = f"{done} done, {running} running, {len(points) - done - running} left"
             progress.update(bar, completed=done, description=f"{counts} ({activity})" if activity else counts)
+
+        show("", 0)
 
         for outcome in outcomes.values():
             _record(outcome, progress.console, logbook, width)
@@ -133,8 +137,8 @@ def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, 
             with closing(simulate_on_ray(waiting, settings.workers, settings.ray_address, show)) as arrivals:
                 for outcome in arrivals:
                     outcomes[outcome.point.fingerprint] = outcome
+                    show("", running)
                     _record(outcome, progress.console, logbook, width)
-        show("", 0)
     return [outcomes[point.fingerprint] for point in points]
 
 

@@ -60,6 +60,7 @@ def simulate_on_ray(
             ready, _ = ray.wait(list(running), num_returns=1)
             point = running.pop(ready[0])
             submit()
+            show("", len(running))
             try:
                 result = Result.from_json(ray.get(ready[0]))
                 point.save(result)
@@ -67,7 +68,6 @@ def simulate_on_ray(
             except Exception as error:
                 outcome = Outcome.of_error(point, getattr(error, "cause", None) or error, str(error))
             yield outcome
-            show("", len(running))
     finally:
         ray.shutdown()
 

@@ -18,7 +18,7 @@ from experiments import figures
 from experiments.naming import name_points
 from experiments.points import Outcome, Point
 from experiments.repetitions import Repetitions, repetitions, student_t
-from experiments.report import print_table, write_summary
+from experiments.report import COLUMNS, print_table, write_summary
 from netstack.engine import Result, SimulationConfig, simulate
 
 
@@ -66,6 +66,10 @@ def test_the_table_says_what_is_not_settled_and_how_far_seeds_differ(result: Res
     assert "±235" in output  # 12.706 x 26.16 / sqrt(2)
     assert "means over 2 seeds" in output
     assert "* not settled" in output
+
+
+def test_every_busy_cycle_is_in_a_column_of_the_table(result: Result) -> None:
+    assert sorted(name for names in COLUMNS.values() for name in names) == sorted(set(result.cycles_per_kb) - {"idle"})
 
 
 def test_the_summary_has_a_row_a_point_and_all_metrics(result: Result, composed, tmp_path: Path) -> None:
