@@ -29,7 +29,7 @@ def compile_once() -> None:
 
 def is_compiled() -> bool:
     """Return whether these sources were compiled on this machine with this Python and this Numba."""
-    interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue, reportPrivateImportUsage]
+    interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
     return bool(interpreted) or _marker().exists()
 
 
