@@ -47,7 +47,8 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
     """
     if function is None:
         return lambda decorated: compiled(decorated, nogil=nogil)
-    dispatcher = numba.njit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
+    jit: Any = numba.njit
+    dispatcher = jit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
     if hasattr(dispatcher, "get_call_template"):
         specialize = dispatcher.get_call_template
 
@@ -61,5 +62,4 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
 def _plain(kind: Any) -> Any:
     """Return the type that a function is compiled for: 64 bits for integers that fit."""
     kind = types.unliteral(kind)
-    fits = isinstance(kind, types.Integer) and (kind.bitwidth < 64)
-    return types.int64 if fits else kind
+    return types.int64 if isinstance(kind, types.Integer) and kind != types.uint64 else kind

@@ -12,9 +12,10 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import extending, types
 from numba.core import cgutils
-from numba.extending import intrinsic
+
+_intrinsic: Any = extending.intrinsic  # its types know nothing of the typing context that it takes away
 
 
 def allocate(dtype: np.dtype, length: int) -> np.ndarray:
@@ -47,15 +48,15 @@ def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
 
         def interpreted_at(address: int, index: int) -> Any:
-            memory = (ctypes.c_char * dtype.itemsize).from_address(int(address) + int(index) * dtype.itemsize)
+            memory: Any = (ctypes.c_char * dtype.itemsize).from_address(int(address) + int(index) * dtype.itemsize)
             return InterpretedRecord(np.frombuffer(memory, dtype)[0])
 
         return interpreted_at
 
     record_type = numba.from_dtype(dtype)
 
-    @intrinsic
-    def at(typingctx, address, index):  # pyright: ignore[reportUnusedParameter]
+    @_intrinsic
+    def at(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context, builder, signature, arguments):
             return _reference(context, builder, record_type, *arguments)
 
@@ -75,8 +76,8 @@ def table_accessor(dtype: np.dtype, table: str) -> Callable[[Any, Any], Any]:
 
     record_type = numba.from_dtype(dtype)
 
-    @intrinsic
-    def of(typingctx, state, index):  # pyright: ignore[reportUnusedParameter]
+    @_intrinsic
+    def of(typingctx: Any, state: Any, index: Any) -> Any:
         def codegen(context, builder, signature, arguments):
             offset = signature.args[0].offset(table)
             address = builder.load(cgutils.get_record_member(builder, arguments[0], offset, ir.IntType(64)))

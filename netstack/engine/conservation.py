@@ -34,7 +34,7 @@ def check_cycles(simulation: Simulation) -> None:
 
 
 def check_bytes(simulation: Simulation) -> None:
-    """What each application wrote has been acknowledged or is still in the send buffer; the peer got no less than it acknowledged."""
+    """What each application wrote was acknowledged or is in the send buffer; the peer got no less than it acknowledged."""
     flows, pcbs, peers = (simulation.tables[name] for name in ("flow", "pcb", "peer"))
     kept = flows["acked_bytes"] + pcbs["send_buffered_bytes"]
     _all_equal("bytes written", flows["written_bytes"], "acknowledged and buffered", kept)

@@ -45,7 +45,7 @@ def result_of(
 
     used = int(m["cores_used"])
     cycles = difference("core", "cycles")[:used]
-    per_core = [dict(zip(CATEGORIES, (row / kilobytes).tolist(), strict=True)) for row in cycles]
+    per_core = [_by_category(row / kilobytes) for row in cycles]
     segments = max(stack_difference("data_segments"), 1)
     counts = {
         name: difference("count", name)[: int(m["cores"]) * len(simulation.structures)].reshape(int(m["cores"]), -1).sum(axis=0)
@@ -60,7 +60,7 @@ def result_of(
     return Result(
         goodput_mbps=payload_bytes * 8 / 1000 / simulated_ms,
         utilization=float(1 - cycles[:, CATEGORIES.index("idle")].sum() / cycles.sum()),
-        cycles_per_kb=dict(zip(CATEGORIES, (cycles.sum(axis=0) / kilobytes).tolist(), strict=True)),
+        cycles_per_kb=_by_category(cycles.sum(axis=0) / kilobytes),
         core_cycles_per_kb=per_core,
         l1_misses_per_kb=float(counts["l1_misses"].sum()),
         l2_misses_per_kb=float(counts["l2_misses"].sum()),
@@ -95,6 +95,10 @@ def result_of(
         wall_seconds=wall_seconds,
         wall_segments_per_second=total_segments / wall_seconds,
     )
+
+
+def _by_category(values: np.ndarray) -> dict[str, float]:
+    return {category: float(value) for category, value in zip(CATEGORIES, values, strict=True)}
 
 
 def _lock_statistics(before: Snapshot, after: Snapshot) -> dict[str, LockStatistics]:

@@ -18,20 +18,21 @@ _BITS = 4  # of a nibble
 _LOWEST_BITS = 0x1111111111111111
 _HIGHEST_BITS = np.int64(-0x7777777777777778)  # the top bit of each nibble
 
-if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
 
-    def _trailing_zeros(word: Any) -> int:
-        word = int(word) & 0xFFFFFFFFFFFFFFFF
-        return (word & -word).bit_length() - 1
+def _interpreted_trailing_zeros(word: Any) -> int:
+    word = int(word) & 0xFFFFFFFFFFFFFFFF
+    return (word & -word).bit_length() - 1
 
-else:
 
-    @intrinsic
-    def _trailing_zeros(typingctx, word):  # pyright: ignore[reportUnusedParameter]
-        def codegen(context, builder, signature, arguments):
-            return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
+def _compiled_trailing_zeros(typingctx: Any, word: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], context.get_constant(types.boolean, True))
 
-        return types.int64(types.int64), codegen
+    return types.int64(types.int64), codegen
+
+
+_interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
+_trailing_zeros: Any = _interpreted_trailing_zeros if _interpreted else intrinsic(_compiled_trailing_zeros)
 
 
 def initial_order(ways: int) -> int:

@@ -63,7 +63,7 @@ PCB = np.dtype(
     ],
     align=True,
 )
-"""A connection. The host adds to `send_buffered_bytes` (bytes from snd_una on) what it writes; input takes off what is acknowledged."""
+"""A connection. The host adds what it writes to `send_buffered_bytes` (from snd_una on); input takes off what is acknowledged."""
 
 
 @compiled
