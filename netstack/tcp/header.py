@@ -29,7 +29,7 @@ SEGMENT = np.dtype(
     ],
     align=True,
 )
-"""A segment. `window` is the field on the wire (not yet scaled), `length` the payload in bytes; `mss` 0, `wscale` -1 if absent."""
+"""A segment. `window` is the field on the wire (not yet scaled), `length` the payload in bytes; absent: `mss` 0, `wscale` -1."""
 
 TRUNCATED, BAD_OFFSET, BAD_OPTION = -1, -2, -3
 _MINIMUM = 20
