@@ -108,7 +108,8 @@ class Tracker:
         if experiment is None:
             local = (tracking.uri or "sqlite").startswith("sqlite")
             location = (output_dir / "artifacts").resolve().as_uri() if local else None
-            self.experiment_id = self.client.create_experiment(tracking.experiment, artifact_location=location)
+            tags = {"mlflow.experimentKind": "custom_model_development"}  # which pages its UI shows first: runs, not traces
+            self.experiment_id = self.client.create_experiment(tracking.experiment, artifact_location=location, tags=tags)
         else:
             self.experiment_id = experiment.experiment_id
         self.parent: str | None = None
