@@ -10,8 +10,8 @@ What is simplified, always in the direction of less work:
   window is slow start up to the receive buffer, cut to one segment when the interface has no room; nothing on the wire is lost.
 * A frame that found no room and has nothing in flight goes out when the ring is next cleaned, not after a timeout; the TCP
   clock thread does not exist.
-* Short critical sections (socket buffer, NIC, run queue, message port, mbuf zone, event queue) are intervals that a later
-  comer waits out, not resources. Sleepers on a lock do not lend their priority.
+* Short critical sections (socket buffer, NIC, run queue, message port, mbuf zone, event queue, route, callout wheel, page
+  queues) are intervals that a later comer waits out, not resources. Sleepers on a lock do not lend their priority.
 * An acknowledgment takes no time on the link, and receive ring and message ports never overflow.
 * The hash function is a table of random numbers. Of statistics there are payload, segments, and waits of locks.
 
@@ -548,6 +548,7 @@ class Thread:
         self.charge("tcp_input")
         if message.ack <= connection.acked:
             return
+        self.charge_in(server.callout, "callout_set")
         connection.acked = message.ack
         connection.window_bytes = min(connection.window_bytes + server.mss_bytes, server.receive_buffer_bytes)
         self.enter(connection.buffer_section)
@@ -555,6 +556,7 @@ class Thread:
             connection.dropped += server.page_bytes
             page = self.instance[MBUF] = connection.pages.popleft()
             self.charge("sb_drop")
+            self.charge_in(server.page_queue, "page_unwire")
             self.put_mbuf(page)
         self.leave(connection.buffer_section)
 
@@ -567,6 +569,9 @@ class Thread:
             return False
         mbuf = self.get_mbuf()
         self.charge("tcp_output")
+        if not in_flight:
+            self.charge_in(server.callout, "callout_set")
+        self.charge_in(server.route, "route_lookup")
         self.charge("ip_output")
         self.enter(nic.section)
         if len(nic.sending) >= nic.transmit_slots:
@@ -680,6 +685,7 @@ class Application(Thread):
                 break
             message = Message(connection, mbuf=self.get_mbuf())
             self.charge("sosend_unit")
+            self.charge_in(server.page_queue, "page_wire")
             if server.owners:
                 yield from self._ask(message)
             else:
@@ -804,7 +810,7 @@ class Server:
         }
         self._lay_out(instances)
         self.zone = list(range(mbufs))[::-1]
-        self.zone_section, self.run_queue = ShortSection(), ShortSection()
+        self.zone_section, self.run_queue, self.route, self.callout, self.page_queue = (ShortSection() for _ in range(5))
         self.table_lock = AdaptiveLock(self.env, 0) if org.lookup == "global_lock" else None
         self.locks = [AdaptiveLock(self.env, 1 + index) for index in range(locks)]
         self._create_threads(cores, applications, owners)
@@ -819,6 +825,7 @@ class Server:
             first_line[name] = lines
             lines += structure.lines * instances[structure.per]
         self.first_line = first_line
+        atomic_cycles = 0 if self.config.org.serialize == "none" else self.config.machine.latency.atomic_cycles
         self.operations: dict[str, tuple[int, Footprint]] = {}
         for name, operation in costs.operations.items():
             footprint: Footprint = []
@@ -827,7 +834,7 @@ class Server:
                 structure = costs.structures[touch.structure]
                 first = first_line[touch.structure] + touch.first_line
                 footprint.append((first, structure.lines, INSTANCES.index(structure.per), touch.count, touch.write))
-            self.operations[name] = (operation.cycles, footprint)
+            self.operations[name] = (operation.cycles + operation.atomics * atomic_cycles, footprint)
         visit = [(first_line["inpcb"], costs.structures["inpcb"].lines, FLOW, 1, False)]
         self.operations["pcb_visit"] = (0, visit)
         self.caches = Caches(self.config, lines)
@@ -859,7 +866,7 @@ class Server:
             connection = Connection(
                 index=index,
                 nic=self.nics[index % len(self.nics)],
-                application=self.applications[index // len(self.nics) % len(self.applications)],
+                application=self.applications[(index + index // len(self.nics)) % len(self.applications)],
                 rtt_cycles=round(rtt_us * config.machine.clock_mhz),
                 group=group,
                 bucket=bucket,
