@@ -90,7 +90,7 @@ def time_point(organization: str, conns: int, repetitions: int) -> Point:
     for _ in range(repetitions):
         config = _time_simulator(config, point.simulator)
         peer = server.run(PEER_MEASURE_MS)
-        point.simpy.add(peer.goodput_mbps, peer.data_segments / peer.wall_seconds, peer.simulated_ms, peer.wall_seconds)
+        point.simpy.add(peer.goodput_mbps, peer.data_segments / peer.wall_seconds, PEER_MEASURE_MS, peer.wall_seconds)
     return point
 
 
