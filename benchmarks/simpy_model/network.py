@@ -46,6 +46,7 @@ class Nic:
         self.header_bytes = config.workload.mtu_bytes - config.workload.mss_bytes + ETHERNET_OVERHEAD_BYTES
         self.cycles_per_byte = 8 * config.machine.clock_mhz / nic.link_mbps
         self.transmit_slots, self.receive_slots = nic.transmit_ring + nic.interface_queue, nic.receive_ring
+        self.transmit_descriptors = nic.transmit_ring
         self.interval_cycles = round(nic.interrupt_interval_us * config.machine.clock_mhz)
         self.link_free = 0.0
         self.sending: deque[tuple[int, int]] = deque()  # departure and mbuf
@@ -82,9 +83,9 @@ class Nic:
         if self.receiving and not self.masked and not self.pending.triggered:
             self.pending.succeed()
 
-    def transmit_slot(self, position: int) -> int:
-        """Return the number of the transmit slot that a running position falls on."""
-        return self.index * self.transmit_slots + position % self.transmit_slots
+    def transmit_descriptor(self, position: int) -> int:
+        """Return the number of the ring's descriptor that a running position falls on."""
+        return self.index * self.transmit_descriptors + position % self.transmit_descriptors
 
     def receive_slot(self, position: int) -> int:
         """Return the number of the receive slot that a running position falls on."""

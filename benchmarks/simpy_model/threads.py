@@ -100,15 +100,14 @@ class StackThread(Thread):
             yield from self.acquire(table_lock)
             self._look_up(message)
             yield from self.acquire(lock)
+            self._admit(message)
             yield from self.release(table_lock)
         else:
             if lock is not None:
                 yield from self.acquire(lock)
             self._look_up(message)
-        self.instance[FLOW], self.instance[NIC] = connection.index, connection.nic.index
-        if message.mbuf >= 0:
-            self._append_page(message)
-        elif message.ack >= 0:
+            self._admit(message)
+        if message.ack >= 0:
             self._take_ack(message)
         while self._output(connection):
             yield from self.spend()
@@ -125,6 +124,16 @@ class StackThread(Thread):
         for index in message.connection.chain:
             self.instance[FLOW] = index
             self.charge("pcb_visit")
+
+    def _admit(self, message: Message) -> None:
+        """Do what is done under the table's lock, if there is one: append the page, or predict the segment's header."""
+        connection = message.connection
+        self.instance[FLOW], self.instance[NIC] = connection.index, connection.nic.index
+        if message.mbuf >= 0:
+            self._append_page(message)
+        elif message.ack >= 0:
+            self.charge("tcp_predict")
+            self.charge_in(self.stack.callout, "callout_set")
 
     def _append_page(self, message: Message) -> None:
         self.instance[MBUF] = message.mbuf
@@ -172,7 +181,7 @@ class StackThread(Thread):
             if not in_flight:
                 nic.refused.append(connection)
             return False
-        self.instance[TX_SLOT] = nic.transmit_slot(nic.frames_sent)
+        self.instance[TX_SLOT] = nic.transmit_descriptor(nic.frames_sent)
         self.charge("driver_transmit")
         departure = nic.transmit(self.now(), length, mbuf)
         self.leave(nic.section)
@@ -196,7 +205,7 @@ class StackThread(Thread):
         now = self.now()
         while nic.sending and nic.sending[0][0] <= now:
             _, mbuf = nic.sending.popleft()
-            slot = self.instance[TX_SLOT] = nic.transmit_slot(oldest)
+            slot = self.instance[TX_SLOT] = nic.transmit_descriptor(oldest)
             oldest += 1
             self.machine.dma_write("transmit_ring", slot)
             self.instance[MBUF] = mbuf
