@@ -53,17 +53,22 @@ def touch_line(m, core, line, kind, write):
 @compiled
 def find_in_l1(m, l1_set, line):
     """Return the place of the line in its L1 set, 0 for the one used last; -1 if the core does not hold it in L1."""
-    for way in range(m.l1_ways):
+    if l1_tag_at(l1_set, 0).tag >> 1 == line:
+        return 0
+    way = 1  # a loop that the compiler would unroll is slower for few ways
+    while way < m.l1_ways:
         if l1_tag_at(l1_set, way).tag >> 1 == line:
             return way
+        way += 1
     return -1
 
 
 @compiled
 def _move_to_front(l1_set, way):
     tag = l1_tag_at(l1_set, way).tag
-    for position in range(way, 0, -1):
-        l1_tag_at(l1_set, position).tag = l1_tag_at(l1_set, position - 1).tag
+    while way > 0:
+        l1_tag_at(l1_set, way).tag = l1_tag_at(l1_set, way - 1).tag
+        way -= 1
     l1_tag_at(l1_set, 0).tag = tag
 
 
