@@ -61,6 +61,8 @@ def run_single(point: Point, settings: SweepSettings, console: Console) -> None:
         NotLoggedError: It finished, but MLflow did not take it.
     """
     with _logbook(settings) as logbook:
+        if logbook is not None:
+            logbook.begin()
         outcome = _finished_before(point) or _simulate_here(point, console)
         _record(outcome, console, logbook)
         print_table(console, [outcome])
@@ -124,6 +126,10 @@ def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, 
 
         def show(activity: str, now_running: int) -> None:
             nonlocal running
+            if now_running and not running:  # workers are busy: time for what else takes seconds to start
+                Thread(target=import_module, args=("experiments.figures",)).start()
+                if logbook is not None:
+                    logbook.begin()
             done, running = len(outcomes), now_running
             counts = f"{done} done, {running} running, {len(points) - done - running} left"
             progress.update(bar, completed=done, description=f"{counts} ({activity})" if activity else counts)
@@ -133,7 +139,6 @@ def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, 
         for outcome in outcomes.values():
             _record(outcome, progress.console, logbook, width)
         if waiting:
-            Thread(target=import_module, args=("experiments.figures",)).start()  # a second that need not be waited for at the end
             with closing(simulate_on_ray(waiting, settings.workers, settings.ray_address, show)) as arrivals:
                 for outcome in arrivals:
                     outcomes[outcome.point.fingerprint] = outcome

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -59,13 +60,19 @@ def check_reachable(uri: str) -> None:
 class Logbook:
     """Logs one sweep, or one point, in a thread of its own: points never wait for MLflow, and an interrupt tears no run.
 
-    Use as a context manager: leaving it waits until everything is written.
+    MLflow needs seconds of a CPU to start. It does so after `begin`, when nothing more urgent waits for the CPU, or on closing.
     """
 
     def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
         self._thread = ThreadPoolExecutor(1, "mlflow")
-        self._entries: list[Future] = []
+        self._begun = threading.Event()
+        self._thread.submit(self._begun.wait)
         self._tracker: Future[Tracker] = self._thread.submit(Tracker, tracking, output_dir)
+        self._entries: list[Future] = []
+
+    def begin(self) -> None:
+        """Start to write what was and will be entered."""
+        self._begun.set()
 
     def open_sweep(self, sweep: str, name: str, points: int) -> None:
         """Make what follows part of a sweep."""
@@ -81,6 +88,7 @@ class Logbook:
 
     def close(self) -> None:
         """Wait until everything is written."""
+        self.begin()
         self._thread.shutdown()
 
     def failure(self) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.configuration import register_schema, simulation_config
+from experiments.task import compile_once
 from netstack.engine import SimulationConfig
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -14,8 +15,9 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 @pytest.fixture(scope="session")
 def composed() -> Callable[..., SimulationConfig]:
-    """Return a function that composes a simulation from overrides such as ``org=up``."""
+    """Return a function that composes a simulation from overrides such as ``org=up``. What it needs is compiled once."""
     register_schema()
+    compile_once()
 
     def compose_config(*overrides: str) -> SimulationConfig:
         with initialize_config_dir(str(CONF), version_base="1.3"):
