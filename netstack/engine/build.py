@@ -53,7 +53,7 @@ from netstack.organization.threads import (
 )
 from netstack.records import allocate
 from netstack.tcp.header import SEGMENT
-from netstack.tcp.lookup import BUCKET, tuple_hash
+from netstack.tcp.lookup import BUCKET, lookup_insert, tuple_hash
 from netstack.tcp.pcb import PCB, pcb_init
 from netstack.workload.config import HEADER_BYTES
 from netstack.workload.state import (
@@ -68,7 +68,6 @@ from netstack.workload.state import (
     READY_DTYPE,
     SEND,
     STACK_DTYPE,
-    bucket_of,
     flow_of,
     pcb_of,
     peer_of,
@@ -77,6 +76,7 @@ from netstack.workload.state import (
 from netstack.workload.timers import TICK_US
 
 WHEEL_SLOTS = 4096
+BUCKET_BYTES = BUCKET.itemsize
 PORT_CAPACITY = 1024  # packets a message port holds
 PRIORITIES = {APPLICATION_THREAD: 0, CLOCK_THREAD: 1, PORT_THREAD: 2, INBOUND_THREAD: 3}
 REQUIRED_STRUCTURES = ("inpcb", "mbuf", "transmit_ring", "receive_ring", "receive_buffer")
@@ -433,9 +433,8 @@ def _open_connections(m, s, start_ticks, sequences, mss, receive_buffer, delayed
         )
         value = tuple_hash(s.hash_seed, local_address, local_port, foreign_address, foreign_port)
         flow.group = (value >> 16) % s.groups
-        bucket = bucket_of(s, flow.group * s.buckets_per_group + value % s.buckets_per_group)
-        local.hash_next = bucket.head
-        bucket.head = index
+        group_buckets = s.bucket_table + flow.group * s.buckets_per_group * BUCKET_BYTES
+        lookup_insert(s.pcb_table, group_buckets, s.buckets_per_group, s.hash_seed, index)
         head = wheel_of(s, start_ticks[index])
         flow.tick[LOCAL] = start_ticks[index]
         flow.next_timer[LOCAL] = head.value

@@ -48,7 +48,7 @@ from netstack.machine.state import (
     transmit_descriptor,
 )
 from netstack.tcp.input import TCP_ACKED, tcp_input
-from netstack.tcp.lookup import tuple_hash
+from netstack.tcp.lookup import lookup_matches, tuple_hash
 from netstack.tcp.output import tcp_output, tcp_output_refused
 from netstack.tcp.timers import tcp_timeout
 from netstack.workload.config import HEADER_BYTES
@@ -230,15 +230,16 @@ def lookup_connection(m, s, core, packet):
     index = bucket_of(s, bucket).head
     while index >= 0:
         touch_structure(m, core, s.inpcb_kind, index, 0, 0)
-        pcb = pcb_of(s, index)
-        if (
-            pcb.foreign_port == segment.source_port
-            and pcb.local_port == segment.destination_port
-            and pcb.foreign_address == segment.source_address
-            and pcb.local_address == segment.destination_address
+        if lookup_matches(
+            s.pcb_table,
+            index,
+            segment.destination_address,
+            segment.destination_port,
+            segment.source_address,
+            segment.source_port,
         ):
             return index
-        index = pcb.hash_next
+        index = pcb_of(s, index).hash_next
     return -1
 
 
