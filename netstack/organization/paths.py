@@ -7,7 +7,8 @@ these, and under which lock, is decided in `threads`.
 from netstack.compilation import compiled
 from netstack.machine.memory import charge, touch_structure
 from netstack.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
-from netstack.machine.scheduler import brief_leave, brief_wait, charge_section, wakeup
+from netstack.machine.scheduler import wakeup
+from netstack.machine.sections import brief_leave, brief_wait, charge_section
 from netstack.machine.state import (
     BLOCKED,
     BUCKET,

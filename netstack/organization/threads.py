@@ -10,7 +10,8 @@ from netstack.compilation import compiled
 from netstack.machine.locks import acquire, release
 from netstack.machine.memory import charge
 from netstack.machine.nic import receive_frame, take_arrival, unmask
-from netstack.machine.scheduler import brief_leave, brief_wait, interrupt_core, make_runnable_from_interrupt, sleep, wakeup
+from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
+from netstack.machine.sections import brief_leave, brief_wait
 from netstack.machine.state import (
     BLOCKED,
     FLOW,
