@@ -188,6 +188,16 @@ class TestFastRetransmit:
         endpoint.sends(400, *data(11, 11))
         assert endpoint.pcb.retransmitted_segments == 3
 
+    def test_partial_acknowledgment_of_one_segment_adds_it_back(self) -> None:
+        """RFC 6582, section 3.2, step 3: segments 0 and 1 are lost."""
+        endpoint = eight_outstanding()
+        for _ in range(3):
+            endpoint.receive(100, "ack 0")
+        endpoint.sends(100, *data(0, 0))
+        endpoint.receive(200, "ack 1000")
+        assert congestion(endpoint)[0] == 7000
+        endpoint.sends(200, *data(1, 1))
+
     def test_partial_acknowledgment_of_less_than_a_segment_adds_nothing_back(self) -> None:
         """RFC 6582, section 3.2, step 3: a segment is added back if at least one was acknowledged."""
         endpoint = eight_outstanding()
@@ -271,6 +281,14 @@ class TestFastRetransmit:
         endpoint.receive(100, "ack 8000")
         endpoint.sends(100, *data(8, 9))
 
+    def test_a_retransmission_is_not_sent_twice(self) -> None:
+        """The third duplicate and the timeout come in one batch: both ask for the same segment."""
+        endpoint = eight_outstanding()
+        for _ in range(3):
+            endpoint.receive(1_000_000, "ack 0")
+        endpoint.expire(1_000_000)
+        endpoint.sends(1_000_000, *data(0, 0))
+
     def test_a_timeout_ends_recovery(self) -> None:
         """RFC 6582, section 3.2, step 4: record recover and leave fast recovery; the window restarts at one segment."""
         endpoint = eight_outstanding()
@@ -348,6 +366,16 @@ class TestTimeout:
         endpoint.expire(3_000_000)
         endpoint.sends(3_000_000, *data(0, 0))
         assert congestion(endpoint) == (1000, 4000)
+
+    def test_behind_a_small_window_means_loss_like_any_other(self) -> None:
+        """The peer's buffer is smaller than a segment, but it is open."""
+        endpoint = Endpoint(send_window=600, cwnd=8000)
+        endpoint.write(1200)
+        endpoint.sends(0, "0:600 ack 0")
+        endpoint.expire(1_000_000)
+        endpoint.sends(1_000_000, "0:600 ack 0")
+        assert congestion(endpoint) == (1000, 2000)
+        assert endpoint.pcb.retransmission_timeouts == 1
 
     def test_slow_start_to_ssthresh_from_the_first_hole(self) -> None:
         """Everything after it is sent again, as cumulative ACKs do not tell what arrived."""

@@ -1,9 +1,10 @@
 """Segment output as packet traces from RFC 9293, sections 3.7.4, 3.8.4 and 3.8.6, and what happens when the interface is full."""
 
 import pytest
-from packet_trace import FOREIGN, IRS, ISS, LOCAL, Endpoint
+from packet_trace import FOREIGN, IRS, ISS, LOCAL, Endpoint, record
 
-from netstack.tcp.header import ACK, PSH
+from netstack.tcp.header import ACK, PSH, SEGMENT
+from netstack.tcp.output import tcp_output
 
 SECOND = 1_000_000
 
@@ -31,6 +32,19 @@ class TestSegmentation:
         assert first.window == 262_144 >> 3
         assert (first.has_timestamps, first.ts_val, first.ts_ecr) == (1, 5, 77)
         assert (first.mss, first.wscale) == (0, -1)
+
+    def test_a_record_that_was_used_before_is_filled_anew(self) -> None:
+        """The host hands in the same record for every segment."""
+        endpoint = Endpoint()
+        endpoint.write(1000)
+        fresh = endpoint.output(5)[0]
+        used = record(SEGMENT)
+        for name in fresh.dtype.names:
+            used[name] = 99
+        endpoint.expire(endpoint.deadline)
+        assert tcp_output(endpoint.pcb, used, 5)
+        used.checksum = 0
+        assert used.tolist() == fresh.tolist()
 
     def test_a_retransmission_of_the_last_segment_pushes_again(self) -> None:
         endpoint = Endpoint()
@@ -163,10 +177,10 @@ class TestAcknowledgment:
         endpoint.sends(SECOND + 1, "4000:4000 ack 0")
 
     def test_counts_as_no_segment(self) -> None:
-        """`segments_sent` are segments with data."""
+        """`segments_sent` are segments with data, and only those push."""
         endpoint = Endpoint(delayed_ack_us=0)
         endpoint.receive(10, "0:1000 ack 0")
-        endpoint.output(10)
+        assert [segment.flags for segment in endpoint.output(10)] == [ACK]
         assert endpoint.pcb.segments_sent == 0
 
 
@@ -197,6 +211,7 @@ class TestRefused:
         endpoint.expire(10 + SECOND)
         endpoint.sends(10 + SECOND, "0:1000 ack 0")
         assert (endpoint.pcb.segments_sent, endpoint.pcb.retransmitted_segments) == (1, 0)
+        assert endpoint.pcb.retransmission_timeouts == 1
 
     def test_a_retransmission(self) -> None:
         endpoint = Endpoint()
@@ -267,6 +282,16 @@ class TestClosedWindow:
         endpoint.receive(SECOND + 100, "ack 1 win 64000")
         endpoint.sends(SECOND + 100, "1:1001 ack 0", "1001:2001 ack 0")
 
+    def test_gives_a_whole_timeout_to_what_is_sent_when_it_opens(self) -> None:
+        """RFC 6298, 5.1: the timer starts with the data; what ran before was the wait for the next probe."""
+        endpoint = Endpoint(min_rto_us=SECOND)
+        endpoint.receive(0, "ack 0 win 0")
+        endpoint.write(2000)
+        endpoint.sends(0)
+        endpoint.receive(900_000, "ack 0 win 64000")
+        endpoint.sends(900_000, "0:1000 ack 0", "1000:2000 ack 0")
+        assert endpoint.deadline == 900_000 + SECOND
+
     def test_is_probed_where_data_is_outstanding(self) -> None:
         """MUST-35: the peer took its window back and lost what was under way; its ACKs of probes are no duplicates."""
         endpoint = Endpoint(min_rto_us=SECOND)
@@ -288,3 +313,4 @@ class TestClosedWindow:
         endpoint.sends(0)
         endpoint.expire(SECOND)
         endpoint.sends(SECOND, "0:100 ack 0")
+        assert (endpoint.pcb.snd_cwnd, endpoint.pcb.retransmission_timeouts) == (4000, 0)

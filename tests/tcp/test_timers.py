@@ -180,8 +180,9 @@ class TestDelayedAck:
         endpoint.sends(10)
         assert endpoint.deadline == 10 + 100_000
         endpoint.expire(100_009)
-        endpoint.sends(100_009)
+        assert endpoint.flags == 0
         endpoint.expire(100_010)
+        assert endpoint.deadline == 0
         endpoint.sends(100_010, "ack 1000")
         assert endpoint.deadline == 0
 
