@@ -38,6 +38,7 @@ LINE_STYLES = ("-", "--", ":", "-.")
 AXIS_LABELS = {AXIS: "connections", "machine.cores": "cores", "org.groups": "connection groups"}
 WIDEST = 30  # inches
 NUMBERED_BARS = 40  # more bars are too narrow for figures on top
+LABELED_TICKS = 16  # of a line's values; more would overlap
 DPI = 130
 
 
@@ -118,9 +119,11 @@ def _lines(
     ticks = sorted({place.point.name.x for place in places})
     if ticks[0] > 0 and ticks[-1] > 4 * ticks[0]:
         axes.set_xscale("log", base=2)
-    if len(ticks) <= 12:
+    if len(ticks) <= LABELED_TICKS:
         axes.set_xticks(ticks, [f"{tick:,}" if isinstance(tick, int) else number(tick) for tick in ticks])
         axes.minorticks_off()
+        if len(ticks) > LABELED_TICKS // 2:
+            axes.tick_params("x", labelsize=8, labelrotation=60)
     axis = places[0].point.name.axis
     axes.set_xlabel(AXIS_LABELS.get(axis, axis))
     axes.grid(alpha=0.25)
