@@ -99,12 +99,14 @@ def _receive_duplicate(pcb, segment, window):
 
 @compiled
 def _update_window(pcb, segment, window):
-    """Take the window unless a later segment has set it already (SND.WL1 and SND.WL2 of RFC 9293, section 3.10.7.4)."""
-    if seq_lt(pcb.snd_wl1, segment.seq) or (pcb.snd_wl1 == segment.seq and seq_leq(pcb.snd_wl2, segment.ack)):
+    """Take the window unless a later segment has set it already (SND.WL1 of RFC 9293, section 3.10.7.4).
+
+    SND.WL2 is not needed: what acknowledges less than an earlier segment did has been dropped.
+    """
+    if seq_leq(pcb.snd_wl1, segment.seq):
         pcb.snd_wnd = window
         pcb.max_snd_wnd = max(pcb.max_snd_wnd, window)
         pcb.snd_wl1 = segment.seq
-        pcb.snd_wl2 = segment.ack
 
 
 @compiled

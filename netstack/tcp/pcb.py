@@ -25,7 +25,6 @@ PCB = np.dtype(
         ("snd_wnd", "i8"),
         ("max_snd_wnd", "i8"),
         ("snd_wl1", "i8"),
-        ("snd_wl2", "i8"),
         ("snd_cwnd", "i8"),
         ("snd_ssthresh", "i8"),
         ("snd_recover", "i8"),
@@ -107,7 +106,6 @@ def pcb_init(
     pcb.snd_wnd = send_window
     pcb.max_snd_wnd = send_window
     pcb.snd_wl1 = irs
-    pcb.snd_wl2 = iss
     pcb.snd_cwnd = min(4 * mss, max(2 * mss, 4380))
     pcb.snd_ssthresh = LARGE_WINDOW
     pcb.snd_scale = window_scale(send_window)
