@@ -263,6 +263,7 @@ class TestFastRetransmit:
         sent = 0
         while sent < 5 << 29:
             endpoint.write(1 << 29)
+            endpoint.pcb.snd_cwnd = 1 << 29
             assert len(endpoint.output(sent)) == 32
             sent += 1 << 29
             for part in range(1, 33):
@@ -366,6 +367,16 @@ class TestTimeout:
         endpoint.expire(3_000_000)
         endpoint.sends(3_000_000, *data(0, 0))
         assert congestion(endpoint) == (1000, 4000)
+
+    def test_a_later_one_halves_again(self) -> None:
+        """What was acknowledged since then makes it another loss: 6,000 bytes are in flight."""
+        endpoint = eight_outstanding()
+        endpoint.expire(1_000_000)
+        endpoint.sends(1_000_000, *data(0, 0))
+        endpoint.receive(1_000_100, "ack 2000")
+        endpoint.sends(1_000_100, *data(2, 3))
+        endpoint.expire(endpoint.deadline)
+        assert congestion(endpoint) == (1000, 3000)
 
     def test_behind_a_small_window_means_loss_like_any_other(self) -> None:
         """The peer's buffer is smaller than a segment, but it is open."""

@@ -75,6 +75,8 @@ def test_encoding_is_scapys(segment: Any, payload: bytes, offset: int) -> None:
     buffer = np.full(offset + 40 + len(payload) + 1, 0xEE, np.uint8)
     header = encode(segment, buffer, offset)
     buffer[offset + header : offset + header + len(payload)] = np.frombuffer(payload, np.uint8)
+    assert (buffer[offset + 16 : offset + 20] == 0).all()
+    buffer[offset + 16 : offset + 18] = 0xEE  # the sum must not include what stood in its place
     fill_checksum(buffer, offset, header + len(payload), segment.source_address, segment.destination_address)
     expected = scapy_bytes(segment, options_of(segment), payload)
     assert buffer[offset : offset + len(expected)].tobytes() == expected

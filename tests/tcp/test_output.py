@@ -101,6 +101,15 @@ class TestWindow:
         endpoint.receive(200, "ack 1000 win 950")
         endpoint.sends(200, "1000:1950 ack 0")
 
+    def test_the_largest_may_come_later(self) -> None:
+        endpoint = Endpoint(send_window=1000)
+        endpoint.receive(0, "ack 0 win 1400")
+        endpoint.receive(0, "ack 0 win 600")
+        endpoint.write(5000)
+        endpoint.sends(0)
+        endpoint.receive(100, "ack 0 win 700")
+        endpoint.sends(100, "0:700 ack 0")
+
     def test_a_smaller_one_does_not_call_back_what_was_sent(self) -> None:
         endpoint = Endpoint(cwnd=8000)
         endpoint.write(9000)
