@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.breakdown import busy_cycles
 from experiments.naming import AXIS, number
 from experiments.points import Outcome
 from experiments.repetitions import Repetitions, repetitions
@@ -147,7 +148,7 @@ def _cycles(places: list[Repetitions]) -> Figure:
         style = {"width": 0.85, "color": color, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch, "label": label}
         axes.bar(positions, heights, bottom=bottom, **style)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    busy = [place.mean(_busy_cycles) for place in places]
+    busy = [place.mean(busy_cycles) for place in places]
     axes.set_ylim(0, min(1.6 * max(busy), 1.08 * max(bottom)))
     if len(places) <= NUMBERED_BARS:
         for position, value in zip(positions, busy, strict=True):
@@ -168,10 +169,6 @@ def _cycles(places: list[Repetitions]) -> Figure:
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], frameon=False, loc="outside right upper")
     return figure
-
-
-def _busy_cycles(result: Result) -> float:
-    return sum(cycles for category, cycles in result.cycles_per_kb.items() if category != "idle")
 
 
 def _title(axes: Axes, places: list[Repetitions], text: str, remark: str = "") -> None:

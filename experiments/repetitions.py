@@ -17,6 +17,17 @@ def student_t(freedom: int) -> float:
     return STUDENT_T[freedom - 1] if freedom <= len(STUDENT_T) else 1.96 * (1 + 1.25 / freedom)
 
 
+def mean(values: Sequence[float]) -> float:
+    """Return the mean of one value a seed."""
+    return statistics.fmean(values)
+
+
+def half_width(values: Sequence[float]) -> float:
+    """Return half the width of the mean's 95 % confidence interval (Student's t); 0 for a single seed."""
+    count = len(values)
+    return student_t(count - 1) * statistics.stdev(values) / math.sqrt(count) if count > 1 else 0.0
+
+
 @dataclass(frozen=True)
 class Repetitions:
     """The finished points of one place in a sweep, a result a seed."""
@@ -26,14 +37,11 @@ class Repetitions:
 
     def mean(self, statistic: Callable[[Result], float]) -> float:
         """Return the mean of a statistic over the seeds."""
-        return statistics.fmean(statistic(result) for result in self.results)
+        return mean([statistic(result) for result in self.results])
 
     def half_width(self, statistic: Callable[[Result], float]) -> float:
-        """Return half the width of the mean's 95 % confidence interval (Student's t); 0 for a single seed."""
-        count = len(self.results)
-        if count < 2:
-            return 0.0
-        return student_t(count - 1) * statistics.stdev(statistic(result) for result in self.results) / math.sqrt(count)
+        """Return half the width of the mean's 95 % confidence interval; 0 for a single seed."""
+        return half_width([statistic(result) for result in self.results])
 
 
 def repetitions(outcomes: Sequence[Outcome]) -> list[Repetitions]:

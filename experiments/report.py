@@ -8,19 +8,11 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from experiments.breakdown import COLUMNS, column_cycles
 from experiments.naming import flattened, number
 from experiments.points import Outcome, Point
 from experiments.repetitions import repetitions
 
-COLUMNS = {
-    "stack": ("protocol", "application"),
-    "driver": ("driver", "interrupt"),
-    "copy": ("copy",),
-    "sched": ("scheduling",),
-    "locks": ("lock_atomic", "lock_spin", "lock_sleep"),
-    "stalls": ("cache_stall",),
-}
-"""The table's columns of cycles, and the categories each sums."""
 LEGEND = "stack: protocol and application; driver: with interrupts; sched: scheduling; waits: for global TCP/IP locks"
 
 
@@ -69,10 +61,7 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
             f"{row.mean(lambda result: result.goodput_mbps):,.0f}" + ("" if settled else " " if steady else "*"),
             *([f"±{row.half_width(lambda result: result.goodput_mbps):,.0f}"] if repeated else []),
             f"{row.mean(lambda result: result.utilization):.0%}",
-            *(
-                f"{row.mean(lambda result, names=names: sum(result.cycles_per_kb[name] for name in names)):,.0f}"
-                for names in COLUMNS.values()
-            ),
+            *(f"{row.mean(lambda result, column=column: column_cycles(result, column)):,.0f}" for column in COLUMNS),
             f"{row.mean(lambda result: result.l2_misses_per_kb):.2f}",
             f"{sum(shared) / len(shared):.0f}%" if shared else "-",
         )

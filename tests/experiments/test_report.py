@@ -15,10 +15,11 @@ from matplotlib.text import Text
 from rich.console import Console
 
 from experiments import figures
+from experiments.breakdown import COLUMNS
 from experiments.naming import name_points
 from experiments.points import Outcome, Point
 from experiments.repetitions import Repetitions, repetitions, student_t
-from experiments.report import COLUMNS, print_table, write_summary
+from experiments.report import print_table, write_summary
 from netstack.engine import Result, SimulationConfig, simulate
 
 
