@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from experiments.repetitions import half_width, mean
 from netstack.engine import Result, SimulationConfig
+from netstack.errors import ConfigError
 
 
 class Place(NamedTuple):
@@ -231,6 +232,17 @@ class ClaimOutcome:
     def count(self, verdict: Verdict) -> int:
         """Return how many parts have a verdict."""
         return sum(part.verdict is verdict for part in self.parts)
+
+
+def check_comparable(configs: Sequence[SimulationConfig]) -> None:
+    """Raise ConfigError when two points of a sweep are the same organization, load and seed on, say, two machines."""
+    keys: set[PointKey] = set()
+    for config in configs:
+        key = PointKey.of(config)
+        if key in keys:
+            what = f"{organization_label(key.org, key.groups)} conns={key.conns} seed={key.seed}"
+            raise ConfigError("experiment.report", "paper", f"compares organizations and loads only, and two points are {what}")
+        keys.add(key)
 
 
 def organization_label(org: str, groups: int) -> str:

@@ -13,7 +13,7 @@ LAYERS = ["tcp", "machine", "workload", "organization", "engine"]
 TCP_ONLY = ["wire"]
 """Parts beside the simulation, which use the stack core and nothing else."""
 OUTSIDE = ["experiments", "hydra_plugins", "run", "benchmarks", "tests"]
-TOOLS = ["hydra", "omegaconf", "ray", "mlflow", "matplotlib", "rich", "yaml"]
+TOOLS = ["hydra", "jinja2", "omegaconf", "ray", "mlflow", "matplotlib", "rich", "yaml"]
 """What only the layer of experiments knows."""
 
 
@@ -68,7 +68,7 @@ def test_what_all_layers_share_knows_none_of_them(path: Path) -> None:
 
 
 def test_experiments_use_the_simulator_and_no_entry() -> None:
-    found = {path.name: imports_of(path) for path in (ROOT / "experiments").glob("*.py")}
+    found = {path.name: imports_of(path) for path in (ROOT / "experiments").rglob("*.py")}
     assert any(is_below(module, ["netstack"]) for modules in found.values() for module in modules)
     above = ["hydra_plugins", "run", "tests", "benchmarks", "netstack.wire"]
     assert {name: up for name, modules in found.items() if (up := [m for m in modules if is_below(m, above)])} == {}

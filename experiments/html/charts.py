@@ -1,0 +1,221 @@
+"""Charts of estimates: lines over a load with bands, stacked bars, published against simulated values.
+
+Knows numbers, names and classes of the style sheet, not where they come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from experiments.html.svg import Canvas, Scale, round_ticks
+from experiments.verdicts import Estimate
+
+MARKERS = ("circle", "square", "diamond", "triangle")
+LABEL_HEIGHT = 14.0
+CHARACTER_WIDTH = 6.4  # of the labels of an axis
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series of estimates over x; `kind` is its class in the style sheet."""
+
+    name: str
+    kind: str
+    points: list[tuple[float, Estimate]]
+    shape: str = "circle"
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A published value, at one x or from one to another."""
+
+    label: str
+    kind: str
+    y: float
+    x: float
+    until: float | None = None
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """A panel of lines over a logarithmic load."""
+
+    title: str
+    unit: str
+    lines: Sequence[Line]
+    wanted: Sequence[float] = ()
+    """The x that must be labelled; others are where there is room."""
+    anchors: Sequence[Anchor] = ()
+    limit: tuple[str, float] | None = None
+    """A line across, with what it means."""
+    highest: float | None = None
+
+    def draw(self, width: float = 350, height: float = 250, kind: str = "") -> str:
+        """Return the panel as markup."""
+        xs = sorted({x for line in self.lines for x, _ in line.points})
+        ys = [estimate.mean for line in self.lines for _, estimate in line.points] + [anchor.y for anchor in self.anchors]
+        ys += [self.limit[1]] if self.limit else []
+        highest = self.highest if self.highest is not None else max(ys)
+        ticks = round_ticks(highest, 6 if height > 300 else 4)
+        named = width > 600
+        left, right, top, bottom = 52, (84 if named else 20), 40, 44
+        canvas = Canvas(width, height, f"{self.title} ({self.unit})")
+        x_scale = Scale(xs[0], xs[-1], left, width - right, logarithmic=True)
+        y_scale = Scale(0, ticks[-1], height - bottom, top)
+        _frame(canvas, self.title, self.unit, ticks, y_scale, (left, width - right))
+        _x_axis(canvas, {x: x_scale(x) for x in xs}, self.wanted, height - bottom, (left, width - right))
+        if self.limit:
+            name, value = self.limit
+            canvas.line([(left, y_scale(value)), (width - right, y_scale(value))], "limit")
+            canvas.text(left + 4, y_scale(value) - 5, name, "note")
+        for line in self.lines:
+            _line(canvas, line, x_scale, y_scale, self.unit)
+        for anchor in self.anchors:
+            ends = [x_scale(anchor.x), x_scale(anchor.until or anchor.x)]
+            title = f"published: {anchor.label}"
+            if anchor.until is None:
+                canvas.mark(ends[0], y_scale(anchor.y), "diamond", f"anchor {anchor.kind}", title)
+            else:
+                canvas.line([(x, y_scale(anchor.y)) for x in ends], f"anchor {anchor.kind}", title)
+        if named:
+            _end_labels(canvas, self.lines, y_scale, width - right + 8)
+        return canvas.render(kind)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A stack of parts: name, class, height."""
+
+    label: str
+    parts: list[tuple[str, str, float]]
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """A panel of stacked bars; panels of one figure share `highest`."""
+
+    title: str
+    unit: str
+    bars: Sequence[Bar]
+    highest: float
+    wanted: Sequence[str] = field(default_factory=list)
+
+    def draw(self, width: float = 290, height: float = 270) -> str:
+        """Return the panel as markup."""
+        ticks = round_ticks(self.highest, 5)
+        left, right, top, bottom = 46, 16, 40, 44
+        canvas = Canvas(width, height, f"{self.title} ({self.unit})")
+        y_scale = Scale(0, ticks[-1], height - bottom, top)
+        _frame(canvas, self.title, self.unit, ticks, y_scale, (left, width - right))
+        step = (width - right - left) / len(self.bars)
+        centers = {bar.label: left + step * (index + 0.5) for index, bar in enumerate(self.bars)}
+        for bar in self.bars:
+            base = 0.0
+            for name, kind, value in bar.parts:
+                y = y_scale(base + value)
+                x = centers[bar.label] - 0.41 * step
+                title = f"{self.title}, {bar.label}: {name} {_number(value)} {self.unit}"
+                canvas.box(x, y, 0.82 * step, y_scale(base) - y, f"bar {kind}", title)
+                base += value
+        _labels(canvas, centers, self.wanted, height - bottom, (left, width - right))
+        return canvas.render()
+
+
+@dataclass(frozen=True)
+class DotRow:
+    """A published and a simulated value of one row."""
+
+    label: str
+    published: float
+    simulated: Estimate | None
+    near: bool
+
+
+@dataclass(frozen=True)
+class DotChart:
+    """A panel that compares percentages, published with simulated ones, a row each."""
+
+    title: str
+    rows: Sequence[DotRow]
+
+    def draw(self, width: float = 350) -> str:
+        """Return the panel as markup."""
+        left, right, top, step, bottom = 86, 20, 34, 28, 40
+        height = top + step * len(self.rows) + bottom
+        canvas = Canvas(width, height, f"{self.title} (%)")
+        x_scale = Scale(0, 100, left, width - right)
+        canvas.text(0, 14, self.title, "title")
+        for tick in (0, 25, 50, 75, 100):
+            canvas.line([(x_scale(tick), top - 8), (x_scale(tick), height - bottom)], "grid")
+            canvas.text(x_scale(tick), height - bottom + 16, f"{tick}", "tick", "middle")
+        canvas.text((left + width - right) / 2, height - 6, "acquisitions that had to wait (%)", "axis", "middle")
+        for index, row in enumerate(self.rows):
+            y = top + step * (index + 0.5)
+            canvas.text(left - 10, y + 4, row.label, "tick", "end")
+            if row.simulated is not None:
+                value = row.simulated
+                color = "near" if row.near else "far"
+                canvas.line([(x_scale(row.published), y), (x_scale(value.mean), y)], f"gap {color}")
+                canvas.line([(x_scale(max(0, value.low)), y), (x_scale(min(100, value.high)), y)], "whisker")
+                title = f"{row.label}: simulated {value.mean:.1f} ± {value.half_width:.1f} %, published {row.published:g} %"
+                canvas.mark(x_scale(value.mean), y, "circle", f"mark {color}", title)
+            canvas.mark(x_scale(row.published), y, "diamond", "published", f"{row.label}: published {row.published:g} %")
+        return canvas.render()
+
+
+def _frame(canvas: Canvas, title: str, unit: str, ticks: list[float], scale: Scale, ends: tuple[float, float]) -> None:
+    """Draw title, unit, and a horizontal grid with its numbers."""
+    canvas.text(0, 14, title, "title")
+    canvas.text(0, 29, unit, "axis")
+    for tick in ticks:
+        canvas.line([(ends[0], scale(tick)), (ends[1], scale(tick))], "grid" if tick else "base")
+        canvas.text(ends[0] - 6, scale(tick) + 4, _number(tick, ticks[1]), "tick", "end")
+
+
+def _x_axis(canvas: Canvas, places: dict[float, float], wanted: Sequence[float], base: float, ends: tuple[float, float]) -> None:
+    texts = {f"{x:,.0f}": pixel for x, pixel in places.items()}
+    for pixel in places.values():
+        canvas.line([(pixel, base), (pixel, base + 4)], "base")
+    _labels(canvas, texts, [f"{x:,.0f}" for x in wanted], base, ends)
+
+
+def _labels(canvas: Canvas, places: dict[str, float], wanted: Sequence[str], base: float, ends: tuple[float, float]) -> None:
+    """Label the wanted places, and as many others as fit between them."""
+    chosen: dict[str, float] = {}
+    for label in [*(label for label in wanted if label in places), *places]:
+        width = CHARACTER_WIDTH * len(label) + 6
+        if all(abs(places[label] - other) >= (width + CHARACTER_WIDTH * len(text) + 12) / 2 for text, other in chosen.items()):
+            chosen[label] = places[label]
+    for label, x in chosen.items():
+        canvas.text(x, base + 18, label, "tick", "middle")
+    canvas.text(sum(ends) / 2, base + 36, "connections", "axis", "middle")
+
+
+def _line(canvas: Canvas, line: Line, x_scale: Scale, y_scale: Scale, unit: str) -> None:
+    points = [(x_scale(x), estimate) for x, estimate in line.points]
+    if len(points) > 1:
+        upper = [(x, y_scale(min(estimate.high, y_scale.high))) for x, estimate in points]
+        lower = [(x, y_scale(max(0, estimate.low))) for x, estimate in points]
+        canvas.area([*upper, *lower[::-1]], f"band {line.kind}")
+        canvas.line([(x, y_scale(estimate.mean)) for x, estimate in points], f"line {line.kind}")
+    for (x, estimate), (load, _) in zip(points, line.points, strict=True):
+        value = f"{_number(estimate.mean)} ± {_number(estimate.half_width)} {unit}"
+        canvas.mark(
+            x, y_scale(estimate.mean), line.shape, f"mark {line.kind}", f"{line.name} at {load:,.0f} connections: {value}"
+        )
+
+
+def _end_labels(canvas: Canvas, lines: Sequence[Line], scale: Scale, x: float) -> None:
+    """Name the lines at their ends, pushed apart where they would overlap."""
+    ends = sorted((scale(line.points[-1][1].mean), line.name, line.kind) for line in lines if line.points)
+    y = -LABEL_HEIGHT
+    for wanted, name, kind in ends:
+        y = max(wanted, y + LABEL_HEIGHT)
+        canvas.text(x, y + 4, name, f"name {kind}")
+
+
+def _number(value: float, step: float | None = None) -> str:
+    """Return a number with as many digits as it needs; on an axis as its step needs."""
+    size = abs(step if step is not None else value)
+    if size >= 100 or (step is not None and size >= 1) or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if size >= (10 if step is None else 0.1) else f"{value:,.2f}"

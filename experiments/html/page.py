@@ -1,0 +1,248 @@
+"""Puts a report together: verdicts, figures, tables, explanations and how to get them again, in one file.
+
+Knows points that were run and where they come from, not how they were run.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from experiments.claims import CLAIMS, CONTENTION_PERCENT, TABULATED, UP, UP_MISSES_PER_KB, contention, misses
+from experiments.html.explanation import explanations, winners
+from experiments.html.panels import ORGANIZATIONS, Figure, Table, figures
+from experiments.points import Outcome
+from experiments.verdicts import (
+    ClaimOutcome,
+    Estimate,
+    Greater,
+    PartOutcome,
+    PointKey,
+    Verdict,
+    Within,
+    evaluate,
+    organization_label,
+)
+from netstack.engine import Result
+
+SYMBOLS = {Verdict.HOLDS: "✓", Verdict.UNDECIDED: "~", Verdict.FAILS: "✗", Verdict.NOT_RUN: "–"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that another module provides: paragraphs, and figures drawn with `experiments.html.charts`."""
+
+    identifier: str
+    title: str
+    paragraphs: Sequence[str]
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+
+
+SectionSource = Callable[[Path], Section | None]
+SECTION_SOURCES: tuple[SectionSource, ...] = ()
+"""Each is given the output folder and returns a section, or None where what it shows has not been run."""
+
+
+@dataclass(frozen=True)
+class ClaimRow:
+    """A claim as the table shows it. `tone` is the verdict as a class of the style sheet."""
+
+    outcome: ClaimOutcome
+    symbol: str
+    tone: str
+    simulated: str
+    error: str
+    parts: Sequence[tuple[str, str, str, str]]
+
+
+def write_report(
+    path: Path,
+    outcomes: Sequence[Outcome],
+    title: str,
+    command: str,
+    output_dir: Path,
+    sources: Sequence[SectionSource] = SECTION_SOURCES,
+) -> Path:
+    """Write the page of a sweep's finished points.
+
+    Args:
+        path: The file to write.
+        outcomes: All points, finished or not.
+        title: The heading.
+        command: What runs the sweep again.
+        output_dir: Where sections of other modules find their data.
+        sources: What provides such sections.
+    """
+    points = {PointKey.of(outcome.point.config): outcome.result for outcome in outcomes if outcome.result is not None}
+    claims = evaluate(CLAIMS, points)
+    environment = Environment(
+        loader=PackageLoader("experiments.html"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["markup"] = Markup
+    text = environment.get_template("page.html").render(
+        title=title,
+        style=(Path(__file__).parent / "templates" / "style.css").read_text(),
+        headline=headline(claims),
+        counts=[(verdict, SYMBOLS[verdict], sum(claim.verdict is verdict for claim in claims)) for verdict in Verdict],
+        winners=winners(points),
+        figures=figures(points),
+        claims=[claim_row(claim) for claim in claims],
+        tables=[_contention_table(points), _misses_table(points)],
+        explanations=explanations(points),
+        sections=[section for source in sources if (section := source(output_dir)) is not None],
+        facts=_facts(outcomes),
+        command=command,
+    )
+    path.write_text(text)
+    return path
+
+
+def headline(claims: Sequence[ClaimOutcome]) -> str:
+    """Return the summary of all verdicts in a sentence or two."""
+    judged = [claim for claim in claims if claim.verdict is not Verdict.NOT_RUN]
+    if not judged:
+        return "None of the claims could be judged: the points they need were not run."
+    holding = [claim for claim in judged if claim.verdict is Verdict.HOLDS]
+    free = [claim for claim in judged if claim.claim.origin == "predicted"]
+    predicted = sum(claim.verdict is Verdict.HOLDS for claim in free)
+    return (
+        f"{len(holding)} of {len(judged)} claims hold. "
+        f"{len(free)} claims rest on nothing that was fitted to the publication; {predicted} of these hold."
+    )
+
+
+def claim_row(outcome: ClaimOutcome) -> ClaimRow:
+    """Return what the table shows of a claim; parts that do not hold come first."""
+    order = [Verdict.FAILS, Verdict.UNDECIDED, Verdict.NOT_RUN, Verdict.HOLDS]
+    parts = [_part(part) for part in sorted(outcome.parts, key=lambda part: order.index(part.verdict))]
+    simulated, error = _numbers(outcome) if outcome.claim.is_number else _orders(outcome)
+    tone = outcome.verdict.replace(" ", "-")
+    return ClaimRow(outcome, SYMBOLS[outcome.verdict], tone, simulated, error, parts)
+
+
+def _numbers(outcome: ClaimOutcome) -> tuple[str, str]:
+    """Return what was simulated and its largest error."""
+    run = [part for part in outcome.parts if part.estimate is not None]
+    if not run:
+        return "not run", ""
+    worst = max(run, key=lambda part: abs(part.error or 0.0))
+    if len(outcome.parts) == 1:
+        return _value(worst.estimate, worst.part.quantities[0].unit), _error(worst)
+    if len(outcome.parts) <= 3:
+        unit = worst.part.quantities[0].unit
+        return "; ".join(_value(part.estimate, unit) for part in run), f"largest {_error(worst)}"
+    near = f"{outcome.count(Verdict.HOLDS)} of {len(outcome.parts)} within"
+    return near, f"largest {_error(worst)}, {worst.part.quantities[0].label}"
+
+
+def _orders(outcome: ClaimOutcome) -> tuple[str, str]:
+    """Return how many comparisons hold, and the one with the least margin."""
+    run = [part for part in outcome.parts if part.verdict is not Verdict.NOT_RUN]
+    if not run:
+        return "not run", ""
+    counted = f"{outcome.count(Verdict.HOLDS)} of {len(outcome.parts)}"
+    closest = min(run, key=_margin)
+    margin = f"margin from {_margin(closest):+.0%}" if abs(_margin(closest)) < 10 else "wide margins"
+    return counted, margin.replace("%", " %")
+
+
+def _margin(part: PartOutcome) -> float:
+    """Return by what share the greater side is above the smaller one."""
+    assert part.estimate is not None
+    assert part.smaller is not None
+    size = abs(part.smaller.mean)
+    difference = part.estimate.mean - part.smaller.mean
+    return difference / size if size else (float("inf") if difference > 0 else 0.0)
+
+
+def _part(outcome: PartOutcome) -> tuple[str, str, str, str]:
+    """Return verdict, what is compared, and both sides."""
+    part = outcome.part
+    fitted = " (fitted)" if part.fitted else ""
+    unit = part.quantities[0].unit
+    if isinstance(part, Within):
+        published = f"{_digits(part.published)} ± {_digits(part.tolerance)} {unit} published"
+        return SYMBOLS[outcome.verdict], part.quantity.label + fitted, _value(outcome.estimate, unit), published
+    assert isinstance(part, Greater)
+    above = " not below " if part.tie_holds else " above "
+    label = part.greater.label + above + part.smaller.label + fitted
+    return SYMBOLS[outcome.verdict], label, _value(outcome.estimate, unit), _value(outcome.smaller, unit)
+
+
+def _error(outcome: PartOutcome) -> str:
+    assert isinstance(outcome.part, Within)
+    error = outcome.error or 0.0
+    if outcome.part.quantity.unit == "%":
+        return f"{error:+.0f} points"
+    return f"{100 * error / outcome.part.published:+.1f} %"
+
+
+def _value(estimate: Estimate | None, unit: str) -> str:
+    if estimate is None:
+        return "not run"
+    width = f" ± {_digits(estimate.half_width)}" if estimate.half_width else ""
+    return f"{_digits(estimate.mean)}{width} {unit}"
+
+
+def _digits(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:,.2f}"
+
+
+def _contention_table(points: dict[PointKey, Result]) -> tuple[str, Table]:
+    rows = []
+    for organization, published in CONTENTION_PERCENT.items():
+        cells = [organization_label(*organization)]
+        for load, value in zip(TABULATED, published, strict=True):
+            estimate = contention(organization, load).estimate(points)
+            cells += [f"{value:g}", "not run" if estimate is None else f"{estimate.mean:.0f} ± {estimate.half_width:.0f}"]
+        rows.append(cells)
+    return "Table 1: acquisitions of global TCP/IP locks that did not succeed at once (%)", Table(_side_by_side(), rows)
+
+
+def _misses_table(points: dict[PointKey, Result]) -> tuple[str, Table]:
+    rows = []
+    for organization in ORGANIZATIONS:
+        cells = [organization_label(*organization)]
+        for index, load in enumerate(TABULATED):
+            estimate = misses(organization, load).estimate(points)
+            simulated = "not run" if estimate is None else f"{estimate.mean:.2f} ± {estimate.half_width:.2f}"
+            cells += [f"{UP_MISSES_PER_KB[index]:g}" if organization == UP else "-", simulated]
+        rows.append(cells)
+    return "Table 2: L2 data misses per KB of payload (published values are known for up)", Table(_side_by_side(), rows)
+
+
+def _side_by_side() -> list[str]:
+    headings = [(f"published at {load:,}", f"simulated at {load:,}") for load in TABULATED]
+    return ["organization", *(heading for pair in headings for heading in pair)]
+
+
+def _facts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    """Return what identifies the results: where they come from, on what they ran, when."""
+    finished = [outcome for outcome in outcomes if outcome.result is not None]
+    origins = [outcome.point.provenance() for outcome in finished]
+    commits = sorted(
+        {
+            f"{known['git.commit'][:12]}{' with changes' * (known['git.dirty'] == 'true')}"
+            for known in origins
+            if "git.commit" in known
+        }
+    )
+    machines = sorted({outcome.point.config.machine.name for outcome in finished})
+    settled = sum(outcome.result is not None and outcome.result.steady for outcome in finished)
+    tools = sorted(
+        {f"Python {known['python.version']}, Numba {known['numba.version']}, NumPy {known['numpy.version']}" for known in origins}
+    )
+    return [
+        ("points", f"{len(finished)} of {len(outcomes)} finished, {settled} of them settled"),
+        ("seeds", ", ".join(map(str, sorted({outcome.point.config.seed for outcome in outcomes})))),
+        ("machine", ", ".join(machines)),
+        ("costs", ", ".join(sorted({outcome.point.config.costs.name for outcome in finished}))),
+        ("commit", ", ".join(commits) or "none: not a git working tree"),
+        ("model version", ", ".join(sorted({known["model.version"] for known in origins}))),
+        ("versions", "; ".join(tools)),
+        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+    ]
