@@ -10,6 +10,7 @@ import psutil
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from experiments.grids import ExperimentConfig
 from netstack.engine import EngineConfig, SimulationConfig, memory_needed_bytes
 from netstack.errors import ConfigError
 from netstack.machine.config import MachineConfig
@@ -18,7 +19,7 @@ from netstack.organization.config import OrganizationConfig
 from netstack.workload.config import WorkloadConfig
 
 SIMULATED = ("conns", "seed", "machine", "costs", "org", "workload", "engine")
-SURROUNDINGS = ("output_dir", "workers", "ray_address", "dry_run", "tracking")
+SURROUNDINGS = ("output_dir", "workers", "ray_address", "dry_run", "tracking", "experiment")
 """Keys around the simulation: those of a whole sweep, not of a point."""
 
 
@@ -47,6 +48,7 @@ class RunConfig:
     workload: WorkloadConfig = field(default_factory=WorkloadConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
 
 
 def register_schema() -> None:
@@ -61,11 +63,9 @@ def simulation_config(config: DictConfig) -> SimulationConfig:
         ConfigError: A value is missing, out of range, contradicts another, or needs more memory than there is.
     """
     try:
-        values: Any = OmegaConf.to_object(OmegaConf.masked_copy(config, list(SIMULATED)))
+        simulation = SimulationConfig(**{name: plain(config[name]) for name in SIMULATED})
     except MissingMandatoryValue as error:
         raise ConfigError(str(error.full_key), "???", "must be given") from error
-    parts = vars(values) if not isinstance(values, dict) else values
-    simulation = SimulationConfig(**{name: parts[name] for name in SIMULATED})
     simulation.validate()
     needed, available = memory_needed_bytes(simulation), psutil.virtual_memory().available
     if needed > available:
@@ -81,3 +81,8 @@ def check_run(config: DictConfig) -> None:
         raise ConfigError("workers", config.workers, "must be a whole number from 1 to 1024, or null for one a CPU")
     if config.tracking.uri == "":
         raise ConfigError("tracking.uri", "", "must be given, for example tracking.uri=http://host:5000")
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a composed configuration without OmegaConf: sections become dataclasses."""
+    return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value

@@ -6,6 +6,7 @@ import re
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError
 
 from experiments.command_line import UnknownOptionError
 from experiments.configuration import RunConfig
@@ -21,6 +22,9 @@ def describe(error: BaseException, overrides: list[str]) -> str | None:
         return _missing_option(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override}: must be key=value or key=value,value ({str(error).splitlines()[0]})"
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark
+        return f"{mark.name}, line {mark.line + 1}: {error.problem}" if mark is not None else str(error.problem)
     if isinstance(error, ConfigCompositionException | HydraException | OmegaConfBaseException):
         return _composition(error, overrides)
     return None
@@ -62,7 +66,10 @@ def _composition(error: BaseException, overrides: list[str]) -> str:
         hint = f"did you mean {near[0]}?" if near else f"top-level keys are {', '.join(vars(RunConfig()))}"
         asked = next((override for override in overrides if override.startswith(f"{name}=")), name)
         return f"{asked}: unknown key; {hint}"
-    first = next(line for line in text.splitlines() if line.strip())
+    first, *others = [line.strip() for line in text.splitlines() if line.strip()]
+    file = re.match(r"In '([^']+)': \w+ raised", first)
+    if file and others:
+        return f"{file[1]}: {name}: {others[0]}" if "." in name else f"{file[1]}: {others[0]}"
     return f"{name}={value}: {first}" if name else first
 
 

@@ -3,19 +3,22 @@
 Later edits of files therefore do not leak into waiting points.
 """
 
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
-from experiments.configuration import SURROUNDINGS, TrackingConfig, check_run, simulation_config
+from experiments.configuration import SURROUNDINGS, TrackingConfig, check_run, plain, simulation_config
+from experiments.grids import ExperimentConfig
 from experiments.naming import name_points
 from experiments.points import Point, check_output_dir
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
 from experiments.tracking import check_reachable, tracking_uri
+from experiments.verdicts import check_comparable
 from experiments.workers import check_cluster
 from netstack.engine import SimulationConfig
 from netstack.errors import ConfigError
@@ -36,13 +39,18 @@ def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
     for config in configs:
         check_run(config)
         simulations.append(simulation_config(config))
-        found = {key: OmegaConf.to_object(config[key]) if key == "tracking" else config[key] for key in SURROUNDINGS}
+        found = {key: plain(config[key]) for key in SURROUNDINGS}
         for key, value in found.items():
             if surroundings.setdefault(key, value) != value:
                 raise ConfigError(key, value, f"must be the same for all points of a sweep, and one has {surroundings[key]}")
+    experiment: ExperimentConfig = surroundings["experiment"]
+    if experiment.name and not multirun:
+        raise ConfigError("experiment", experiment.name, "several points are a sweep, which needs the option -m")
     output_dir = Path(surroundings["output_dir"])
     named = zip(simulations, name_points(simulations), strict=True)
     points = list({point.fingerprint: point for point in (Point(config, name, output_dir) for config, name in named)}.values())
+    if experiment.report is not None:
+        check_comparable([point.config for point in points])
     console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
     if surroundings["dry_run"]:
         list_points(points, console)
@@ -53,7 +61,8 @@ def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
         check_reachable(tracking_uri(tracking, output_dir))
     if surroundings["ray_address"] is not None:
         check_cluster(surroundings["ray_address"])
-    settings = SweepSettings(output_dir, tracking, surroundings["workers"], surroundings["ray_address"])
+    command = shlex.join(["python", "run.py", *sys.argv[1:]])
+    settings = SweepSettings(output_dir, tracking, surroundings["workers"], surroundings["ray_address"], experiment, command)
     if multirun:
         run_sweep(points, settings, console)
     else:

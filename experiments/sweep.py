@@ -7,7 +7,7 @@ import fcntl
 import traceback
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from experiments.configuration import TrackingConfig
+from experiments.grids import ExperimentConfig
 from experiments.points import Outcome, Point, sweep_id
 from experiments.report import label_width, line, print_table, write_summary
 from experiments.task import compile_once, is_compiled
@@ -28,12 +29,14 @@ from netstack.errors import ConfigError
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """Where and how points run."""
+    """Where and how points run, and what is made of them. `command` is what runs them again."""
 
     output_dir: Path
     tracking: TrackingConfig
     workers: int | None = None
     ray_address: str | None = None
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    command: str = ""
 
 
 class PointsFailedError(Exception):
@@ -87,13 +90,13 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
         listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
         (folder / "points.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
         if logbook is not None:
-            logbook.open_sweep(name, _sweep_name(points), len(points))
+            logbook.open_sweep(name, settings.experiment.name or _sweep_name(points), len(points))
         status = "KILLED"
         files: list[Path] = []
         try:
             outcomes = _stream(points, settings, console, logbook)
             print_table(console, outcomes)
-            files = _write_files(folder, outcomes)
+            files = _write_files(folder, outcomes, settings)
             failed = [outcome for outcome in outcomes if outcome.result is None]
             status = "FAILED" if failed else "FINISHED"
         except Exception:
@@ -155,14 +158,20 @@ def _record(outcome: Outcome, console: Console, logbook: Logbook | None, width: 
         logbook.log(outcome)
 
 
-def _write_files(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
-    """Write the summary and the figures of the finished points; return the files."""
+def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSettings) -> list[Path]:
+    """Write the summary, the figures and the report of the finished points; return the files."""
     if all(outcome.result is None for outcome in outcomes):
         return []
     from experiments.figures import draw_figures
 
     write_summary(folder / "summary.csv", outcomes)
-    return [*draw_figures(folder, outcomes), folder / "summary.csv"]
+    files = [*draw_figures(folder, outcomes), folder / "summary.csv"]
+    if settings.experiment.report is not None:
+        from experiments.html.page import write_report
+
+        title = settings.experiment.title or settings.experiment.name
+        files.append(write_report(folder / "report.html", outcomes, title, settings.command, settings.output_dir))
+    return files
 
 
 @contextmanager

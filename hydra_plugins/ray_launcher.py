@@ -2,12 +2,14 @@
 
 Hydra finds plugins in a package of this name only. Its own sweeper composes every point twice, and hydra-ray-launcher submits
 all jobs, waits in order and raises on the first failure: see docs/decisions/0001-own-launcher.md. Here a point is composed
-once, or not at all where it differs from another in plain values only, and all points go to `experiments` in one call.
+once, or not at all where it differs from another in plain values only, and all points go to `experiments` in one call. An
+experiment's grids are put together here, because only a sweeper knows what the command line says beside it.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper, BasicSweeperConf
 from hydra.core.config_loader import ConfigLoader
@@ -19,7 +21,9 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
+from experiments.grids import GROUP
 from experiments.launcher import launch
+from netstack.errors import ConfigError
 
 
 @dataclass
@@ -37,14 +41,24 @@ class RayLauncherConfig:
 
 
 class PointsSweeper(BasicSweeper):
-    """Hydra's basic sweeper without its trial composition of every point and without its file `multirun.yaml`."""
+    """Hydra's basic sweeper for several grids, without its trial composition of every point and its file `multirun.yaml`."""
 
     def sweep(self, arguments: list[str]) -> Sequence[JobReturn]:
-        """Hand every combination of the swept values to the launcher."""
+        """Hand every combination of the swept values to the launcher, for each grid of an experiment."""
         assert self.hydra_context is not None
         assert self.launcher is not None
+        assert self.config is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        (batch,) = self.split_arguments(parser.parse_overrides([*self._parse_config(), *arguments]), None)
+        given = parser.parse_overrides([*self._parse_config(), *arguments])
+        for override in given:
+            if override.key_or_group == GROUP and override.is_sweep_override():
+                raise ConfigError(GROUP, str(override.input_line).partition("=")[2], "must be one: several are several commands")
+        experiment: Any = OmegaConf.to_object(self.config[GROUP])
+        experiment.validate()
+        batch: list[list[str]] = []
+        for overrides in experiment.overrides([(override.key_or_group, str(override.input_line)) for override in given]):
+            (points,) = self.split_arguments(parser.parse_overrides(overrides), None)
+            batch += points
         return self.launcher.launch(batch, initial_job_idx=0)
 
 
@@ -62,17 +76,14 @@ class RayLauncher(Launcher):
         return []
 
     def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
-        """Yield the points' configurations. Points that differ in plain values share one, set anew for each.
-
-        That is sound because all points of a sweep override the same keys.
-        """
+        """Yield the points' configurations. Points that differ in plain values of the same keys share one, set anew for each."""
         parser = OverridesParser.create(config_loader=self.loader)
         options = cache(self.loader.get_group_options)
         composed: dict[tuple[str, ...], DictConfig] = {}
         for overrides in job_overrides:
             parsed = parser.parse_overrides(list(overrides))
             plain = [override for override in parsed if _only_sets(override) and not options(override.key_or_group)]
-            key = tuple(str(override.input_line) for override in parsed if override not in plain)
+            key = tuple(override.key_or_group if override in plain else str(override.input_line) for override in parsed)
             if key in composed:
                 for override in plain:
                     OmegaConf.update(composed[key], override.key_or_group, override.value())

@@ -16,7 +16,7 @@ COMMANDS = sorted({" ".join(command.split()) for command in re.findall(r"python 
 
 
 def test_the_examples_were_found() -> None:
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3
     assert len(COMMANDS) >= 5
 
 

@@ -1,0 +1,80 @@
+"""Experiments: files of `conf/experiment/` that name several grids of overrides, run as one sweep.
+
+Turns an experiment and what the command line says beside it into lists of overrides. Knows no points and runs nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netstack.errors import ConfigError
+
+GROUP = "experiment"
+REPORTS = ("paper",)
+"""What an experiment may ask for as its report."""
+
+
+@dataclass
+class ExperimentConfig:
+    """An experiment: the union of its grids. Without grids it is one, of what is common and what the command line says.
+
+    Attributes:
+        name: As the file is called; empty when no file was chosen.
+        title: Of the report.
+        report: One of `REPORTS`, written into the sweep's folder as ``report.html``; null for tables and figures only.
+        common: Overrides of all grids: a key, and its value or list of values.
+        grids: The same for each grid; what a grid says goes before what is common.
+    """
+
+    name: str = ""
+    title: str = ""
+    report: str | None = None
+    common: Any = None  # dict[str, Any] and list[dict[str, Any]]: `validate` says it more clearly than Hydra would
+    grids: Any = None
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that cannot be used."""
+        if not isinstance(self.grids or [], list):
+            raise ConfigError(f"{GROUP}.grids", self.grids, "must be a list of grids")
+        if not self.name and (self.common or self.grids):
+            raise ConfigError(f"{GROUP}.name", "", "must be given, as the file is called")
+        if self.report is not None and self.report not in REPORTS:
+            raise ConfigError(f"{GROUP}.report", self.report, f"allowed are {', '.join(REPORTS)}, or null")
+        _check(f"{GROUP}.common", self.common or {})
+        for number, grid in enumerate(self.grids or []):
+            _check(f"{GROUP}.grids[{number}]", grid)
+
+    def overrides(self, given: Sequence[tuple[str, str]]) -> list[list[str]]:
+        """Return the overrides of each grid.
+
+        Args:
+            given: Key and whole text of each override of the command line. They replace what the experiment says of a key.
+        """
+        keys = {key for key, _ in given}
+        lists = []
+        for grid in self.grids or [{}]:
+            own = {**grid, **{key: value for key, value in (self.common or {}).items() if key not in grid}}
+            texts = [f"{key}={_text(value)}" for key, value in own.items() if key not in keys]
+            lists.append([*texts, *(text for _, text in given)])
+        return lists
+
+
+def _check(where: str, values: Any) -> None:
+    """Raise ConfigError for keys that an experiment cannot set, and for what is no value of a key."""
+    if not isinstance(values, dict):
+        raise ConfigError(where, values, "must be a mapping of keys to values or lists of values")
+    for key, value in values.items():
+        if key.split(".")[0].split("/")[0] in (GROUP, "hydra"):
+            raise ConfigError(f"{where}.{key}", value, "cannot be set by an experiment")
+        items = value if isinstance(value, list) else [value]
+        if not items or any(isinstance(item, dict | list) or item == "" for item in items):
+            raise ConfigError(f"{where}.{key}", value, "must be a value or a list of values")
+
+
+def _text(value: Any) -> str:
+    """Return a value, or several, as they stand on the command line."""
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,172 @@
+"""An experiment is the union of its grids; what the command line says replaces what the file says."""
+
+import itertools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import run
+from experiments import sweep
+from experiments.claims import CLAIMS
+from experiments.grids import ExperimentConfig
+from experiments.naming import name_points
+from experiments.points import Point
+from experiments.verdicts import places_of
+from netstack.engine import SimulationConfig, simulate
+
+ROOT = Path(run.__file__).resolve().parent
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+TINY = ["conns=6", "seed=1,2", "engine.warmup_ms=1", "engine.measure_ms=1"]
+
+
+def written(folder: Path, text: str, name: str = "mine") -> list[str]:
+    """Write an experiment file; return the arguments that choose it."""
+    path = folder / "conf" / "experiment" / f"{name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return ["--config-dir", str(folder / "conf"), f"experiment={name}"]
+
+
+def launch(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["run.py", "-m", *arguments])
+    return run.main()
+
+
+def listed(output: str) -> list[str]:
+    """Return the fingerprints that a dry run printed."""
+    return [line.split()[-3] for line in output.splitlines()[:-1]]
+
+
+def test_a_grid_goes_before_what_is_common_and_the_command_line_before_both() -> None:
+    experiment = ExperimentConfig(
+        name="mine",
+        common={"seed": [1, 2], "engine.measure_ms": 7.5, "workers": None},
+        grids=[{"org": "up", "conns": [6, 24]}, {"org": "connp_l", "org.groups": [4, 8], "seed": 3}],
+    )
+    experiment.validate()
+    assert experiment.overrides([("conns", "conns=12,48"), ("workload.mbufs", "workload.mbufs=9")]) == [
+        ["org=up", "seed=1,2", "engine.measure_ms=7.5", "workers=null", "conns=12,48", "workload.mbufs=9"],
+        ["org=connp_l", "org.groups=4,8", "seed=3", "engine.measure_ms=7.5", "workers=null", "conns=12,48", "workload.mbufs=9"],
+    ]
+
+
+def test_without_an_experiment_the_command_line_is_the_grid() -> None:
+    ExperimentConfig().validate()
+    assert ExperimentConfig().overrides([("conns", "conns=6,24")]) == [["conns=6,24"]]
+    assert ExperimentConfig(name="mine", common={"flag": True}).overrides([]) == [["flag=true"]]
+
+
+MINE = """
+name: mine
+common: {seed: [1, 2]}
+grids:
+  - {org: [up, connp_l], conns: [6, 24]}
+  - {org: connp_l, org.groups: [4, 128], conns: 24}
+  - {org: connp_l, conns: 6, engine.measure_ms: 5}
+"""
+
+
+def test_the_union_has_each_point_once_and_each_is_what_it_composes_to(
+    composed: Callable[..., SimulationConfig], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """The grids set different keys: what one of them sets must not reach the points of another."""
+    assert launch(monkeypatch, "--dry-run", f"output_dir={tmp_path}", *written(tmp_path, MINE)) == 0
+    points = [
+        *itertools.product(("org=up", "org=connp_l"), ("conns=6", "conns=24"), ("seed=1", "seed=2")),
+        *itertools.product(("org=connp_l",), ("org.groups=4",), ("conns=24",), ("seed=1", "seed=2")),
+        *itertools.product(("org=connp_l",), ("conns=6",), ("engine.measure_ms=5",), ("seed=1", "seed=2")),
+    ]
+    configs = [composed(*overrides) for overrides in points]
+    expected = [Point(config, name, tmp_path) for config, name in zip(configs, name_points(configs), strict=True)]
+    output = capsys.readouterr().out
+    assert listed(output) == [point.fingerprint[:16] for point in expected]
+    assert "12 points, 0 done, 12 to run" in output
+
+
+BAD = {
+    "an unknown experiment": (None, "experiment=mine", "available are"),
+    "no name": ("grids: [{conns: 6}]", "experiment.name=", "as the file is called"),
+    "an unknown field": ("name: mine\ngrid: [{conns: 6}]", "experiment.grid", "did you mean experiment.grids?"),
+    "an unknown report": ("name: mine\nreport: pdf", "experiment.report=pdf", "allowed are paper"),
+    "grids that are no list": ("name: mine\ngrids: {conns: 6}", "experiment.grids", "list"),
+    "what is common as a list": ("name: mine\ncommon: [conns=6]", "experiment.common=['conns=6']", "mapping"),
+    "a grid that is no mapping": ("name: mine\ngrids: [conns=6]", "experiment.grids", "mapping"),
+    "a title that is none": ("name: mine\ntitle: [a]", "experiment/mine: experiment.title", "string"),
+    "an unknown key": ("name: mine\ngrids: [{conn: 6}]", "conn: unknown key", "did you mean conns?"),
+    "an unknown organization": ("name: mine\ngrids: [{org: [up, mspg]}]", "org=mspg", "available are"),
+    "a bad value": ("name: mine\ngrids: [{conns: [6, abc]}]", "conns=abc", "a whole number"),
+    "no value": ("name: mine\ngrids: [{conns: []}]", "experiment.grids[0].conns=[]", "a value or a list of values"),
+    "nested values": ("name: mine\ncommon: {org: {groups: 4}}", "experiment.common.org", "a value or a list of values"),
+    "an experiment in itself": (
+        "name: mine\ngrids: [{experiment: paper}]",
+        "experiment.grids[0].experiment=paper",
+        "cannot be set",
+    ),
+    "a key of the whole sweep": ("name: mine\ngrids: [{workers: [1, 2]}]", "workers=2", "the same for all points"),
+    "no YAML": ("name: [mine", "mine.yaml", "line"),
+    "machines in a report": (
+        "name: mine\nreport: paper\ncommon: {conns: 6}\ngrids: [{machine: [opteron_2x2, epyc_16]}]",
+        "experiment.report=paper",
+        "two points are connp_l(128) conns=6 seed=1",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_experiment_is_one_clear_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    text, value, allowed = BAD[name]
+    if text is None:
+        arguments = ["experiment=mine"]
+    else:
+        arguments = written(tmp_path, text)
+    assert launch(monkeypatch, f"output_dir={tmp_path}/outputs", *arguments) == run.BAD_INPUT
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith("error: ")
+    assert value in error
+    assert allowed in error
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_two_experiments_or_none_of_the_sweep_option(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert launch(monkeypatch, "experiment=paper,paper") == run.BAD_INPUT
+    assert capsys.readouterr().err == "error: experiment=paper,paper: must be one: several are several commands\n"
+    monkeypatch.setattr(sys, "argv", ["run.py", "experiment=paper"])
+    assert run.main() == run.BAD_INPUT
+    assert "experiment=paper: several points are a sweep, which needs the option -m" in capsys.readouterr().err
+
+
+def local(points, _workers, _address, _show):
+    """Stand in for Ray: simulate in this process."""
+    for point in points:
+        result = simulate(point.config)
+        point.save(result)
+        yield sweep.Outcome(point, result)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_runs_ends_in_its_report_and_resumes(
+    name: str, composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "simulate_on_ray", local)
+        assert launch(patch, f"experiment={name}", *TINY, f"output_dir={tmp_path}", "tracking=none") == 0
+    first = capsys.readouterr().out
+    (folder,) = (tmp_path / "sweeps").iterdir()
+    assert "done before" not in first
+    assert f"written: {folder / 'report.html'}" in first
+    assert f"experiment={name}" in (folder / "report.html").read_text()
+    assert launch(monkeypatch, f"experiment={name}", *TINY, f"output_dir={tmp_path}", "tracking=none") == 0
+    assert capsys.readouterr().out.count("done before") == len(list((tmp_path / "points").iterdir()))
+
+
+def test_the_paper_runs_what_its_claims_need(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys) -> None:
+    assert launch(monkeypatch, "--dry-run", "experiment=paper", f"output_dir={tmp_path}") == 0
+    output = capsys.readouterr().out
+    assert f"{5 * len(places_of(CLAIMS))} points" in output
+    labels = {line.split(" seed=")[0] for line in output.splitlines()[:-1]}
+    assert labels == {
+        f"{place.org}({place.groups}) conns={place.conns}" if place.org == "connp_l" else f"{place.org} conns={place.conns}"
+        for place in places_of(CLAIMS)
+    }
