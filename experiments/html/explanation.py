@@ -161,7 +161,7 @@ def _budget(points: Points, organization: Organization, load: int) -> str:
     costs = _mean(points, organization, load, "busy") / _mean(points, UP, load, "busy")
     return (
         f"{cores:.0f} times up's cores, {100 * busy:.0f} % as busy, at {costs:.2f} times its cycles per KB: "
-        f"{cores:.0f}\u00a0×\u00a0{busy:.2f}\u00a0÷\u00a0{costs:.2f} = {cores * busy / costs:.2f} times its goodput."
+        f"{cores:.0f} × {busy:.2f} ÷ {costs:.2f} = {cores * busy / costs:.2f} times its goodput."
     )
 
 

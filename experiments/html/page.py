@@ -83,6 +83,7 @@ def write_report(
         loader=PackageLoader("experiments.html"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["markup"] = Markup
+    environment.filters["unbroken"] = _unbroken
     text = environment.get_template("page.html").render(
         title=title,
         style=(Path(__file__).parent / "templates" / "style.css").read_text(),
@@ -99,6 +100,13 @@ def write_report(
     )
     path.write_text(text)
     return path
+
+
+def _unbroken(text: str) -> str:
+    """Return a text whose numbers stay on a line with what belongs to them."""
+    for sign in ("%", "×", "÷"):
+        text = text.replace(f" {sign}", f"\u00a0{sign}")
+    return text.replace("× ", "×\u00a0").replace("÷ ", "÷\u00a0")
 
 
 def headline(claims: Sequence[ClaimOutcome]) -> str:
