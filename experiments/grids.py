@@ -48,14 +48,29 @@ class ExperimentConfig:
         """Return the overrides of each grid.
 
         Args:
-            given: Key and whole text of each override of the command line. They replace what the experiment says of a key.
+            given: Key and whole text of each override of the command line. Values that the grids have choose among these, and a
+                grid that has none of them is left out; any others replace what the grids say of the key.
+
+        Raises:
+            ConfigError: No grid is left.
         """
-        keys = {key for key, _ in given}
+        common = self.common or {}
+        grids = [{**grid, **{key: value for key, value in common.items() if key not in grid}} for grid in self.grids or [{}]]
+        asked = {key: text.partition("=")[2].split(",") for key, text in given}
+        known = {key: {text for grid in grids for text in _texts(grid.get(key, []))} for key in asked}
+        chosen = {key: values for key, values in asked.items() if known[key].issuperset(values)}
         lists = []
-        for grid in self.grids or [{}]:
-            own = {**grid, **{key: value for key, value in (self.common or {}).items() if key not in grid}}
-            texts = [f"{key}={_text(value)}" for key, value in own.items() if key not in keys]
-            lists.append([*texts, *(text for _, text in given)])
+        for grid in grids:
+            left = {
+                key: [text for text in chosen.get(key, _texts(value)) if text in _texts(value)]
+                for key, value in grid.items()
+                if key in chosen or key not in asked
+            }
+            if all(left.values()):
+                texts = [f"{key}={','.join(values)}" for key, values in left.items()]
+                lists.append([*texts, *(text for key, text in given if key not in left)])
+        if not lists:
+            raise ConfigError(GROUP, self.name, f"has no grid with {' '.join(text for key, text in given if key in chosen)}")
         return lists
 
 
@@ -71,10 +86,10 @@ def _check(where: str, values: Any) -> None:
             raise ConfigError(f"{where}.{key}", value, "must be a value or a list of values")
 
 
-def _text(value: Any) -> str:
-    """Return a value, or several, as they stand on the command line."""
+def _texts(value: Any) -> list[str]:
+    """Return a value, or each of several, as it stands on the command line."""
     if isinstance(value, list):
-        return ",".join(map(_text, value))
+        return [text for item in value for text in _texts(item)]
     if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return ["null"]
+    return [str(value).lower()] if isinstance(value, bool) else str(value).split(",")

@@ -1,6 +1,7 @@
 """Names for the points of a sweep: the organization, whatever else the sweep varies, and what a figure's x axis is.
 
 A key that a sweep does not vary, or that another one's name already tells (``machine.cores`` of two machines), is not named.
+Nor is one of the engine that depends on the x axis only: intervals that are longer for larger loads.
 """
 
 from collections import defaultdict
@@ -33,6 +34,7 @@ def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
     flat = [flattened(asdict(config)) for config in configs]
     varied = {group: _varied(group, flat) for group in GROUPS}
     axis = _axis(flat, varied)
+    varied["engine"] = {name: [key for key in keys if not _told_by(axis, key, flat)] for name, keys in varied["engine"].items()}
     seeds = len({config.seed for config in configs}) > 1
     names = []
     for values in flat:
@@ -75,6 +77,12 @@ def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]
         + [key for key, value in alike[0].items() if key.startswith(f"{group}.") and any(o[key] != value for o in alike)]
         for name, alike in parts.items()
     }
+
+
+def _told_by(axis: str, key: str, flat: list[dict[str, object]]) -> bool:
+    """Return whether points with the same x have the same value of another key."""
+    told: dict[object, object] = {}
+    return key != axis and all(told.setdefault(values[axis], values[key]) == values[key] for values in flat)
 
 
 def _axis(flat: list[dict[str, object]], varied: dict[str, dict[object, list[str]]]) -> str:

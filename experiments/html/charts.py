@@ -139,7 +139,7 @@ class DotChart:
 
     def draw(self, width: float = 350) -> str:
         """Return the panel as markup."""
-        left, right, top, step, bottom = 86, 20, 34, 28, 40
+        left, right, top, step, bottom = 100, 20, 34, 28, 40
         height = top + step * len(self.rows) + bottom
         canvas = Canvas(width, height, f"{self.title} (%)")
         x_scale = Scale(0, 100, left, width - right)

@@ -15,6 +15,7 @@ from experiments.naming import name_points
 from experiments.points import Point
 from experiments.verdicts import places_of
 from netstack.engine import SimulationConfig, simulate
+from netstack.errors import ConfigError
 
 ROOT = Path(run.__file__).resolve().parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -50,6 +51,26 @@ def test_a_grid_goes_before_what_is_common_and_the_command_line_before_both() ->
         ["org=up", "seed=1,2", "engine.measure_ms=7.5", "workers=null", "conns=12,48", "workload.mbufs=9"],
         ["org=connp_l", "org.groups=4,8", "seed=3", "engine.measure_ms=7.5", "workers=null", "conns=12,48", "workload.mbufs=9"],
     ]
+
+
+def test_the_command_line_chooses_among_the_values_of_grids() -> None:
+    experiment = ExperimentConfig(
+        name="mine",
+        common={"seed": [1, 2, 3]},
+        grids=[
+            {"org": "up,msgp", "conns": [6, 24], "engine.measure_ms": 5},
+            {"org": "msgp", "conns": 192, "engine.measure_ms": 9},
+        ],
+    )
+    assert experiment.overrides([("conns", "conns=192,6"), ("seed", "seed=3")]) == [
+        ["org=up,msgp", "conns=6", "engine.measure_ms=5", "seed=3"],
+        ["org=msgp", "conns=192", "engine.measure_ms=9", "seed=3"],
+    ]
+    assert experiment.overrides([("org", "org=up"), ("seed", "seed=3,4")]) == [
+        ["org=up", "conns=6,24", "engine.measure_ms=5", "seed=3,4"],
+    ]
+    with pytest.raises(ConfigError, match="experiment=mine: has no grid with org=up conns=192"):
+        experiment.overrides([("org", "org=up"), ("conns", "conns=192")])
 
 
 def test_without_an_experiment_the_command_line_is_the_grid() -> None:

@@ -33,6 +33,14 @@ CASES = {
         [["machine.cores=2"], ["machine.cores=4"]],
         ["connp_l machine.cores=2", "connp_l machine.cores=4"],
     ),
+    "intervals that follow the load": (
+        [["conns=6", "engine.measure_ms=5"], ["conns=24", "engine.measure_ms=7"], ["conns=24", "engine.measure_ms=7", "seed=2"]],
+        ["connp_l conns=6 seed=1", "connp_l conns=24 seed=1", "connp_l conns=24 seed=2"],
+    ),
+    "intervals beside the load": (
+        [["conns=6", "engine.measure_ms=5"], ["conns=24", "engine.measure_ms=7"], ["conns=24", "engine.measure_ms=5"]],
+        ["connp_l engine.measure_ms=5 conns=6", "connp_l engine.measure_ms=7 conns=24", "connp_l engine.measure_ms=5 conns=24"],
+    ),
     "a choice is no axis": (
         [["org.placement=free"], ["org.placement=pinned"]],
         ["connp_l org.placement=free conns=192", "connp_l org.placement=pinned conns=192"],
