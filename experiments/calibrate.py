@@ -1,0 +1,135 @@
+"""``python -m experiments.calibrate``: fits the constants that stay open to the publication, and writes them into `conf/`.
+
+The command line and what it prints; what is fitted is in `experiments.calibration`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf.errors import OmegaConfBaseException
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from experiments.calibration import (
+    SPECIFICATION,
+    CalibrationConfig,
+    Free,
+    Simulator,
+    compose,
+    digits,
+    free_parameters,
+    read_specification,
+    record,
+    rewritten,
+    targets,
+)
+from experiments.errors import describe
+from experiments.fit import Fit, FitError, fit
+from experiments.launcher import PLAIN_WIDTH
+from netstack.errors import ConfigError
+
+BAD_INPUT, INTERRUPTED = 2, 130
+MOST_WORKERS = 1024
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit code: 0, 2 for input that cannot be used, 130 if interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.calibrate", description=__doc__)
+    parser.add_argument("--dry-run", action="store_true", help="print the fit and write nothing")
+    parser.add_argument(
+        "--specification", type=Path, default=SPECIFICATION, metavar="FILE", help="what is free (conf/calibration.yaml)"
+    )
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="points at a time (one a CPU)")
+    given = parser.parse_args(arguments)
+    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    try:
+        specification = read_specification(given.specification)
+        if not 1 <= given.workers <= MOST_WORKERS:
+            raise ConfigError("--workers", given.workers, f"must be from 1 to {MOST_WORKERS}")
+        calibrate(specification, given.dry_run, given.workers, console)
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except (ConfigError, FitError, OmegaConfBaseException) as error:
+        print(f"error: {describe(error, []) or error}", file=sys.stderr)
+        return BAD_INPUT
+    return 0
+
+
+def calibrate(specification: CalibrationConfig, dry_run: bool, workers: int, console: Console) -> Fit:
+    """Fit, print and, unless it is a dry run, write.
+
+    Raises:
+        ConfigError: A key or value cannot be used.
+        FitError: The targets do not determine a parameter.
+    """
+    composition = compose(specification)
+    free = free_parameters(specification, next(iter(composition.configs.values())))
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("composing")
+
+        def show(evaluation: int, done: int, points: int) -> None:
+            progress.update(bar, description=f"evaluation {evaluation}, points", completed=done, total=points)
+
+        found = fit(Simulator(composition, free, workers, show), [one.parameter for one in free], targets(), specification.step)
+    print_fit(console, free, found)
+    texts = rewritten(composition, free, found, record(specification, free, found))
+    for path, text in texts.items():
+        if dry_run:
+            console.print(f"not written: {path}", style="dim", highlight=False, soft_wrap=True)
+        else:
+            path.write_text(text)
+            console.print(f"written: {path}", highlight=False, soft_wrap=True)
+    return found
+
+
+def print_fit(console: Console, free: Sequence[Free], found: Fit) -> None:
+    """Print the fitted parameters, how the targets are met, and what the targets tell about each parameter."""
+    style = {"title_justify": "left", "box": SIMPLE, "padding": (0, 1)}
+    parameters = Table(title="Fitted parameters: groups of values in proportion, by the value of one of them", **style)
+    for heading in ("parameter", "measured by", "before", "fitted", "factor", "values", "bounds", "determined by", "to within"):
+        parameters.add_column(heading, justify="left" if heading in ("parameter", "measured by", "determined by") else "right")
+    for one, value, by, uncertainty in zip(free, found.values, found.determined_by, found.uncertainties, strict=True):
+        before = one.members[one.measured_by]
+        parameters.add_row(
+            one.name,
+            ".".join(one.measured_by.split(".")[-2:]),
+            f"{before:g}",
+            f"{value:.1f}",
+            f"{value / before:.3f}",
+            str(len(one.members)),
+            f"{one.low:g}-{one.high:g}",
+            by,
+            f"{uncertainty:.1%}",
+        )
+    console.print(parameters)
+    rows = Table(title="Targets, and by how many percent each grows with a percent of a parameter", **style)
+    rows.add_column("target")
+    for heading in ("unit", "published", "before", "fitted", "residual", "tolerances", *(one.name for one in free)):
+        rows.add_column(heading, justify="right")
+    for index, target in enumerate(targets()):
+        simulated, shown = found.simulated[index], digits(target)
+        rows.add_row(
+            target.name,
+            target.unit,
+            f"{target.published:,.{shown}f}",
+            f"{found.before[index]:,.{shown}f}",
+            f"{simulated:,.{shown}f}",
+            f"{simulated / target.published - 1:+.1%}",
+            f"{(simulated - target.published) / target.tolerance:+.2f}",
+            *(f"{elasticity:+.2f}" for elasticity in found.elasticities[index]),
+        )
+    console.print(rows)
+    for warning in found.warnings:
+        console.print(f"warning: {warning}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"{found.evaluations} evaluations", style="dim", highlight=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

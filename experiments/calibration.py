@@ -1,0 +1,229 @@
+"""What is free in a calibration, how well the simulator then meets the publication, and the record of it in `conf/`.
+
+The targets are the fitted parts of `experiments.claims`; nothing else enters. Knows no terminal.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import yaml
+from omegaconf import MISSING, OmegaConf
+
+from experiments.claims import CLAIMS
+from experiments.composition import CONF, Composition, compose_places
+from experiments.constants import Constants, differences, scaled
+from experiments.fit import Fit, Parameter, Target
+from experiments.provenance import provenance
+from experiments.task import compile_once
+from experiments.verdicts import Place, PointKey, Within
+from experiments.yaml_edit import NotInFileError, with_block, with_values
+from netstack.engine import Result, SimulationConfig, simulate
+from netstack.errors import ConfigError
+
+SPECIFICATION = CONF / "calibration.yaml"
+BLOCK = "calibration"
+HEAVY = 1024
+"""Connections from which on seeds differ by a few tenths of a percent, and points take longest."""
+FITTED = tuple(part for claim in CLAIMS for part in claim.parts if isinstance(part, Within) and part.fitted)
+"""The published numbers that a fit may use."""
+
+
+@dataclass
+class FreeConfig:
+    """A parameter as `conf/calibration.yaml` gives it; `measured_by` defaults to its first key."""
+
+    keys: list[str] = MISSING
+    low: float = MISSING
+    high: float = MISSING
+    reason: str = MISSING
+    source_says: str = ""
+    measured_by: str | None = None
+
+
+@dataclass
+class CalibrationConfig:
+    """All of `conf/calibration.yaml`."""
+
+    repetitions: int = 16
+    heavy_repetitions: int = 3
+    step: float = 0.04
+    parameters: dict[str, FreeConfig] = field(default_factory=dict)
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that no fit can use."""
+        for name in ("repetitions", "heavy_repetitions"):
+            if not 1 <= getattr(self, name) <= 100:
+                raise ConfigError(name, getattr(self, name), "must be a whole number from 1 to 100")
+        if not 0.001 <= self.step <= 0.5:
+            raise ConfigError("step", self.step, "must be from 0.001 to 0.5")
+
+
+def read_specification(path: Path) -> CalibrationConfig:
+    """Read what is free.
+
+    Raises:
+        ConfigError: The file is missing, or a value cannot be used.
+        OmegaConfBaseException: A key or a type is wrong.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
+    try:
+        given = OmegaConf.create(text)
+    except yaml.YAMLError as error:
+        raise ConfigError("specification", path, f"must be YAML ({' '.join(str(error).split())})") from error
+    merged = OmegaConf.merge(OmegaConf.structured(CalibrationConfig), given)
+    specification = OmegaConf.to_object(merged)
+    assert isinstance(specification, CalibrationConfig)
+    specification.validate()
+    return specification
+
+
+def targets() -> list[Target]:
+    """Return the published numbers that are fitted."""
+    return [Target(part.quantity.label, part.quantity.unit, part.published, part.tolerance) for part in FITTED]
+
+
+@dataclass(frozen=True)
+class Free:
+    """A free parameter and the values that it scales."""
+
+    name: str
+    members: Mapping[str, int | float]
+    measured_by: str
+    low: float
+    high: float
+
+    @property
+    def parameter(self) -> Parameter:
+        """The parameter as a fit takes it: it starts at the present value."""
+        return Parameter(self.name, float(self.members[self.measured_by]), self.low, self.high)
+
+
+def free_parameters(specification: CalibrationConfig, config: SimulationConfig) -> list[Free]:
+    """Return the parameters with their present values.
+
+    Raises:
+        ConfigError: A key is unknown, is in two parameters, or is zero.
+    """
+    found: list[Free] = []
+    owners: dict[str, str] = {}
+    for name, free in specification.parameters.items():
+        members = Constants(name, tuple(free.keys), free.source_says).members(config)
+        measured_by = free.measured_by or next(iter(members))
+        if measured_by not in members:
+            raise ConfigError(f"parameters.{name}.measured_by", measured_by, "must be one of the parameter's keys")
+        if members[measured_by] <= 0:
+            raise ConfigError(measured_by, members[measured_by], f"must be above 0 to be scaled by {name}")
+        for key in members:
+            if owners.setdefault(key, name) != name:
+                raise ConfigError(f"parameters.{name}", key, f"is in {owners[key]}, too")
+        found.append(Free(name, members, measured_by, free.low, free.high))
+    return found
+
+
+def applied(config: SimulationConfig, free: Sequence[Free], values: Sequence[float]) -> SimulationConfig:
+    """Return a configuration with other values of the free parameters."""
+    for one, value in zip(free, values, strict=True):
+        config = scaled(config, one.members, value / one.members[one.measured_by])
+    return config
+
+
+class Simulator:
+    """The targets as a function of the free parameters: means over the same seeds at every evaluation."""
+
+    def __init__(
+        self, composition: Composition, free: Sequence[Free], workers: int, show: Callable[[int, int, int], None]
+    ) -> None:
+        """Simulate the points of `composition`, as many at a time as there are workers.
+
+        `show` is called with evaluations, and with finished and all points of the present one.
+        """
+        self._workers = workers
+        self._configs = composition.configs
+        self._free = free
+        self._show = show
+        self._evaluations = 0
+
+    def __call__(self, values: tuple[float, ...]) -> tuple[float, ...]:
+        """Return the simulated value of each target."""
+        compile_once()
+        self._evaluations += 1
+        points: dict[PointKey, Result] = {}
+        self._show(self._evaluations, 0, len(self._configs))
+        with ThreadPoolExecutor(self._workers) as threads:  # compiled code runs beside other threads
+            longest_first = sorted(self._configs.items(), key=lambda item: -item[0].conns)
+            running = {threads.submit(simulate, applied(config, self._free, values)): key for key, config in longest_first}
+            try:
+                for done in as_completed(running):
+                    points[running[done]] = done.result()
+                    self._show(self._evaluations, len(points), len(self._configs))
+            except BaseException:
+                threads.shutdown(wait=False, cancel_futures=True)
+                raise
+        estimates = [part.quantity.estimate(points) for part in FITTED]
+        return tuple(estimate.mean for estimate in estimates if estimate is not None)
+
+
+def fitted_places() -> list[Place]:
+    """Return the places whose results are targets."""
+    return sorted({place for part in FITTED for place in part.quantity.places})
+
+
+def compose(specification: CalibrationConfig) -> Composition:
+    """Compose the configurations that a fit simulates."""
+    light, heavy = [], []
+    for place in fitted_places():
+        (heavy if place.conns >= HEAVY else light).append(place)
+    some = compose_places(light, range(1, specification.repetitions + 1))
+    others = compose_places(heavy, range(1, specification.heavy_repetitions + 1))
+    return Composition({**some.configs, **others.configs}, some.choices)
+
+
+def rewritten(composition: Composition, free: Sequence[Free], fit: Fit, lines: Sequence[str]) -> dict[Path, str]:
+    """Return the files of `conf/` that hold free parameters, with the fitted values and a record of the fit.
+
+    Raises:
+        ConfigError: A file does not hold a value itself.
+    """
+    config = next(iter(composition.configs.values()))
+    changes = differences(config, applied(config, free, fit.values))
+    groups = dict.fromkeys(key.partition(".")[0] for one in free for key in one.members)
+    texts = {}
+    for group in groups:
+        path = CONF / group / f"{composition.choices[group]}.yaml"
+        own = {key[1:]: value for key, value in changes.items() if key[0] == group}
+        try:
+            texts[path] = with_block(with_values(path.read_text(), own), BLOCK, lines)
+        except NotInFileError as error:
+            raise ConfigError(f"{group}.{error}", path.name, "must hold the value itself to be calibrated") from error
+    return texts
+
+
+def record(specification: CalibrationConfig, free: Sequence[Free], fit: Fit) -> list[str]:
+    """Return what a calibrated file says about its calibration."""
+    known = provenance()
+    commit = f"commit {known['git.commit'][:12]}{' with changes' if known['git.dirty'] == 'true' else ''}, "
+    seeds = f"{specification.repetitions} seeds ({specification.heavy_repetitions} from {HEAVY:,} connections on)"
+    lines = [
+        f"python -m experiments.calibrate, {date.today():%Y-%m-%d}",
+        f"{commit if 'git.commit' in known else ''}model {known['model.version']}, {seeds}, {fit.evaluations} evaluations",
+        "fitted, each a group of values in proportion, see conf/calibration.yaml:",
+    ]
+    for one, value, determined_by in zip(free, fit.values, fit.determined_by, strict=True):
+        before = one.members[one.measured_by]
+        lines.append(f"  {one.name} x {value / before:.4f} ({one.measured_by}: {before:g} to {value:.1f}), by {determined_by}")
+    lines.append("simulated with the fitted values, and published:")
+    for target, value in zip(targets(), fit.simulated, strict=True):
+        values = f"{value:,.{digits(target)}f} and {target.published:,g} {target.unit}"
+        lines.append(f"  {target.name}: {values} ({100 * (value / target.published - 1):+.1f} %)")
+    return lines
+
+
+def digits(target: Target) -> int:
+    """Return how many decimals a target's values are shown with."""
+    return 0 if target.published >= 100 else 2
