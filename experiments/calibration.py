@@ -13,7 +13,7 @@ import yaml
 from omegaconf import MISSING, OmegaConf
 
 from experiments.claims import CLAIMS
-from experiments.composition import CONF, Composition, compose_places
+from experiments.composition import CONF, HEAVY, Composition, compose_places
 from experiments.constants import Constants, differences, scaled
 from experiments.fit import Fit, Parameter, Target
 from experiments.provenance import provenance
@@ -25,8 +25,6 @@ from netstack.errors import ConfigError
 
 SPECIFICATION = CONF / "calibration.yaml"
 BLOCK = "calibration"
-HEAVY = 1024
-"""Connections from which on seeds differ by a few tenths of a percent, and points take longest."""
 FITTED = tuple(part for claim in CLAIMS for part in claim.parts if isinstance(part, Within) and part.fitted)
 """The published numbers that a fit may use."""
 

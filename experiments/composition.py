@@ -16,6 +16,8 @@ from experiments.verdicts import Place, PointKey
 from netstack.engine import SimulationConfig
 
 CONF = ROOT / "conf"
+HEAVY = 1024
+"""Connections from which on seeds differ by a few tenths of a percent, and points take longest."""
 
 
 @dataclass(frozen=True)
