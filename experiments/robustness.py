@@ -20,6 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.verdicts import Claim, Greater, Place, Points, Verdict, Within
 
 LONGEST = 15  # bars of a figure
+GROUND = 0.05  # share of a figure's width that shows where the claim would hold
 LOWER_COLOR, HIGHER_COLOR = "#1f77b4", "#d62728"
 EQUAL = -1e-9  # margin of equal sides where one is claimed to be above the other
 SYMBOLS = {True: "+", False: "-"}
@@ -222,13 +223,12 @@ def tornado_figure(sensitivity: Sensitivity, name: str) -> Figure:
     axes.invert_yaxis()
     axes.axvline(start, color="#333333", linewidth=1)
     left, right = axes.get_xlim()
-    axes.axvspan(
-        claim.low, claim.high if claim.high is not None else max(right, claim.low), color="#2ca02c", alpha=0.08, zorder=0
-    )
+    right = max(right, claim.low + GROUND * (claim.low - left))
+    axes.axvspan(claim.low, right if claim.high is None else claim.high, color="#2ca02c", alpha=0.08, zorder=0)
     for edge in (claim.low, claim.high):
         if edge is not None:
             axes.axvline(edge, color="#2ca02c", linewidth=1, linestyle="--")
-    axes.set_xlim(min(left, claim.low), max(right, claim.low))
+    axes.set_xlim(min(left, claim.low), right)
     axes.xaxis.set_major_locator(MaxNLocator(6))
     axes.xaxis.set_major_formatter("{x:,g}")
     rest = f"; {len(hidden)} others move it less" if hidden else ""
