@@ -34,8 +34,8 @@ class Server:
     def __init__(self, config: SimulationConfig) -> None:
         config.validate()
         org = config.org
-        if org.dispatch != "nic_thread" or org.batch != 1:
-            raise UnsupportedError("the SimPy model has dispatch=nic_thread and batch=1 only")
+        if org.dispatch != "nic_thread" or org.batch != 1 or org.lookup not in ("global_lock", "group"):
+            raise UnsupportedError("the SimPy model has dispatch=nic_thread, batch=1 and lookup=global_lock or group only")
         self.config = config
         self.env = simpy.Environment()
         sizes = sizes_of(config)

@@ -28,6 +28,8 @@ from netstack.machine.state import (
     MACHINE_DTYPE,
     NEVER,
     NIC_DTYPE,
+    OP_BUCKET_LOCK,
+    OP_LOOKUP_REFERENCE,
     OPERATION_DTYPE,
     ORDER_BYTES,
     SECTION_DTYPE,
@@ -79,6 +81,7 @@ WHEEL_SLOTS = 4096
 BUCKET_BYTES = BUCKET.itemsize
 PORT_CAPACITY = 1024  # packets a message port holds
 PRIORITIES = {APPLICATION_THREAD: 0, CLOCK_THREAD: 1, PORT_THREAD: 2, INBOUND_THREAD: 3}
+LOOKUP_OPERATIONS = {"rcu": OP_LOOKUP_REFERENCE, "bucket_lock": OP_BUCKET_LOCK}
 REQUIRED_STRUCTURES = ("inpcb", "mbuf", "transmit_ring", "receive_ring", "receive_buffer")
 
 
@@ -307,6 +310,8 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     s["queue_requests"] = org.transmit == "owner"
     s["queue_packets"] = org.handoff == "queue" or org.dispatch == "software_hash"
     s["use_global_lock"] = org.lookup == "global_lock"
+    s["lookup_first"], s["lookup_operation"] = org.lookup in LOOKUP_OPERATIONS, LOOKUP_OPERATIONS.get(org.lookup, -1)
+    s["use_backlog"] = org.contention == "backlog"
     s["lock_kind"] = {"connection_lock": LOCK_CONNECTION, "group_lock": LOCK_GROUP}.get(org.serialize, NO_LOCK)
     s["first_phase"] = LOOKUP_LOCK if org.lookup == "global_lock" else SERIALIZE
     s["global_lock"], s["group_lock_first"], s["connection_lock_first"] = 0, 1, 1

@@ -55,14 +55,17 @@ def check_locks(simulation: Simulation) -> None:
 
 
 def check_messages(simulation: Simulation) -> None:
-    """Every message sent was received or waits in its port."""
-    s = simulation.s
-    queued = int(simulation.tables["port"]["count"].sum())
+    """Every message sent was received or waits in a port or on a backlog. Whoever leaves a connection leaves no backlog."""
+    s, flows, locks = simulation.s, simulation.tables["flow"], simulation.tables["lock"]
+    queued = int(simulation.tables["port"]["count"].sum() + flows["backlog_count"].sum())
+    left = np.flatnonzero(flows["backlog_count"])
+    if (locks["owner"][left + int(s["connection_lock_first"])] < 0).any():
+        raise ConservationError("packets are on the backlog of a connection that nobody holds")
     _equal("messages sent", int(s["messages_sent"]), "received and queued", int(s["messages_received"]) + queued)
 
 
 def check_frames(simulation: Simulation) -> None:
-    """Every packet off the pool is on its way, in a ring, in a port or with a thread; every frame is accounted for once."""
+    """Every packet off the pool is on its way, in a ring, queued or with a thread; every frame is accounted for once."""
     s, nics = simulation.s, simulation.tables["nic"]
     ringed = nics["receive_tail"] - nics["receive_head"]
     _all_equal(
@@ -75,9 +78,9 @@ def check_frames(simulation: Simulation) -> None:
     _equal("packets in use", taken, "the pool's missing ones", int(s["packets"]) - int(s["free_packets"]))
     threads = simulation.tables["thread"]
     working = int(((threads["item"] >= 0) & (threads["item"] < int(s["packets"]))).sum())
-    in_ports = int(simulation.tables["port"]["count"].sum())
+    queued = int(simulation.tables["port"]["count"].sum() + simulation.tables["flow"]["backlog_count"].sum())
     least = int(nics["arrivals"].sum() + ringed.sum())
-    if not least <= taken <= least + in_ports + working:
+    if not least <= taken <= least + queued + working:
         raise ConservationError(f"packets in use ({taken}) are neither on the way nor in ports nor with threads ({least})")
 
 

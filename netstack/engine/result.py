@@ -48,7 +48,7 @@ class Result:
     misses: dict[str, MissStatistics] = _statistic("1/KB", "misses by data structure")
     lock: dict[str, LockStatistics] = _statistic("", "lock classes; `global` are the global TCP/IP locks")
     context_switches_per_segment: float = _statistic("1", "thread switches per data segment")
-    hand_offs_per_segment: float = _statistic("1", "requests and packets queued to an owner's thread per data segment")
+    hand_offs_per_segment: float = _statistic("1", "requests and packets left to whoever owns their connection per data segment")
     ipis_per_segment: float = _statistic("1", "interprocessor interrupts per data segment")
     data_segments: int = _statistic("1", "data segments sent in the measured interval")
     retransmitted_segments: int = _statistic("1", "data segments sent more than once")

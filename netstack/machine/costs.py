@@ -69,6 +69,10 @@ OPERATIONS = (
     "ipi_receive",  # be interrupted by another core
     "message_send",  # put a request or packet on an owner's message port
     "message_receive",  # take one off the port
+    "lookup_reference",  # reference of a connection that was found without a lock, taken and dropped
+    "bucket_lock",  # lock of one bucket of the connection table, and the connection's reference count
+    "backlog_add",  # put a packet on the backlog of a connection that an application works on
+    "backlog_take",  # take one off the backlog
 )
 
 

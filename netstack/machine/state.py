@@ -63,6 +63,10 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     OP_IPI_RECEIVE,
     OP_MESSAGE_SEND,
     OP_MESSAGE_RECEIVE,
+    OP_LOOKUP_REFERENCE,
+    OP_BUCKET_LOCK,
+    OP_BACKLOG_ADD,
+    OP_BACKLOG_TAKE,
 ) = range(len(OPERATIONS))
 
 LOCK_CLASSES = (

@@ -8,11 +8,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dispatch": ("nic_thread", "software_hash"),
     "handoff": ("inline", "queue"),
     "serialize": ("none", "connection_lock", "group_lock", "group_thread"),
-    "lookup": ("global_lock", "group"),
+    "contention": ("wait", "backlog"),
+    "lookup": ("global_lock", "group", "rcu", "bucket_lock"),
     "transmit": ("caller", "owner"),
     "listener": ("shared", "replicated", "partitioned"),
     "placement": ("pinned", "free"),
 }
+LOOKUP_FIRST = ("rcu", "bucket_lock")
+"""Look-ups that are done with before the connection's lock is awaited, and hold nothing then."""
 MAX_GROUPS = 4096
 
 
@@ -27,6 +30,7 @@ class OrganizationConfig:
     dispatch: str = "nic_thread"
     handoff: str = "inline"
     serialize: str = "group_lock"
+    contention: str = "wait"
     groups: int = 128
     lookup: str = "group"
     transmit: str = "caller"
@@ -64,6 +68,10 @@ class OrganizationConfig:
         if self.serialize == "connection_lock" and self.lookup == "group":
             raise ConfigError(
                 "org.lookup", "group", "a group's table needs the group's lock or thread: use global_lock with connection_lock"
+            )
+        if self.contention == "backlog" and (self.serialize != "connection_lock" or self.lookup not in LOOKUP_FIRST):
+            raise ConfigError(
+                "org.contention", "backlog", f"needs serialize=connection_lock and lookup={' or '.join(LOOKUP_FIRST)}"
             )
         if self.dispatch == "software_hash" and self.handoff == "queue":
             raise ConfigError(

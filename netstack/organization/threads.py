@@ -7,26 +7,23 @@ released, and after each segment.
 """
 
 from netstack.compilation import compiled
-from netstack.machine.locks import acquire, release
+from netstack.machine.locks import NOT_WAITING, acquire, release
 from netstack.machine.memory import charge
 from netstack.machine.nic import receive_frame, take_arrival, unmask
 from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
-from netstack.machine.sections import brief_leave, brief_wait
 from netstack.machine.state import (
     BLOCKED,
     FLOW,
     GROUP,
-    MESSAGE_PORT,
     NIC,
     OP_APP_EVENT,
     OP_APP_WAIT,
     OP_DRIVER_RECEIVE,
     OP_IP_INPUT,
-    OP_MESSAGE_RECEIVE,
-    OP_MESSAGE_SEND,
     OP_WRITE_CALL,
     RX_SLOT,
     core_of,
+    lock_of,
     receive_slot_of,
     thread_of,
 )
@@ -48,6 +45,7 @@ from netstack.organization.paths import (
     socket_space,
     sosend_unit,
 )
+from netstack.organization.queues import join_backlog, lock_port, put_message, take_backlog, take_message
 from netstack.tcp.input import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.timers import tcp_next_deadline_us
 from netstack.workload.peer import peer_timeout
@@ -78,6 +76,8 @@ def step_thread(m, s, core):
     thread = thread_of(m, core_of(m, core).thread)
     if thread.phase == FINISH:
         _finish_item(m, s, core)
+        if thread.phase != NEXT:
+            return
     if thread.phase == NEXT:
         if thread.kind == APPLICATION_THREAD:
             _next_write(m, s, core)
@@ -92,8 +92,10 @@ def step_thread(m, s, core):
             _lookup(m, s, core)
             thread.phase = SERIALIZE
     elif thread.phase == SERIALIZE:
+        if s.use_backlog != 0 and _owned_by_application(m, core) and _leave_to_owner(m, s, core):
+            return
         if s.lock_kind == NO_LOCK or acquire(m, core, thread.lock):
-            if s.use_global_lock == 0:
+            if s.use_global_lock == 0 and s.lookup_first == 0:
                 _lookup(m, s, core)
             _admit(m, s, core)
     elif thread.phase == PROCESS:
@@ -110,8 +112,10 @@ def _begin_item(m, s, core, item, group):
     thread.item = item
     thread.phase = s.first_phase
     thread.lock = s.group_lock_first + group
-    if s.first_phase == SERIALIZE and s.lock_kind == NO_LOCK:
+    no_lock = s.first_phase == SERIALIZE and s.lock_kind == NO_LOCK
+    if no_lock or s.lookup_first != 0:
         _lookup(m, s, core)
+    if no_lock:
         _admit(m, s, core)
 
 
@@ -129,6 +133,8 @@ def _lookup(m, s, core):
     thread.flow = packet.flow
     cpu.instance[FLOW] = packet.flow
     cpu.instance[NIC] = flow_of(s, packet.flow).nic
+    if packet.kind == PACKET and s.lookup_first != 0:
+        charge(m, core, s.lookup_operation)
     if s.lock_kind == LOCK_CONNECTION:
         thread.lock = s.connection_lock_first + packet.flow
 
@@ -175,9 +181,41 @@ def _settle(m, s, core):
 
 
 @compiled
-def _finish_item(m, s, core):
-    """Leave the connection: release its lock, answer whoever asked."""
+def _owned_by_application(m, core):
+    """Return whether an application holds the lock of the current item's connection."""
+    cpu = core_of(m, core)
+    owner = lock_of(m, thread_of(m, cpu.thread).lock).owner
+    return owner >= 0 and owner != cpu.thread and thread_of(m, owner).kind == APPLICATION_THREAD
+
+
+@compiled
+def _leave_to_owner(m, s, core):
+    """Leave an item to the application that holds the connection, a timer to the next tick; a request waits (False)."""
     thread = thread_of(m, core_of(m, core).thread)
+    kind = packet_of(s, thread.item).kind
+    if kind == SEND:
+        return False
+    if kind == PACKET:
+        join_backlog(m, s, core, thread.item, thread.lock)
+    else:
+        arm(s, thread.flow, LOCAL)
+    thread.waiting = NOT_WAITING
+    thread.phase = NEXT
+    thread.item = -1
+    return True
+
+
+@compiled
+def _finish_item(m, s, core):
+    """Leave the connection: release its lock, answer whoever asked. An application empties the backlog before."""
+    cpu = core_of(m, core)
+    thread = thread_of(m, cpu.thread)
+    if thread.kind == APPLICATION_THREAD and flow_of(s, thread.flow).backlog_count > 0:
+        thread.item = take_backlog(m, s, core, thread.flow)
+        cpu.instance[RX_SLOT] = packet_of(s, thread.item).slot
+        predict_packet(m, core)
+        _process(m, s, core)
+        return
     if s.lock_kind != NO_LOCK:
         release(m, core, thread.lock)
     thread.phase = NEXT
@@ -257,6 +295,7 @@ def _next_frame(m, s, core):
             sleep(m, core)
         return
     packet = receive_slot_of(m, nic, slot - nic * m.receive_slots).value
+    packet_of(s, packet).slot = slot
     cpu.instance[RX_SLOT] = slot
     charge(m, core, OP_DRIVER_RECEIVE)
     charge(m, core, OP_IP_INPUT)
@@ -342,30 +381,9 @@ def _start(m, s, flow_index):
 
 @compiled
 def _send_message(m, s, core, packet, port_index):
-    """Queue an item to a port and wake its thread if it sleeps. A full port loses packets, never requests."""
-    cpu = core_of(m, core)
-    port = port_of(s, port_index)
-    record = packet_of(s, packet)
-    cpu.instance[GROUP] = port_index
-    brief_wait(m, core, MESSAGE_PORT, port.brief_start, port.brief_end)
-    port.brief_start = cpu.clock
-    charge(m, core, OP_MESSAGE_SEND)
-    port.brief_end = cpu.clock
-    brief_leave(m, core, MESSAGE_PORT, port.brief_start)
-    if record.kind == PACKET and port.count >= s.port_capacity:
-        s.queue_drops += 1
-        free_packet(s, packet)
-        return
-    record.next = -1
-    if port.count == 0:
-        port.head = packet
-    else:
-        packet_of(s, port.tail).next = packet
-    port.tail = packet
-    port.count += 1
-    s.messages_sent += 1
-    s.hand_offs += 1
-    wakeup(m, core, port.thread)
+    """Queue an item to a port and wake its thread if it sleeps."""
+    if put_message(m, s, core, packet, port_index):
+        wakeup(m, core, port_of(s, port_index).thread)
 
 
 @compiled
@@ -378,20 +396,12 @@ def _next_message(m, s, core):
         thread.batch_left = 0
         sleep(m, core)
         return
-    cpu.instance[GROUP] = thread.index
     if thread.batch_left == 0:
         thread.batch_left = s.batch
-        brief_wait(m, core, MESSAGE_PORT, port.brief_start, port.brief_end)
-        port.brief_start = cpu.clock
-        charge(m, core, OP_MESSAGE_RECEIVE)
-        port.brief_end = cpu.clock
-        brief_leave(m, core, MESSAGE_PORT, port.brief_start)
+        lock_port(m, s, core, thread.index)
+    cpu.instance[GROUP] = thread.index
     thread.batch_left -= 1
-    packet = port.head
-    record = packet_of(s, packet)
-    port.head = record.next
-    port.count -= 1
-    s.messages_received += 1
-    thread.message_kind = record.kind
+    packet = take_message(s, thread.index)
+    thread.message_kind = packet_of(s, packet).kind
     group = thread.index if s.queue_requests != 0 else packet_group(s, packet)
     _begin_item(m, s, core, packet, group)

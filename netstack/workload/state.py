@@ -41,16 +41,32 @@ FLOW_DTYPE = _record(
     ("next_expired", "i4"),
     ("expired", "i4"),
     ("started", "i4"),
+    ("backlog_head", "i4"),
+    ("backlog_tail", "i4"),
+    ("backlog_count", "i4"),
     ("brief_start", "i8"),
     ("brief_end", "i8"),
 )
-"""A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel."""
+"""A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel.
+
+The backlog are packets that came while an application worked on the connection.
+"""
 
 MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))
 PACKET_DTYPE = _record(
-    ("kind", "i4"), ("flow", "i4"), ("next", "i4"), ("thread", "i4"), ("bytes", "i4"), ("mbuf", "i4"), ("written_at", "i8")
+    ("kind", "i4"),
+    ("flow", "i4"),
+    ("next", "i4"),
+    ("thread", "i4"),
+    ("bytes", "i4"),
+    ("mbuf", "i4"),
+    ("slot", "i4"),
+    ("written_at", "i8"),
 )
-"""A message about a connection: a received packet (its segment is in the segment table), a send request or a timer."""
+"""A message about a connection: a received packet (its segment is in the segment table), a send request or a timer.
+
+`slot` is the receive slot whose buffer a packet came in.
+"""
 
 PORT_DTYPE = _record(
     ("head", "i8"), ("tail", "i8"), ("count", "i8"), ("thread", "i8"), ("brief_start", "i8"), ("brief_end", "i8")
@@ -69,7 +85,8 @@ app_threads ports port_capacity batch wheel_slots tick_cycles next_tick timers_l
 clock_next
 acked_bytes written_bytes data_segments retransmitted_segments timeouts interface_queue_drops queue_drops hand_offs
 messages_sent messages_received packets_taken packets_freed mbufs_taken mbufs_freed
-queue_packets queue_requests use_global_lock lock_kind first_phase connection_lock_first group_lock_first global_lock
+queue_packets queue_requests use_global_lock lookup_first lookup_operation use_backlog lock_kind first_phase
+connection_lock_first group_lock_first global_lock
 app_thread_first port_thread_first inpcb_kind
 pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table port_table ready_table wheel_table
 latency_table out_segment_table

@@ -16,6 +16,7 @@ from netstack.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
+SYSTEMS = ("linux",)
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")
 
 
@@ -38,7 +39,7 @@ def test_one_connection_without_cost_fills_the_wire(composed: Compose) -> None:
     assert result.retransmitted_segments == 0
 
 
-@pytest.mark.parametrize("org", ORGANIZATIONS)
+@pytest.mark.parametrize("org", ORGANIZATIONS + SYSTEMS)
 def test_the_same_point_gives_the_same_result(composed: Compose, org: str) -> None:
     config = composed(f"org={org}", "conns=24", *SHORT)
     first, second = simulate(config), simulate(config)
@@ -51,7 +52,7 @@ def test_another_seed_gives_another_result(composed: Compose) -> None:
     assert without_wall(first) != without_wall(second)
 
 
-@pytest.mark.parametrize("org", ORGANIZATIONS)
+@pytest.mark.parametrize("org", ORGANIZATIONS + SYSTEMS)
 def test_cycles_of_a_kilobyte_sum_to_the_machines_cycles(composed: Compose, org: str) -> None:
     config = composed(f"org={org}", "conns=24", *SHORT)
     result = simulate(config)
