@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from experiments.claims import CLAIMS, CONTENTION_PERCENT, TABULATED, UP, UP_MISSES_PER_KB, contention, misses
 from experiments.html.explanation import explanations, winners
-from experiments.html.panels import ORGANIZATIONS, Figure, Table, figures
+from experiments.html.panels import ORGANIZATIONS, Section, Table, figures
+from experiments.html.sensitivity import sensitivity_section
 from experiments.points import Outcome
 from experiments.verdicts import (
     ClaimOutcome,
@@ -31,19 +32,8 @@ from netstack.engine import Result
 SYMBOLS = {Verdict.HOLDS: "✓", Verdict.UNDECIDED: "~", Verdict.FAILS: "✗", Verdict.NOT_RUN: "–"}
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page that another module provides: paragraphs, and figures drawn with `experiments.html.charts`."""
-
-    identifier: str
-    title: str
-    paragraphs: Sequence[str]
-    figures: Sequence[Figure] = ()
-    tables: Sequence[Table] = ()
-
-
 SectionSource = Callable[[Path], Section | None]
-SECTION_SOURCES: tuple[SectionSource, ...] = ()
+SECTION_SOURCES: tuple[SectionSource, ...] = (sensitivity_section,)
 """Each is given the output folder and returns a section, or None where what it shows has not been run."""
 
 

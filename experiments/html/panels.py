@@ -64,6 +64,17 @@ class Figure:
     table: Table
 
 
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that another module provides: paragraphs, and figures drawn with `experiments.html.charts`."""
+
+    identifier: str
+    title: str
+    paragraphs: Sequence[str]
+    figures: Sequence[Figure] = ()
+    tables: Sequence[Table] = ()
+
+
 def kind_of(organization: Organization) -> str:
     """Return an organization's class in the style sheet."""
     return organization[0].replace("_", "-")

@@ -9,6 +9,7 @@ import numpy as np
 
 from netstack.compilation import compiled
 from netstack.engine.config import SimulationConfig
+from netstack.machine.config import CacheConfig
 from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
 from netstack.machine.recency import initial_order
 from netstack.machine.state import (
@@ -218,13 +219,13 @@ def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
     m["threads"], m["nics"] = sizes.threads, config.nic.count
     for level, cache, stride in (
         ("l1", config.l1, l1_set_stride(config.l1.ways)),
-        ("l2", config.l2, l2_set_stride(config.l2.ways)),
+        ("l2", data_part(config.l2, simulation.config.costs.instructions_in_l2_bytes), l2_set_stride(config.l2.ways)),
     ):
         sets = cache.size_bytes // (config.line_bytes * cache.ways)
         m[f"{level}_ways"], m[f"{level}_sets"], m[f"{level}_stride"] = cache.ways, sets, stride
         memory = _add(simulation, m, level, np.dtype("u1"), sizes.cores * sets * stride)
         memory.view(np.int32)[:] = EMPTY
-    simulation.tables["l2"].reshape(-1, int(m["l2_stride"]))[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(config.l2.ways)
+    simulation.tables["l2"].reshape(-1, int(m["l2_stride"]))[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(int(m["l2_ways"]))
     m["exclusive"] = config.l2_policy == "exclusive"
     for name, value in vars(config.latency).items():
         if name != "atomic_cycles":
@@ -447,6 +448,13 @@ def _open_connections(m, s, start_ticks, sequences, mss, receive_buffer, delayed
             flow_of(s, head.value >> 1).previous_timer[head.value & 1] = index * 2 + LOCAL
         head.value = index * 2 + LOCAL
         s.timers_listed += 1
+
+
+def data_part(cache: CacheConfig, instruction_bytes: int) -> CacheConfig:
+    """Return what is left of a cache for data when hot instructions occupy whole ways of it, at least one way."""
+    way_bytes = cache.size_bytes // cache.ways
+    ways = max(1, cache.ways - round(instruction_bytes / way_bytes))
+    return CacheConfig(ways * way_bytes, ways)
 
 
 def link_limit_mbps(config: SimulationConfig) -> float:

@@ -101,11 +101,16 @@ class OperationCost:
 
 @dataclass
 class CostsConfig:
-    """All costs of one operating system's stack."""
+    """All costs of one operating system's stack.
+
+    `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, as often as they are
+    used, and leave so much less of it for data: whole ways, at least one of which remains.
+    """
 
     name: str = "none"
     source: str = ""
     hash_buckets: int = 512
+    instructions_in_l2_bytes: int = 0
     structures: dict[str, StructureCost] = field(default_factory=dict)
     operations: dict[str, OperationCost] = field(default_factory=dict)
 
@@ -113,6 +118,10 @@ class CostsConfig:
         """Raise ConfigError for the first cost that cannot be charged."""
         if not 1 <= self.hash_buckets <= 1 << 24 or self.hash_buckets & (self.hash_buckets - 1):
             raise ConfigError("costs.hash_buckets", self.hash_buckets, "must be a power of two up to 16777216")
+        if not 0 <= self.instructions_in_l2_bytes <= 1 << 30:
+            raise ConfigError(
+                "costs.instructions_in_l2_bytes", self.instructions_in_l2_bytes, "must be a whole number from 0 to 1073741824"
+            )
         for name, structure in self.structures.items():
             if structure.per not in INSTANCES:
                 raise ConfigError(f"costs.structures.{name}.per", structure.per, f"allowed are {', '.join(INSTANCES)}")

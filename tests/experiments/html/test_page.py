@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from experiments.claims import CLAIMS
-from experiments.html.page import Section, claim_row, headline, write_report
-from experiments.html.panels import Figure, Table, figures
+from experiments.html.page import claim_row, headline, write_report
+from experiments.html.panels import Figure, Section, Table, figures
 from experiments.naming import PointName
 from experiments.points import Outcome, Point
 from experiments.verdicts import PointKey, Verdict, evaluate
