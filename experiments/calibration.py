@@ -47,6 +47,8 @@ class CalibrationConfig:
 
     repetitions: int = 16
     heavy_repetitions: int = 3
+    warmup_ms: float = 250.0
+    measure_ms: float = 250.0
     step: float = 0.04
     parameters: dict[str, FreeConfig] = field(default_factory=dict)
 
@@ -55,6 +57,9 @@ class CalibrationConfig:
         for name in ("repetitions", "heavy_repetitions"):
             if not 1 <= getattr(self, name) <= 100:
                 raise ConfigError(name, getattr(self, name), "must be a whole number from 1 to 100")
+        for name in ("warmup_ms", "measure_ms"):
+            if not 0 < getattr(self, name) <= 600_000:
+                raise ConfigError(name, getattr(self, name), "must be above 0 and at most 600000")
         if not 0.001 <= self.step <= 0.5:
             raise ConfigError("step", self.step, "must be from 0.001 to 0.5")
 
@@ -178,6 +183,8 @@ def compose(specification: CalibrationConfig) -> Composition:
     for place in fitted_places():
         (heavy if place.conns >= HEAVY else light).append(place)
     some = compose_places(light, range(1, specification.repetitions + 1))
+    for config in some.configs.values():
+        config.engine.warmup_ms, config.engine.measure_ms = specification.warmup_ms, specification.measure_ms
     others = compose_places(heavy, range(1, specification.heavy_repetitions + 1))
     return Composition({**some.configs, **others.configs}, some.choices)
 
