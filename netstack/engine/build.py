@@ -217,15 +217,13 @@ def _build_machine(simulation: Simulation, sizes: Sizes) -> None:
     m = simulation.m
     m["cores"], m["cores_used"], m["nodes"] = sizes.cores, sizes.cores_used, config.nodes
     m["threads"], m["nics"] = sizes.threads, config.nic.count
-    for level, cache, stride in (
-        ("l1", config.l1, l1_set_stride(config.l1.ways)),
-        ("l2", data_part(config.l2, simulation.config.costs.instructions_in_l2_bytes), l2_set_stride(config.l2.ways)),
-    ):
+    l2 = data_part(config.l2, simulation.config.costs.instructions_in_l2_bytes)
+    for level, cache, stride in (("l1", config.l1, l1_set_stride(config.l1.ways)), ("l2", l2, l2_set_stride(l2.ways))):
         sets = cache.size_bytes // (config.line_bytes * cache.ways)
         m[f"{level}_ways"], m[f"{level}_sets"], m[f"{level}_stride"] = cache.ways, sets, stride
         memory = _add(simulation, m, level, np.dtype("u1"), sizes.cores * sets * stride)
         memory.view(np.int32)[:] = EMPTY
-    simulation.tables["l2"].reshape(-1, int(m["l2_stride"]))[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(int(m["l2_ways"]))
+    simulation.tables["l2"].reshape(-1, int(m["l2_stride"]))[:, :ORDER_BYTES].view(np.int64)[:] = initial_order(l2.ways)
     m["exclusive"] = config.l2_policy == "exclusive"
     for name, value in vars(config.latency).items():
         if name != "atomic_cycles":

@@ -57,7 +57,7 @@ def check_locks(simulation: Simulation) -> None:
 def check_messages(simulation: Simulation) -> None:
     """Every message sent was received or waits in a port or on a backlog. Whoever leaves a connection leaves no backlog."""
     s, flows, locks = simulation.s, simulation.tables["flow"], simulation.tables["lock"]
-    queued = int(simulation.tables["port"]["count"].sum() + flows["backlog_count"].sum())
+    queued = _queued(simulation)
     left = np.flatnonzero(flows["backlog_count"])
     if (locks["owner"][left + int(s["connection_lock_first"])] < 0).any():
         raise ConservationError("packets are on the backlog of a connection that nobody holds")
@@ -78,7 +78,7 @@ def check_frames(simulation: Simulation) -> None:
     _equal("packets in use", taken, "the pool's missing ones", int(s["packets"]) - int(s["free_packets"]))
     threads = simulation.tables["thread"]
     working = int(((threads["item"] >= 0) & (threads["item"] < int(s["packets"]))).sum())
-    queued = int(simulation.tables["port"]["count"].sum() + simulation.tables["flow"]["backlog_count"].sum())
+    queued = _queued(simulation)
     least = int(nics["arrivals"].sum() + ringed.sum())
     if not least <= taken <= least + queued + working:
         raise ConservationError(f"packets in use ({taken}) are neither on the way nor in ports nor with threads ({least})")
@@ -96,6 +96,11 @@ def check_mbufs(simulation: Simulation) -> None:
     units = int((buffered // int(s["send_unit"])).sum())
     if not 0 <= used - queued - units <= int(s["app_threads"]):
         raise ConservationError(f"mbufs in use ({used}) are not those of rings ({queued}) and send buffers ({units})")
+
+
+def _queued(simulation: Simulation) -> int:
+    """Return how many messages wait in ports and on backlogs."""
+    return int(simulation.tables["port"]["count"].sum() + simulation.tables["flow"]["backlog_count"].sum())
 
 
 def _equal(what: str, value: int, other: str, expected: int) -> None:

@@ -13,7 +13,6 @@ from netstack.machine.state import (
     OP_BACKLOG_TAKE,
     OP_LOCK_ACQUIRE,
     OP_LOCK_RELEASE,
-    OP_MESSAGE_RECEIVE,
     OP_MESSAGE_SEND,
     core_of,
 )
@@ -23,15 +22,9 @@ from netstack.workload.state import PACKET, flow_of, free_packet, packet_of, por
 @compiled
 def put_message(m, s, core, packet, port_index):
     """Queue an item to a port. A full port loses packets, never requests; return whether the item is in."""
-    cpu = core_of(m, core)
     port = port_of(s, port_index)
     record = packet_of(s, packet)
-    cpu.instance[GROUP] = port_index
-    brief_wait(m, core, MESSAGE_PORT, port.brief_start, port.brief_end)
-    port.brief_start = cpu.clock
-    charge(m, core, OP_MESSAGE_SEND)
-    port.brief_end = cpu.clock
-    brief_leave(m, core, MESSAGE_PORT, port.brief_start)
+    charge_port(m, s, core, port_index, OP_MESSAGE_SEND)
     if record.kind == PACKET and port.count >= s.port_capacity:
         s.queue_drops += 1
         free_packet(s, packet)
@@ -49,14 +42,14 @@ def put_message(m, s, core, packet, port_index):
 
 
 @compiled
-def lock_port(m, s, core, port_index):
-    """Pay for the lock of a port that is taken to receive from it."""
+def charge_port(m, s, core, port_index, operation):
+    """Run an operation on `core` under the lock of a port."""
     cpu = core_of(m, core)
     port = port_of(s, port_index)
     cpu.instance[GROUP] = port_index
     brief_wait(m, core, MESSAGE_PORT, port.brief_start, port.brief_end)
     port.brief_start = cpu.clock
-    charge(m, core, OP_MESSAGE_RECEIVE)
+    charge(m, core, operation)
     port.brief_end = cpu.clock
     brief_leave(m, core, MESSAGE_PORT, port.brief_start)
 

@@ -20,6 +20,7 @@ from netstack.machine.state import (
     OP_APP_WAIT,
     OP_DRIVER_RECEIVE,
     OP_IP_INPUT,
+    OP_MESSAGE_RECEIVE,
     OP_WRITE_CALL,
     RX_SLOT,
     core_of,
@@ -45,7 +46,7 @@ from netstack.organization.paths import (
     socket_space,
     sosend_unit,
 )
-from netstack.organization.queues import join_backlog, lock_port, put_message, take_backlog, take_message
+from netstack.organization.queues import charge_port, join_backlog, put_message, take_backlog, take_message
 from netstack.tcp.input import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.timers import tcp_next_deadline_us
 from netstack.workload.peer import peer_timeout
@@ -398,7 +399,7 @@ def _next_message(m, s, core):
         return
     if thread.batch_left == 0:
         thread.batch_left = s.batch
-        lock_port(m, s, core, thread.index)
+        charge_port(m, s, core, thread.index, OP_MESSAGE_RECEIVE)
     cpu.instance[GROUP] = thread.index
     thread.batch_left -= 1
     packet = take_message(s, thread.index)
