@@ -15,14 +15,13 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command_line import arguments_for_hydra
+from experiments.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, arguments_for_hydra
 from experiments.configuration import register_schema
 from experiments.errors import describe
 from experiments.launcher import launch
 from experiments.sweep import NotLoggedError, PointsFailedError
 
 _raised: list[Exception] = []
-BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
 
 
 @hydra.main(version_base="1.3", config_path=str(Path(__file__).resolve().parent / "conf"), config_name="config")

@@ -28,13 +28,11 @@ from experiments.calibration import (
     rewritten,
     targets,
 )
+from experiments.command_line import BAD_INPUT, INTERRUPTED, terminal
+from experiments.configuration import check_workers
 from experiments.errors import describe
 from experiments.fit import Fit, FitError, fit
-from experiments.launcher import PLAIN_WIDTH
 from netstack.errors import ConfigError
-
-BAD_INPUT, INTERRUPTED = 2, 130
-MOST_WORKERS = 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,11 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="points at a time (one a CPU)")
     given = parser.parse_args(arguments)
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = terminal()
     try:
         specification = read_specification(given.specification)
-        if not 1 <= given.workers <= MOST_WORKERS:
-            raise ConfigError("--workers", given.workers, f"must be from 1 to {MOST_WORKERS}")
+        check_workers(given.workers)
         calibrate(specification, given.dry_run, given.workers, console)
     except KeyboardInterrupt:
         print("interrupted: nothing was written", file=sys.stderr)

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-import yaml
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 
 from experiments.claims import CLAIMS
 from experiments.composition import CONF, HEAVY, Composition, compose_places
+from experiments.configuration import read_structured
 from experiments.constants import Constants, differences, scaled
 from experiments.fit import Fit, Parameter, Target
-from experiments.provenance import provenance
+from experiments.provenance import commit_label, provenance
 from experiments.task import compile_once
 from experiments.verdicts import Place, PointKey, Within
 from experiments.yaml_edit import NotInFileError, with_block, with_values
@@ -71,17 +71,7 @@ def read_specification(path: Path) -> CalibrationConfig:
         ConfigError: The file is missing, or a value cannot be used.
         OmegaConfBaseException: A key or a type is wrong.
     """
-    try:
-        text = path.read_text()
-    except OSError as error:
-        raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
-    try:
-        given = OmegaConf.create(text)
-    except yaml.YAMLError as error:
-        raise ConfigError("specification", path, f"must be YAML ({' '.join(str(error).split())})") from error
-    merged = OmegaConf.merge(OmegaConf.structured(CalibrationConfig), given)
-    specification = OmegaConf.to_object(merged)
-    assert isinstance(specification, CalibrationConfig)
+    specification = read_structured(path, CalibrationConfig)
     specification.validate()
     return specification
 
@@ -212,11 +202,11 @@ def rewritten(composition: Composition, free: Sequence[Free], fit: Fit, lines: S
 def record(specification: CalibrationConfig, free: Sequence[Free], fit: Fit) -> list[str]:
     """Return what a calibrated file says about its calibration."""
     known = provenance()
-    commit = f"commit {known['git.commit'][:12]}{' with changes' if known['git.dirty'] == 'true' else ''}, "
+    commit = commit_label(known)
     seeds = f"{specification.repetitions} seeds ({specification.heavy_repetitions} from {HEAVY:,} connections on)"
     lines = [
         f"python -m experiments.calibrate, {date.today():%Y-%m-%d}",
-        f"{commit if 'git.commit' in known else ''}model {known['model.version']}, {seeds}, {fit.evaluations} evaluations",
+        f"{f'commit {commit}, ' if commit else ''}model {known['model.version']}, {seeds}, {fit.evaluations} evaluations",
         "fitted, each a group of values in proportion, see conf/calibration.yaml:",
     ]
     for one, value, determined_by in zip(free, fit.values, fit.determined_by, strict=True):

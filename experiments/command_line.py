@@ -1,6 +1,16 @@
-"""The command line before Hydra reads it: options may stand anywhere, and ``--dry-run`` is the key ``dry_run``."""
+"""What all command lines share, and that of Hydra before it is read: there options may stand anywhere.
+
+``--dry-run`` becomes the key ``dry_run``.
+"""
+
+import sys
 
 from hydra._internal.utils import get_args_parser
+from rich.console import Console
+
+BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
+"""Exit codes."""
+PLAIN_WIDTH = 140  # of output that is not a terminal
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 WITH_OPTIONAL_VALUE = ("--info", "-i")
@@ -8,6 +18,11 @@ WITH_OPTIONAL_VALUE = ("--info", "-i")
 
 class UnknownOptionError(ValueError):
     """An option that does not exist; the message is one line."""
+
+
+def terminal() -> Console:
+    """Return the console of a command: as wide as the terminal, or wide enough for tables in a file."""
+    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
 def arguments_for_hydra(arguments: list[str]) -> list[str]:

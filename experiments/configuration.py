@@ -4,9 +4,11 @@ Knows Hydra and OmegaConf; the simulator below knows neither.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import psutil
+import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
@@ -18,6 +20,8 @@ from netstack.machine.costs import CostsConfig
 from netstack.organization.config import OrganizationConfig
 from netstack.workload.config import WorkloadConfig
 
+Schema = TypeVar("Schema")
+MOST_WORKERS = 1024
 SIMULATED = ("conns", "seed", "machine", "costs", "org", "workload", "engine")
 SURROUNDINGS = ("output_dir", "workers", "ray_address", "dry_run", "tracking", "experiment")
 """Keys around the simulation: those of a whole sweep, not of a point."""
@@ -75,10 +79,34 @@ def simulation_config(config: DictConfig) -> SimulationConfig:
     return simulation
 
 
+def read_structured(path: Path, schema: type[Schema]) -> Schema:
+    """Read a YAML file that has the keys and types of a dataclass.
+
+    Raises:
+        ConfigError: The file is missing or no YAML.
+        OmegaConfBaseException: A key or a type is wrong.
+    """
+    try:
+        given = OmegaConf.create(path.read_text())
+    except OSError as error:
+        raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
+    except yaml.YAMLError as error:
+        raise ConfigError("specification", path, f"must be YAML ({' '.join(str(error).split())})") from error
+    values = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
+    assert isinstance(values, schema)
+    return values
+
+
+def check_workers(workers: int) -> None:
+    """Raise ConfigError when the option ``--workers`` has no number of workers."""
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ConfigError("--workers", workers, f"must be from 1 to {MOST_WORKERS}")
+
+
 def check_run(config: DictConfig) -> None:
     """Raise ConfigError when what surrounds the simulation cannot work: workers, tracking."""
-    if config.workers is not None and not 1 <= config.workers <= 1024:
-        raise ConfigError("workers", config.workers, "must be a whole number from 1 to 1024, or null for one a CPU")
+    if config.workers is not None and not 1 <= config.workers <= MOST_WORKERS:
+        raise ConfigError("workers", config.workers, f"must be a whole number from 1 to {MOST_WORKERS}, or null for one a CPU")
     if config.tracking.uri == "":
         raise ConfigError("tracking.uri", "", "must be given, for example tracking.uri=http://host:5000")
 

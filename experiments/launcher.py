@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
-from rich.console import Console
 
+from experiments.command_line import terminal
 from experiments.configuration import SURROUNDINGS, TrackingConfig, check_run, plain, simulation_config
 from experiments.grids import ExperimentConfig
 from experiments.naming import name_points
@@ -22,8 +22,6 @@ from experiments.verdicts import check_comparable
 from experiments.workers import check_cluster
 from netstack.engine import SimulationConfig
 from netstack.errors import ConfigError
-
-PLAIN_WIDTH = 140  # of output that is not a terminal
 
 
 def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
@@ -51,7 +49,7 @@ def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
     points = list({point.fingerprint: point for point in (Point(config, name, output_dir) for config, name in named)}.values())
     if experiment.report is not None:
         check_comparable([point.config for point in points])
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = terminal()
     if surroundings["dry_run"]:
         list_points(points, console)
         return

@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +24,13 @@ def provenance() -> dict[str, str]:
     if commit is not None:
         known |= {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain", "--untracked-files=no"))).lower()}
     return known
+
+
+def commit_label(known: Mapping[str, str]) -> str | None:
+    """Return the commit of a `provenance` as readers see it, None if there is none."""
+    if "git.commit" not in known:
+        return None
+    return known["git.commit"][:12] + (" with changes" if known["git.dirty"] == "true" else "")
 
 
 def _git(*arguments: str) -> str | None:

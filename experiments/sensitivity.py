@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import yaml
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING
 from omegaconf.errors import OmegaConfBaseException
 from rich.box import SIMPLE
 from rich.console import Console
@@ -23,11 +22,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from experiments.claims import CLAIMS, CONNP_L, CONNP_T, MSGP, UP
+from experiments.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, terminal
 from experiments.composition import CONF, HEAVY, compose_places
-from experiments.configuration import TrackingConfig
+from experiments.configuration import TrackingConfig, check_workers, read_structured
 from experiments.constants import Constants, scaled
 from experiments.errors import describe
-from experiments.launcher import PLAIN_WIDTH
 from experiments.naming import AXIS, PointName
 from experiments.points import Outcome, Point, check_output_dir, sweep_id
 from experiments.provenance import provenance
@@ -42,7 +41,6 @@ SPECIFICATION = CONF / "sensitivity.yaml"
 ORGANIZATIONS = (UP, MSGP, CONNP_T, CONNP_L)
 COMMON = ("costs", "machine", "workload")
 """Parts of a configuration that hold constants; all points of a change share them."""
-BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
 DPI = 130
 PURPOSE = "Changes each group of constants by some percent, and says which claims survive."
 
@@ -97,14 +95,7 @@ def read_specification(path: Path) -> SensitivityConfig:
         ConfigError: The file is missing or no YAML, or a value cannot be used.
         OmegaConfBaseException: A key or a type is wrong.
     """
-    try:
-        given = OmegaConf.create(path.read_text())
-    except OSError as error:
-        raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError("specification", path, f"must be YAML ({' '.join(str(error).split())})") from error
-    specification = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SensitivityConfig), given))
-    assert isinstance(specification, SensitivityConfig)
+    specification = read_structured(path, SensitivityConfig)
     if not 0 < specification.percent < 100:
         raise ConfigError("percent", specification.percent, "must be above 0 and below 100")
     return specification
@@ -233,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-tracking", action="store_true", help="write nothing to MLflow")
     parser.add_argument("--specification", type=Path, default=SPECIFICATION, metavar="FILE", help="conf/sensitivity.yaml")
     given = parser.parse_args(arguments)
-    console = Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
+    console = terminal()
     try:
         return _main(given, console)
     except KeyboardInterrupt:
@@ -245,8 +236,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(given: argparse.Namespace, console: Console) -> int:
-    if given.workers is not None and not 1 <= given.workers <= 1024:
-        raise ConfigError("--workers", given.workers, "must be from 1 to 1024")
+    if given.workers is not None:
+        check_workers(given.workers)
     specification = read_specification(given.specification)
     grid = specification.quick if given.quick else specification.full
     plan = plan_of(specification, grid, given.output_dir)

@@ -16,6 +16,7 @@ from experiments.html.explanation import explanations, winners
 from experiments.html.panels import ORGANIZATIONS, Section, Table, figures
 from experiments.html.sensitivity import sensitivity_section
 from experiments.points import Outcome
+from experiments.provenance import commit_label
 from experiments.verdicts import (
     ClaimOutcome,
     Estimate,
@@ -222,13 +223,7 @@ def _facts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     """Return what identifies the results: where they come from, on what they ran, when."""
     finished = [outcome for outcome in outcomes if outcome.result is not None]
     origins = [outcome.point.provenance() for outcome in finished]
-    commits = sorted(
-        {
-            f"{known['git.commit'][:12]}{' with changes' * (known['git.dirty'] == 'true')}"
-            for known in origins
-            if "git.commit" in known
-        }
-    )
+    commits = sorted({commit for known in origins if (commit := commit_label(known)) is not None})
     machines = sorted({outcome.point.config.machine.name for outcome in finished})
     settled = sum(outcome.result is not None and outcome.result.steady for outcome in finished)
     tools = sorted(
