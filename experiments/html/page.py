@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from experiments.claims import CLAIMS, CONTENTION_PERCENT, TABULATED, UP, UP_MISSES_PER_KB, contention, misses
 from experiments.html.explanation import explanations, winners
-from experiments.html.panels import ORGANIZATIONS, Section, Table, figures
+from experiments.html.panels import ORGANIZATIONS, Section, Table, cell, figures
 from experiments.html.sensitivity import sensitivity_section
 from experiments.points import Outcome
 from experiments.provenance import commit_label
@@ -197,7 +197,7 @@ def _contention_table(points: dict[PointKey, Result]) -> tuple[str, Table]:
         cells = [organization_label(*organization)]
         for load, value in zip(TABULATED, published, strict=True):
             estimate = contention(organization, load).estimate(points)
-            cells += [f"{value:g}", "not run" if estimate is None else f"{estimate.mean:.0f} ± {estimate.half_width:.0f}"]
+            cells += [f"{value:g}", cell(estimate, "{:.0f}")]
         rows.append(cells)
     return "Table 1: acquisitions of global TCP/IP locks that did not succeed at once (%)", Table(_side_by_side(), rows)
 
@@ -208,8 +208,7 @@ def _misses_table(points: dict[PointKey, Result]) -> tuple[str, Table]:
         cells = [organization_label(*organization)]
         for index, load in enumerate(TABULATED):
             estimate = misses(organization, load).estimate(points)
-            simulated = "not run" if estimate is None else f"{estimate.mean:.2f} ± {estimate.half_width:.2f}"
-            cells += [f"{UP_MISSES_PER_KB[index]:g}" if organization == UP else "-", simulated]
+            cells += [f"{UP_MISSES_PER_KB[index]:g}" if organization == UP else "-", cell(estimate, "{:.2f}")]
         rows.append(cells)
     return "Table 2: L2 data misses per KB of payload (published values are known for up)", Table(_side_by_side(), rows)
 

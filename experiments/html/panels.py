@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from experiments.breakdown import busy_cycles, structure_misses
 from experiments.claims import (
     CONNP_L,
+    CONNP_L_GAIN_PERCENT,
     CONNP_L_MBPS,
     CONNP_T,
     CONTENTION_PERCENT,
@@ -90,6 +91,13 @@ def estimate_of(points: Points, organization: Organization, load: int, statistic
     return Quantity("", "", (Place(*organization, load),), statistic).estimate(points)
 
 
+def cell(estimate: Estimate | None, form: str) -> str:
+    """Return an estimate as a table shows it, both numbers in a format such as ``{:.2f}``."""
+    if estimate is None:
+        return "not run"
+    return f"{form.format(estimate.mean)} ± {form.format(estimate.half_width)}"
+
+
 def figures(points: Points) -> list[Figure]:
     """Return the figures that the points suffice for."""
     made = [_goodput(points), _cycles(points), _misses(points), _locks(points), _switches(points), _contention(points)]
@@ -100,14 +108,15 @@ def _goodput(points: Points) -> Figure | None:
     lines = _lines(points, lambda result: result.goodput_mbps)
     if not lines:
         return None
+    times_up = 1 + CONNP_L_GAIN_PERCENT / 100
     heaviest = estimate_of(points, UP, TABULATED[-1], lambda result: result.goodput_mbps)
     anchors = [
         Anchor(f"up {UP_BEST_MBPS:,.0f} Mb/s at 6", kind_of(UP), UP_BEST_MBPS, TABULATED[0]),
         Anchor(f"connp_l {CONNP_L_MBPS:,.0f} Mb/s at moderate loads", kind_of(CONNP_L), CONNP_L_MBPS, MODERATE[0], MODERATE[-1]),
     ]
     if heaviest is not None:
-        gain = Anchor("connp_l 126 % above up at 16,384", kind_of(CONNP_L), 2.26 * heaviest.mean, TABULATED[-1])
-        anchors.append(gain)
+        label = f"connp_l {CONNP_L_GAIN_PERCENT:.0f} % above up at 16,384"
+        anchors.append(Anchor(label, kind_of(CONNP_L), times_up * heaviest.mean, TABULATED[-1]))
     loads = {x for line in lines for x, _ in line.points}
     shown = [anchor for anchor in anchors if anchor.x in loads and (anchor.until or anchor.x) in loads]
     limit = (f"six links full: {WIRE_LIMIT_MBPS:,.0f} Mb/s", WIRE_LIMIT_MBPS)
@@ -117,7 +126,7 @@ def _goodput(points: Points) -> Figure | None:
         "Who sends most",
         "Payload acknowledged per second against the number of connections. Bands are 95 % confidence intervals over seeds. "
         "Outlined diamonds and the dashed line are what was published: up at 6 connections, connp_l at moderate loads, and its "
-        "gain over one processor at 16,384 connections (2.26 times the simulated up).",
+        f"gain over one processor at 16,384 connections ({times_up:g} times the simulated up).",
         [chart.draw(1140, 480, "wide"), chart.draw(350, 330, "narrow")],
         _organizations(points),
         _table(points, "Mb/s", lambda result: result.goodput_mbps, "{:,.0f}"),
@@ -226,8 +235,7 @@ def _contention(points: Points) -> Figure | None:
             near = value is not None and abs(value.mean - published[column]) <= CONTENTION_TOLERANCE
             label = organization_label(*organization)
             compared.append(DotRow(label, published[column], value, near))
-            shown = "not run" if value is None else f"{value.mean:.1f} ± {value.half_width:.1f}"
-            rows.append((f"{load:,}", label, f"{published[column]:g}", shown))
+            rows.append((f"{load:,}", label, f"{published[column]:g}", cell(value, "{:.1f}")))
         if any(row.simulated for row in compared):
             panels.append(DotChart(f"{load:,} connections", compared).draw())
     if not panels:
@@ -286,8 +294,6 @@ def _table(points: Points, unit: str, statistic: Statistic, form: str) -> Table:
     rows = []
     for load in sorted({load for organization in shown for load in loads_of(points, organization)}):
         cells = [f"{load:,}"]
-        for organization in shown:
-            value = estimate_of(points, organization, load, statistic)
-            cells.append("not run" if value is None else f"{form.format(value.mean)} ± {form.format(value.half_width)}")
+        cells += [cell(estimate_of(points, organization, load, statistic), form) for organization in shown]
         rows.append(cells)
     return Table(("connections", *(f"{organization_label(*some)} ({unit})" for some in shown)), rows)
