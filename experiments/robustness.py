@@ -5,6 +5,7 @@ Knows results before and after each change, not how points are run.
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ GROUND = 0.05  # share of a figure's width that shows where the claim would hold
 LOWER_COLOR, HIGHER_COLOR = "#1f77b4", "#d62728"
 EQUAL = -1e-9  # margin of equal sides where one is claimed to be above the other
 SYMBOLS = {True: "+", False: "-"}
+SURVIVAL_HEADINGS = ("claim", "unchanged", "survives", "does not survive")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class ClaimSensitivity:
     effects: tuple[Effect, ...]
 
     @property
+    def slug(self) -> str:
+        """The name of the claim's figure in files and pages."""
+        return "tornado-" + re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+    @property
     def broken_by(self) -> list[Effect]:
         """Changes that take the claim its verdict, if it held before."""
         if self.before.verdict is not Verdict.HOLDS:
@@ -127,6 +134,12 @@ class SurvivalRow:
     def survives(self) -> bool:
         """Whether the claim holds, and still does after each change."""
         return self.verdict is Verdict.HOLDS and not self.broken_by
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """The row as tables show it, below `SURVIVAL_HEADINGS`. A claim that does not hold has nothing to survive."""
+        kept = f"{self.changes - len(self.broken_by)} of {self.changes}" if self.verdict is Verdict.HOLDS else ""
+        return self.claim, self.verdict.value, kept, ", ".join(self.broken_by)
 
 
 def load_sensitivity(path: Path) -> Sensitivity:

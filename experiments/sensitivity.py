@@ -6,7 +6,6 @@ is in `conf/sensitivity.yaml`, what a change does to claims in `experiments.robu
 
 import argparse
 import dataclasses
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -30,7 +29,7 @@ from experiments.errors import describe
 from experiments.naming import AXIS, PointName
 from experiments.points import Outcome, Point, check_output_dir, sweep_id
 from experiments.provenance import provenance
-from experiments.robustness import Sensitivity, restricted, sensitivity_of, survival, tornado_figure
+from experiments.robustness import SURVIVAL_HEADINGS, Sensitivity, restricted, sensitivity_of, survival, tornado_figure
 from experiments.tracking import Logbook, check_reachable, tracking_uri
 from experiments.verdicts import Place, PointKey
 from experiments.workers import check_cluster, simulate_on_ray
@@ -189,7 +188,7 @@ def write(sensitivity: Sensitivity, folder: Path) -> list[Path]:
     for claim in sensitivity.claims:
         figure = tornado_figure(sensitivity, claim.name)
         for kind in ("svg", "png"):
-            files.append(folder / f"tornado-{re.sub(r'[^a-z0-9]+', '-', claim.name.lower()).strip('-')}.{kind}")
+            files.append(folder / f"{claim.slug}.{kind}")
             figure.savefig(files[-1], dpi=DPI)
         plt.close(figure)
     return files
@@ -199,12 +198,11 @@ def print_survival(console: Console, sensitivity: Sensitivity) -> None:
     """Print which claims survive all changes, and which changes the others do not."""
     title = f"Claims after a change of each of {len(sensitivity.parameters)} groups of constants by {sensitivity.percent:g} %"
     table = Table(title=title, title_justify="left", box=SIMPLE, padding=(0, 1))
-    for heading in ("claim", "unchanged", "survives", "does not survive"):
+    for heading in SURVIVAL_HEADINGS:
         table.add_column(heading, justify="right" if heading == "survives" else "left")
     rows = survival(sensitivity)
     for row in rows:
-        kept = f"{row.changes - len(row.broken_by)} of {row.changes}" if row.verdict == "holds" else ""
-        table.add_row(row.claim, row.verdict.value, kept, ", ".join(row.broken_by))
+        table.add_row(*row.cells)
     console.print(table)
     orders = [row for row in rows if row.is_order]
     text = f"{sum(row.survives for row in orders)} of {len(orders)} claimed orders hold and survive every change; "

@@ -4,14 +4,13 @@ Knows what a sensitivity analysis has written, not how it was run.
 """
 
 import io
-import re
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from experiments.html.panels import Figure, Section, Table
-from experiments.robustness import load_sensitivity, survival, tornado_figure
+from experiments.robustness import SURVIVAL_HEADINGS, load_sensitivity, survival, tornado_figure
 
 
 def sensitivity_section(output_dir: Path) -> Section | None:
@@ -20,20 +19,15 @@ def sensitivity_section(output_dir: Path) -> Section | None:
     if not path.exists():
         return None
     found = load_sensitivity(path)
-    rows = [
-        (row.claim, row.verdict.value, f"{row.changes - len(row.broken_by)} of {row.changes}", ", ".join(row.broken_by))
-        for row in survival(found)
-    ]
-    table = Table(("claim", "unchanged", "survives", "does not survive"), rows)
+    table = Table(SURVIVAL_HEADINGS, [row.cells for row in survival(found)])
     figures = []
     for claim in found.claims:
-        name = re.sub(r"\W+", "-", claim.name)
-        with mpl.rc_context({"svg.hashsalt": name}):
+        with mpl.rc_context({"svg.hashsalt": claim.slug}):
             figure, text = tornado_figure(found, claim.name), io.StringIO()
             figure.savefig(text, format="svg", metadata={"Date": None})
             plt.close(figure)
         svg = text.getvalue()
         svg = svg[svg.index("<svg") :]
-        figures.append(Figure(f"tornado-{name}", claim.name, claim.sentence, (svg,), (), Table((), ())))
+        figures.append(Figure(claim.slug, claim.name, claim.sentence, (svg,), (), Table((), ())))
     paragraph = f"Each of {len(found.parameters)} groups of constants was lowered and raised by {found.percent:g} %."
     return Section("sensitivity", "Sensitivity to constants", (paragraph,), figures, (table,))
