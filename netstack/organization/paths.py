@@ -48,7 +48,8 @@ from netstack.machine.state import (
     thread_of,
     transmit_descriptor,
 )
-from netstack.tcp.input import TCP_ACKED, tcp_input
+from netstack.tcp.flags import TCP_ACKED
+from netstack.tcp.input import tcp_input
 from netstack.tcp.lookup import lookup_matches, tuple_hash
 from netstack.tcp.output import tcp_output, tcp_output_refused
 from netstack.tcp.timers import tcp_timeout

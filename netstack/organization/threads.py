@@ -47,7 +47,7 @@ from netstack.organization.paths import (
     sosend_unit,
 )
 from netstack.organization.queues import charge_port, join_backlog, put_message, take_backlog, take_message
-from netstack.tcp.input import TCP_ACKED, TCP_OUTPUT
+from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.timers import tcp_next_deadline_us
 from netstack.workload.peer import peer_timeout
 from netstack.workload.state import (

@@ -1,10 +1,12 @@
-"""Congestion control: slow start, congestion avoidance, fast retransmit and recovery (RFC 5681, RFC 6582 NewReno).
+"""Congestion control: slow start, congestion avoidance, fast retransmit and recovery (RFC 5681, RFC 6582 NewReno; CUBIC's
+window in `cubic`).
 
 Changes windows only; what to send is decided in output.
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.pcb import LARGE_WINDOW
+from netstack.tcp.cubic import cubic_increase, cubic_reduce
+from netstack.tcp.pcb import CUBIC, LARGE_WINDOW, initial_window
 from netstack.tcp.sequence import seq_sub
 
 DUPACK_THRESHOLD = 3
@@ -17,35 +19,49 @@ def flight_size(pcb):
 
 
 @compiled
-def on_ack(pcb, acked):
+def on_ack(pcb, acked, now_us):
     """Open the window for `acked` new bytes: one segment an ACK below ssthresh, one a window above (RFC 5681, section 3.1)."""
     mss = pcb.mss
     if pcb.snd_cwnd < pcb.snd_ssthresh:
         increase = min(acked, mss)
+    elif pcb.congestion == CUBIC:
+        increase = cubic_increase(pcb, acked, now_us)
     else:
         increase = max(mss * mss // pcb.snd_cwnd, 1)
     pcb.snd_cwnd = min(pcb.snd_cwnd + increase, LARGE_WINDOW)
 
 
 @compiled
-def halve(pcb):
-    """Set ssthresh to half the flight, at least two segments (RFC 5681, equation 4)."""
-    pcb.snd_ssthresh = max(flight_size(pcb) // 2, 2 * pcb.mss)
+def reduce(pcb, now_us):
+    """A congestion event: set ssthresh to half the flight, at least two segments (RFC 5681, equation 4), or as CUBIC does."""
+    if pcb.congestion == CUBIC:
+        pcb.snd_ssthresh = cubic_reduce(pcb, now_us)
+    else:
+        pcb.snd_ssthresh = max(flight_size(pcb) // 2, 2 * pcb.mss)
 
 
 @compiled
-def enter_recovery(pcb):
-    """Third duplicate ACK: retransmit one segment, inflate by the three that left the network (RFC 6582, section 3.2, step 2)."""
-    halve(pcb)
+def enter_recovery(pcb, now_us):
+    """Third duplicate ACK: retransmit one segment (RFC 6582, section 3.2, step 2; RFC 6675, section 5, step 4).
+
+    Without SACK the window is inflated by the three segments that left the network; with it, the pipe is estimated.
+    """
+    reduce(pcb, now_us)
     pcb.in_recovery = 1
     pcb.snd_recover = pcb.snd_max
-    pcb.snd_cwnd = pcb.snd_ssthresh + DUPACK_THRESHOLD * pcb.mss
+    pcb.snd_cwnd = pcb.snd_ssthresh
+    if pcb.use_sack == 0:
+        pcb.snd_cwnd += DUPACK_THRESHOLD * pcb.mss
+    pcb.high_rxt = pcb.snd_una
+    pcb.rescue_rxt = pcb.snd_una
     pcb.retransmit_now = 1
 
 
 @compiled
 def on_partial_ack(pcb, acked):
     """An ACK below `snd_recover`: retransmit the next hole, deflate (RFC 6582, section 3.2, step 3, partial)."""
+    if pcb.use_sack != 0:
+        return
     pcb.retransmit_now = 1
     pcb.snd_cwnd = max(pcb.snd_cwnd - acked, pcb.mss)
     if acked >= pcb.mss:
@@ -61,12 +77,27 @@ def leave_recovery(pcb):
 
 
 @compiled
-def on_timeout(pcb):
+def on_timeout(pcb, now_us):
     """The retransmission timer expired: back to one segment (RFC 5681, section 3.1)."""
     if pcb.rexmt_shift == 0:
-        halve(pcb)
+        reduce(pcb, now_us)
     pcb.snd_cwnd = pcb.mss
     pcb.in_recovery = 0
     pcb.retransmit_now = 0
     pcb.dupacks = 0
     pcb.snd_recover = pcb.snd_max
+
+
+@compiled
+def on_congestion_mark(pcb, now_us):
+    """The peer reports a mark of the network: reduce once a window, without a retransmission (RFC 3168, section 6.1.2)."""
+    reduce(pcb, now_us)
+    pcb.snd_cwnd = pcb.snd_ssthresh
+    pcb.ecn_recover = pcb.snd_max
+    pcb.ecn_reduced = 1
+
+
+@compiled
+def restart_after_idle(pcb):
+    """Nothing was sent for a retransmission timeout: the window no longer says what the network takes (RFC 5681, section 4.1)."""
+    pcb.snd_cwnd = min(pcb.snd_cwnd, initial_window(pcb.mss))

@@ -1,4 +1,4 @@
-"""Segments: the record that TCP reads and writes, and its encoding on the wire (RFC 9293, section 3.1; RFC 7323).
+"""Segments: the record that TCP reads and writes, and its encoding on the wire (RFC 9293, section 3.1; RFC 7323; RFC 2018).
 
 Knows no connection.
 """
@@ -7,7 +7,9 @@ import numpy as np
 
 from netstack.compilation import compiled
 
-FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
+NOT_ECT, ECT1, ECT0, CE = range(4)
+MAX_SACK_BLOCKS = 4
 
 SEGMENT = np.dtype(
     [
@@ -26,10 +28,18 @@ SEGMENT = np.dtype(
         ("mss", "i4"),
         ("wscale", "i4"),
         ("checksum", "i4"),
+        ("ecn", "i4"),
+        ("sack_permitted", "i4"),
+        ("sack_count", "i4"),
+        ("sack_start", "i8", (MAX_SACK_BLOCKS,)),
+        ("sack_end", "i8", (MAX_SACK_BLOCKS,)),
     ],
     align=True,
 )
-"""A segment. `window` is the field on the wire (not yet scaled), `length` the payload in bytes; absent: `mss` 0, `wscale` -1."""
+"""A segment. `window` is the field on the wire (not yet scaled), `length` the payload in bytes; absent: `mss` 0, `wscale` -1.
+
+`ecn` is the codepoint of the IP header (RFC 3168, section 5).
+"""
 
 TRUNCATED, BAD_OFFSET, BAD_OPTION = -1, -2, -3
 _MINIMUM = 20
@@ -59,7 +69,7 @@ def _get32(buffer, offset):
 
 @compiled
 def encode(segment, buffer, offset):
-    """Write the header with its options at `offset` of a uint8 array; return its length in bytes (20 to 40).
+    """Write the header with its options at `offset` of a uint8 array; return its length in bytes (20 to 60).
 
     The checksum field is zero: `fill_checksum` writes it once the payload stands behind the header.
     """
@@ -69,20 +79,37 @@ def encode(segment, buffer, offset):
         buffer[end + 1] = 4
         _put16(buffer, end + 2, segment.mss)
         end += 4
+    if segment.sack_permitted != 0 or segment.has_timestamps != 0:
+        # two no-operations, or SACK-permitted in their place, align the time stamps
+        buffer[end] = 4 if segment.sack_permitted != 0 and segment.has_timestamps != 0 else 1
+        buffer[end + 1] = 2 if segment.sack_permitted != 0 and segment.has_timestamps != 0 else 1
+        end += 2
+    if segment.has_timestamps != 0:
+        buffer[end] = 8
+        buffer[end + 1] = 10
+        _put32(buffer, end + 2, segment.ts_val)
+        _put32(buffer, end + 6, segment.ts_ecr)
+        end += 10
+    elif segment.sack_permitted != 0:
+        buffer[end] = 4
+        buffer[end + 1] = 2
+        end += 2
     if segment.wscale >= 0:
         buffer[end] = 1
         buffer[end + 1] = 3
         buffer[end + 2] = 3
         buffer[end + 3] = segment.wscale
         end += 4
-    if segment.has_timestamps != 0:
+    if segment.sack_count > 0:
         buffer[end] = 1
         buffer[end + 1] = 1
-        buffer[end + 2] = 8
-        buffer[end + 3] = 10
-        _put32(buffer, end + 4, segment.ts_val)
-        _put32(buffer, end + 8, segment.ts_ecr)
-        end += 12
+        buffer[end + 2] = 5
+        buffer[end + 3] = 2 + 8 * segment.sack_count
+        end += 4
+        for index in range(segment.sack_count):
+            _put32(buffer, end, segment.sack_start[index])
+            _put32(buffer, end + 4, segment.sack_end[index])
+            end += 8
     length = end - offset
     _put16(buffer, offset, segment.source_port)
     _put16(buffer, offset + 2, segment.destination_port)
@@ -111,12 +138,14 @@ def decode(buffer, offset, length, segment):
     segment.destination_port = _get16(buffer, offset + 2)
     segment.seq = _get32(buffer, offset + 4)
     segment.ack = _get32(buffer, offset + 8)
-    segment.flags = buffer[offset + 13] & 63
+    segment.flags = np.int64(buffer[offset + 13])
     segment.window = _get16(buffer, offset + 14)
     segment.checksum = _get16(buffer, offset + 16)
     segment.length = length - header
     segment.mss = 0
     segment.wscale = -1
+    segment.sack_permitted = 0
+    segment.sack_count = 0
     segment.has_timestamps = 0
     segment.ts_val = 0
     segment.ts_ecr = 0
@@ -138,6 +167,13 @@ def decode(buffer, offset, length, segment):
             segment.mss = _get16(buffer, at + 2)
         elif kind == 3 and size == 3:
             segment.wscale = min(np.int64(buffer[at + 2]), 14)
+        elif kind == 4 and size == 2:
+            segment.sack_permitted = 1
+        elif kind == 5 and size % 8 == 2:
+            for index in range(min(size // 8, MAX_SACK_BLOCKS)):
+                segment.sack_start[index] = _get32(buffer, at + 2 + 8 * index)
+                segment.sack_end[index] = _get32(buffer, at + 6 + 8 * index)
+                segment.sack_count = index + 1
         elif kind == 8 and size == 10:
             segment.has_timestamps = 1
             segment.ts_val = _get32(buffer, at + 2)
@@ -147,17 +183,29 @@ def decode(buffer, offset, length, segment):
 
 
 @compiled
-def checksum(buffer, offset, length, source_address, destination_address):
-    """Return the checksum of a TCP segment with its IPv4 pseudo header (RFC 1071): 0 over a valid one, checksum included."""
+def pseudo_header(length, source_address, destination_address):
+    """Return the sum of a segment's pseudo header with IPv4 addresses (RFC 9293, section 3.1)."""
     total = (source_address >> 16) + (source_address & 0xFFFF) + (destination_address >> 16) + (destination_address & 0xFFFF)
-    total += 6 + length
-    for index in range(0, length - 1, 2):
-        total += _get16(buffer, offset + index)
+    return total + 6 + length
+
+
+@compiled
+def internet_checksum(buffer, offset, length, total):
+    """Return the Internet checksum (RFC 1071) of `length` bytes at `offset` and of `total`: 0 if they include a valid one."""
+    end = offset + (length & ~1)
+    for index in range(offset, end, 2):
+        total += _get16(buffer, index)
     if length & 1:
-        total += np.int64(buffer[offset + length - 1]) << 8
+        total += np.int64(buffer[end]) << 8
     while total > 0xFFFF:
         total = (total & 0xFFFF) + (total >> 16)
     return 0xFFFF - total
+
+
+@compiled
+def checksum(buffer, offset, length, source_address, destination_address):
+    """Return the checksum of a TCP segment with its IPv4 pseudo header: 0 over a valid one, checksum included."""
+    return internet_checksum(buffer, offset, length, pseudo_header(length, source_address, destination_address))
 
 
 @compiled

@@ -1,192 +1,260 @@
-"""Input of segments in the established state (RFC 9293, section 3.10.7.4; RFC 5681; RFC 6298; RFC 7323).
+"""Input: what an arriving segment does to a connection in each state (RFC 9293, section 3.10.7; RFC 5961; RFC 7323).
 
-Moves sequence numbers and windows; payload bytes belong to the host. The receiving application takes data at once.
+Moves sequence numbers, windows and states; payload bytes belong to the host. Segments for no connection and for listeners
+are in `listen` and `reset`.
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.congestion import DUPACK_THRESHOLD, enter_recovery, leave_recovery, on_ack, on_partial_ack
-from netstack.tcp.header import ACK, RST, SYN
-from netstack.tcp.pcb import MAX_REORDERED
-from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.acknowledgment import measure, receive_ack
+from netstack.tcp.flags import (
+    TCP_CLOSED,
+    TCP_CONNECTED,
+    TCP_FINISHED,
+    TCP_OUTPUT,
+    TCP_REPLY_RESET,
+    TCP_SEND_RESET,
+)
+from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN
+from netstack.tcp.options import accept_options
+from netstack.tcp.reassembly import receive_data, receive_window
+from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.states import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    ENDED_REFUSED,
+    ENDED_RESET,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    LISTEN,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+)
 
-TCP_ACKED, TCP_OUTPUT, TCP_DELAYED_ACK, TCP_DELIVERED = 1, 2, 4, 8
-MAX_RTO_US = 64_000_000
+CHALLENGE_ACKS = 10  # in an interval (RFC 5961, section 7)
+CHALLENGE_INTERVAL_US = 5_000_000
+RTO_AFTER_LOST_SYN_US = 3_000_000  # RFC 6298, section 5.7
+TIMESTAMP_LIFE_US = 24 * 86400 * 1_000_000  # RFC 7323, section 5.5: an idle connection's ts_recent becomes invalid
 
 
 @compiled
 def tcp_input(pcb, segment, now_us):
-    """Process one segment at `now_us`; return a union of flags.
-
-    TCP_ACKED: `pcb.acked_bytes` were newly acknowledged and left the send buffer. TCP_OUTPUT: call `tcp_output` until it
-    has nothing more. TCP_DELAYED_ACK: the delayed-ACK timer was started. TCP_DELIVERED: `pcb.delivered_bytes` arrived in order.
-    """
+    """Process one segment at `now_us`; return a union of the flags in `flags`."""
     pcb.acked_bytes = 0
     pcb.delivered_bytes = 0
-    if segment.flags & (SYN | RST) or not segment.flags & ACK:
+    pcb.accepted_bytes = 0
+    if pcb.state == SYN_SENT:
+        return _input_syn_sent(pcb, segment, now_us)
+    if pcb.state <= LISTEN:
         return 0
-    if seq_gt(segment.ack, pcb.snd_max):
-        pcb.ack_now = 1  # acknowledges what was never sent
-        return TCP_OUTPUT
-    flags = 0
-    if segment.has_timestamps != 0:
-        if seq_lt(segment.ts_val, pcb.ts_recent):  # PAWS (RFC 7323, section 5.3)
-            if segment.length == 0:
+    idle_us = now_us - pcb.last_received_us
+    pcb.last_received_us = now_us
+    pcb.keepalive_sent = 0
+    if pcb.use_timestamps != 0 and not segment.flags & RST:
+        if segment.has_timestamps == 0:
+            return 0  # RFC 7323, section 3.2
+        if seq_lt(segment.ts_val, pcb.ts_recent) and idle_us < TIMESTAMP_LIFE_US:  # PAWS (section 5.3)
+            if segment.length == 0 and not segment.flags & (SYN | FIN):
                 return 0  # without an answer, as BSD does: two ends must not acknowledge each other's ACKs
             pcb.ack_now = 1
             return TCP_OUTPUT
-        if seq_leq(segment.seq, pcb.last_ack_sent):
-            pcb.ts_recent = segment.ts_val
-    if segment.length > 0:
-        flags |= _receive_data(pcb, segment, now_us)
-    return flags | _receive_ack(pcb, segment, now_us)
+    if pcb.state == SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
+        if not segment.flags & ACK:
+            pcb.snd_nxt = pcb.iss  # the peer did not get our SYN: again
+            return TCP_OUTPUT
+        segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
+        segment.seq = seq_add(segment.seq, 1)
+    if not _acceptable(pcb, segment):
+        if segment.flags & RST:
+            return 0
+        if pcb.state == TIME_WAIT and segment.flags & FIN:
+            pcb.linger_deadline_us = now_us + pcb.time_wait_us
+        pcb.ack_now = 1
+        return TCP_OUTPUT
+    if segment.flags & RST:
+        return _input_reset(pcb, segment, now_us)
+    if segment.flags & SYN:
+        return _challenge(pcb, now_us)
+    if not segment.flags & ACK:
+        return 0
+    if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
+        pcb.ts_recent = segment.ts_val
+    flags = 0
+    if pcb.state == SYN_RECEIVED:
+        if not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
+            return TCP_REPLY_RESET
+        _establish(pcb, segment, now_us)
+        pcb.snd_wnd = segment.window << pcb.snd_scale
+        pcb.max_snd_wnd = pcb.snd_wnd
+        flags = TCP_CONNECTED
+    if seq_gt(segment.ack, pcb.snd_max):
+        pcb.ack_now = 1  # acknowledges what was never sent
+        return flags | TCP_OUTPUT
+    if seq_lt(segment.ack, seq_add(pcb.snd_una, -max(pcb.max_snd_wnd, 65535))):
+        return flags | _challenge(pcb, now_us)  # RFC 5961, section 5.2
+    if pcb.use_ecn != 0:
+        _receive_mark(pcb, segment)
+    if segment.length > 0 or segment.flags & FIN:
+        if pcb.state == ESTABLISHED or pcb.state == FIN_WAIT_1 or pcb.state == FIN_WAIT_2:
+            if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
+                pcb.state = CLOSED  # there is nobody to read it (RFC 9293, section 3.6.1)
+                pcb.ended = ENDED_RESET
+                return TCP_CLOSED | TCP_SEND_RESET
+            flags |= receive_data(pcb, segment, now_us)
+        elif pcb.state == TIME_WAIT and segment.flags & FIN:
+            pcb.linger_deadline_us = now_us + pcb.time_wait_us
+    flags |= receive_ack(pcb, segment, now_us)
+    if pcb.state >= FIN_WAIT_1:
+        flags |= _finish(pcb, now_us)
+    if flags & TCP_FINISHED:
+        _receive_fin(pcb, now_us)
+    return flags
 
 
 @compiled
-def _receive_ack(pcb, segment, now_us):
-    window = segment.window << pcb.snd_scale
-    acked = seq_sub(segment.ack, pcb.snd_una)
-    if acked < 0:
+def _acceptable(pcb, segment):
+    """Return whether a part of the segment is in the window (RFC 9293, section 3.10.7.4, first check)."""
+    window = receive_window(pcb)
+    length = segment.length
+    if segment.flags & (SYN | FIN):
+        length += 1
+    offset = seq_sub(segment.seq, pcb.rcv_nxt)
+    if length == 0:
+        return offset == 0 or 0 <= offset < window
+    if window == 0:
+        return offset == 0 and segment.flags & (ACK | RST) != 0  # ACKs and resets count, the payload does not
+    return offset < window and offset + length > 0
+
+
+@compiled
+def _input_reset(pcb, segment, now_us):
+    """A reset in the window ends the connection only if it has exactly the next number (RFC 5961, section 3.2)."""
+    if segment.seq != pcb.rcv_nxt:
+        return _challenge(pcb, now_us)
+    pcb.ended = ENDED_RESET
+    if pcb.state == SYN_RECEIVED and pcb.passive == 0:
+        pcb.ended = ENDED_REFUSED
+    pcb.state = CLOSED
+    return TCP_CLOSED
+
+
+@compiled
+def _challenge(pcb, now_us):
+    """Ask a peer that may be an attacker to prove itself: acknowledge, but not too often (RFC 5961)."""
+    if now_us - pcb.challenge_since_us > CHALLENGE_INTERVAL_US or pcb.challenge_since_us == 0:
+        pcb.challenge_since_us = max(now_us, 1)
+        pcb.challenge_acks = 0
+    if pcb.challenge_acks >= CHALLENGE_ACKS:
         return 0
-    if acked == 0:
-        return _receive_duplicate(pcb, segment, window)
-    _update_window(pcb, segment, window)
-    if segment.has_timestamps != 0 and segment.ts_ecr != 0:
-        tcp_rtt_update(pcb, max(seq_sub(now_us & 0xFFFFFFFF, segment.ts_ecr), 1))
-    pcb.rexmt_shift = 0
-    pcb.snd_una = segment.ack
+    pcb.challenge_acks += 1
+    pcb.ack_now = 1
+    return TCP_OUTPUT
+
+
+@compiled
+def _receive_mark(pcb, segment):
+    """Echo a mark of the network until the peer says that it has reduced its window (RFC 3168, section 6.1.3)."""
+    if segment.flags & CWR:
+        pcb.ecn_echo = 0
+    if segment.ecn == CE:
+        pcb.ecn_echo = 1
+
+
+@compiled
+def _establish(pcb, segment, now_us):
+    """The peer acknowledged our SYN."""
+    if pcb.rexmt_shift > 0:
+        pcb.rto_us = max(pcb.rto_us, RTO_AFTER_LOST_SYN_US)
+    measure(pcb, segment, now_us)
+    pcb.state = ESTABLISHED
+    if pcb.fin_queued != 0:
+        pcb.state = FIN_WAIT_1
+    pcb.snd_una = seq_add(pcb.iss, 1)
+    pcb.fin_seq = seq_add(pcb.snd_una, pcb.send_buffered_bytes)
     if seq_lt(pcb.snd_nxt, pcb.snd_una):
         pcb.snd_nxt = pcb.snd_una
-    pcb.send_buffered_bytes -= acked
-    pcb.acked_bytes = acked
-    if pcb.in_recovery != 0:
-        if seq_geq(segment.ack, pcb.snd_recover):
-            leave_recovery(pcb)
-            pcb.dupacks = 0
-        else:
-            on_partial_ack(pcb, acked)
-    else:
-        pcb.dupacks = 0
-        if seq_gt(segment.ack, pcb.snd_recover):
-            pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or it looks like one ahead 2**31 bytes later
-        on_ack(pcb, acked)
-    if pcb.snd_una == pcb.snd_max:
-        pcb.rexmt_deadline_us = 0
-    else:
-        pcb.rexmt_deadline_us = now_us + pcb.rto_us
-    return TCP_ACKED | TCP_OUTPUT
+    pcb.snd_recover = pcb.iss
+    pcb.ecn_recover = pcb.iss
+    pcb.snd_wl1 = segment.seq
+    pcb.rexmt_shift = 0
+    pcb.rexmt_deadline_us = 0
+    pcb.unanswered_since_us = 0
 
 
 @compiled
-def _receive_duplicate(pcb, segment, window):
-    """An ACK that moves nothing: a duplicate (RFC 5681, section 2) or a window update."""
-    if segment.length > 0 or window != pcb.snd_wnd or window == 0 or pcb.snd_una == pcb.snd_max:
-        before = pcb.snd_wnd
-        _update_window(pcb, segment, window)
-        if pcb.snd_wnd <= before:
+def _input_syn_sent(pcb, segment, now_us):
+    """RFC 9293, section 3.10.7.3."""
+    acknowledges = segment.flags & ACK != 0
+    if acknowledges and not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
+        return 0 if segment.flags & RST else TCP_REPLY_RESET
+    if segment.flags & RST:
+        if not acknowledges:
             return 0
-        if before == 0:
-            pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
+        pcb.state = CLOSED
+        pcb.ended = ENDED_REFUSED
+        return TCP_CLOSED
+    if not segment.flags & SYN:
+        return 0
+    pcb.last_received_us = now_us
+    pcb.irs = segment.seq
+    pcb.rcv_nxt = seq_add(segment.seq, 1)
+    pcb.rcv_adv = pcb.rcv_nxt
+    pcb.last_ack_sent = pcb.rcv_nxt
+    accept_options(pcb, segment)
+    pcb.snd_wnd = segment.window  # never scaled in a SYN (RFC 7323, section 2.2)
+    pcb.max_snd_wnd = pcb.snd_wnd
+    if not acknowledges:
+        pcb.state = SYN_RECEIVED  # both ends opened at once
+        pcb.use_ecn = 0
+        pcb.snd_nxt = pcb.iss
         return TCP_OUTPUT
-    pcb.dupacks += 1
-    if pcb.in_recovery != 0:
-        pcb.snd_cwnd += pcb.mss
-        return TCP_OUTPUT
-    if pcb.dupacks == DUPACK_THRESHOLD and seq_gt(pcb.snd_una, pcb.snd_recover):
-        enter_recovery(pcb)
-        return TCP_OUTPUT
+    pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE else 0
+    _establish(pcb, segment, now_us)
+    flags = TCP_CONNECTED | TCP_OUTPUT
+    segment.seq = pcb.rcv_nxt
+    if segment.length > 0 or segment.flags & FIN:
+        flags |= receive_data(pcb, segment, now_us)
+        if flags & TCP_FINISHED:
+            _receive_fin(pcb, now_us)
+    pcb.ack_now = 1
+    return flags
+
+
+@compiled
+def _finish(pcb, now_us):
+    """Our FIN may have been acknowledged: go on to the next state, return flags."""
+    if not seq_gt(pcb.snd_una, pcb.fin_seq):
+        return 0
+    if pcb.state == FIN_WAIT_1:
+        pcb.state = FIN_WAIT_2
+        if pcb.detached != 0:
+            pcb.linger_deadline_us = now_us + pcb.time_wait_us
+    elif pcb.state == CLOSING:
+        _wait(pcb, now_us)
+    elif pcb.state == LAST_ACK:
+        pcb.state = CLOSED
+        return TCP_CLOSED
     return 0
 
 
 @compiled
-def _update_window(pcb, segment, window):
-    """Take the window unless a later segment has set it already (SND.WL1 of RFC 9293, section 3.10.7.4).
-
-    SND.WL2 is not needed: what acknowledges less than an earlier segment did has been dropped.
-    """
-    if seq_leq(pcb.snd_wl1, segment.seq):
-        pcb.snd_wnd = window
-        pcb.max_snd_wnd = max(pcb.max_snd_wnd, window)
-        pcb.snd_wl1 = segment.seq
-
-
-@compiled
-def tcp_rtt_update(pcb, rtt_us):
-    """Take one RTT sample in us into the retransmission timeout (RFC 6298, section 2)."""
-    if pcb.srtt_us == 0:
-        pcb.srtt_us = rtt_us
-        pcb.rttvar_us = rtt_us // 2
-    else:
-        pcb.rttvar_us += (abs(pcb.srtt_us - rtt_us) - pcb.rttvar_us) // 4
-        pcb.srtt_us += (rtt_us - pcb.srtt_us) // 8
-    pcb.rto_us = min(max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us), MAX_RTO_US)
+def _receive_fin(pcb, now_us):
+    """The peer's FIN was delivered (RFC 9293, section 3.10.7.4, eighth check)."""
+    if pcb.state == ESTABLISHED:
+        pcb.state = CLOSE_WAIT
+    elif pcb.state == FIN_WAIT_1:
+        pcb.state = CLOSING
+    elif pcb.state == FIN_WAIT_2:
+        _wait(pcb, now_us)
 
 
 @compiled
-def _receive_data(pcb, segment, now_us):
-    start = segment.seq
-    end = seq_add(start, segment.length)
-    window_end = seq_add(pcb.rcv_nxt, pcb.rcv_wnd)
-    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end):
-        pcb.ack_now = 1  # a duplicate, or beyond the window
-        return TCP_OUTPUT
-    if seq_gt(end, window_end):
-        end = window_end
-    if seq_gt(start, pcb.rcv_nxt):
-        _remember_range(pcb, start, end)
-        pcb.ack_now = 1  # RFC 5681, section 4.2: a duplicate ACK at once
-        return TCP_OUTPUT
-    before = pcb.rcv_nxt
-    had_hole = pcb.reordered_count > 0
-    pcb.rcv_nxt = end
-    _take_ranges(pcb)
-    pcb.delivered_bytes = seq_sub(pcb.rcv_nxt, before)
-    pcb.unacked_segments += 1
-    if had_hole or pcb.unacked_segments >= 2 or pcb.delayed_ack_us == 0:
-        pcb.ack_now = 1
-        return TCP_OUTPUT | TCP_DELIVERED
-    pcb.delack_deadline_us = now_us + pcb.delayed_ack_us
-    return TCP_DELAYED_ACK | TCP_DELIVERED
-
-
-@compiled
-def _remember_range(pcb, start, end):
-    """Insert a range of out-of-order data, merged with those it touches; when all places are taken it is forgotten."""
-    kept = 0
-    for index in range(pcb.reordered_count):
-        old_start = pcb.reordered_start[index]
-        old_end = pcb.reordered_end[index]
-        if seq_lt(old_end, start) or seq_gt(old_start, end):
-            pcb.reordered_start[kept] = old_start
-            pcb.reordered_end[kept] = old_end
-            kept += 1
-        else:
-            if seq_lt(old_start, start):
-                start = old_start
-            if seq_gt(old_end, end):
-                end = old_end
-    if kept < MAX_REORDERED:
-        pcb.reordered_start[kept] = start
-        pcb.reordered_end[kept] = end
-        kept += 1
-    pcb.reordered_count = kept
-
-
-@compiled
-def _take_ranges(pcb):
-    """Advance rcv_nxt over remembered ranges that it reached."""
-    advanced = True
-    while advanced:
-        advanced = False
-        kept = 0
-        for index in range(pcb.reordered_count):
-            start = pcb.reordered_start[index]
-            end = pcb.reordered_end[index]
-            if seq_leq(start, pcb.rcv_nxt):
-                if seq_gt(end, pcb.rcv_nxt):
-                    pcb.rcv_nxt = end
-                    advanced = True
-            else:
-                pcb.reordered_start[kept] = start
-                pcb.reordered_end[kept] = end
-                kept += 1
-        pcb.reordered_count = kept
+def _wait(pcb, now_us):
+    """Enter TIME-WAIT: all other timers stop."""
+    pcb.state = TIME_WAIT
+    pcb.rexmt_deadline_us = 0
+    pcb.keepalive_deadline_us = 0
+    pcb.linger_deadline_us = now_us + pcb.time_wait_us

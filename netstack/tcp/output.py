@@ -1,11 +1,24 @@
-"""Output: which segment may be sent now (RFC 9293, sections 3.7 and 3.8.6.2; RFC 5681).
+"""Output: which segment may be sent now (RFC 9293, sections 3.7 and 3.8.6.2; RFC 5681; RFC 6675; RFC 3168).
 
 One segment a call; the host transmits it and calls again until there is none.
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.header import ACK, PSH
-from netstack.tcp.sequence import seq_add, seq_lt, seq_sub
+from netstack.tcp.acknowledgment import timestamp
+from netstack.tcp.congestion import restart_after_idle
+from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, NOT_ECT, PSH, SYN
+from netstack.tcp.options import fill_syn_options
+from netstack.tcp.reassembly import announced_window
+from netstack.tcp.sack import (
+    fill_sack_blocks,
+    sack_next_hole,
+    sack_pipe,
+    sack_rescue,
+    skip_sacked,
+    until_sacked,
+)
+from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
+from netstack.tcp.states import ESTABLISHED, LISTEN, SYN_SENT, TIME_WAIT
 
 
 @compiled
@@ -15,21 +28,64 @@ def tcp_output(pcb, segment, now_us):
     A segment is full, or with nothing outstanding the last of the buffer (Nagle, RFC 9293, section 3.7.4) or half of the
     largest window (section 3.8.6.2.1).
     """
+    if pcb.state < ESTABLISHED:
+        return _output_syn(pcb, segment, now_us)
     seq = pcb.snd_nxt
-    retransmit_one = pcb.retransmit_now != 0
-    if retransmit_one:
+    length = 0
+    in_order = True
+    if pcb.in_recovery != 0 and pcb.use_sack != 0:
+        seq, length = _sack_sendable(pcb)
+        in_order = seq == pcb.snd_nxt
+    elif pcb.retransmit_now != 0:
         pcb.retransmit_now = 0
         seq = pcb.snd_una
         length = min(pcb.mss, min(pcb.send_buffered_bytes, seq_sub(pcb.snd_max, pcb.snd_una)))
+        in_order = False
     else:
+        if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
+            restart_after_idle(pcb)
+        if pcb.sacked_count > 0:
+            seq = skip_sacked(pcb, seq)
+            pcb.snd_nxt = seq
         length = _sendable(pcb, seq)
-    if length <= 0:
+        if pcb.sacked_count > 0:
+            length = until_sacked(pcb, seq, length)
+    fin = _sends_fin(pcb, seq, length)
+    if length <= 0 and not fin:
         if pcb.send_buffered_bytes > 0 and pcb.rexmt_deadline_us == 0:
             pcb.rexmt_deadline_us = now_us + pcb.rto_us  # the window is closed: probe it
-        if pcb.ack_now == 0:
+        if pcb.ack_now == 0 and pcb.probe_alive == 0:
             return 0
         length = 0
         seq = pcb.snd_max
+        if pcb.probe_alive != 0:
+            pcb.probe_alive = 0
+            seq = seq_add(pcb.snd_una, -1)  # what the peer must answer (RFC 9293, section 3.8.4)
+    _fill(pcb, segment, seq, length, now_us)
+    end = seq_add(seq, length)
+    segment.flags = ACK
+    if length > 0 and length == pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una):
+        segment.flags |= PSH
+    if fin:
+        segment.flags |= FIN
+        end = seq_add(end, 1)
+    segment.mss = 0
+    segment.wscale = -1
+    segment.sack_permitted = 0
+    segment.sack_count = 0
+    if pcb.reordered_count > 0 and pcb.use_sack != 0:
+        fill_sack_blocks(pcb, segment)
+    segment.ecn = NOT_ECT
+    if pcb.use_ecn != 0:
+        _mark(pcb, segment, seq, length)
+    if length > 0 or fin:
+        _account(pcb, seq, end, in_order, now_us)
+    return 1
+
+
+@compiled
+def _fill(pcb, segment, seq, length, now_us):
+    """Fill in what all segments have, and note what is acknowledged and announced with it."""
     segment.source_address = pcb.local_address
     segment.destination_address = pcb.foreign_address
     segment.source_port = pcb.local_port
@@ -37,53 +93,139 @@ def tcp_output(pcb, segment, now_us):
     segment.seq = seq
     segment.ack = pcb.rcv_nxt
     segment.length = length
-    end = seq_add(seq, length)
-    last = length > 0 and length == pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una)
-    segment.flags = ACK | PSH if last else ACK
-    segment.window = min(pcb.rcv_wnd >> pcb.rcv_scale, 65535)
-    segment.has_timestamps = 1
-    segment.ts_val = now_us & 0xFFFFFFFF
+    segment.window = min(announced_window(pcb) >> pcb.rcv_scale, 65535)
+    segment.has_timestamps = pcb.use_timestamps
+    segment.ts_val = timestamp(pcb, now_us)
     segment.ts_ecr = pcb.ts_recent
-    segment.mss = 0
-    segment.wscale = -1
     pcb.rcv_adv = seq_add(pcb.rcv_nxt, segment.window << pcb.rcv_scale)
     pcb.last_ack_sent = pcb.rcv_nxt
     pcb.ack_now = 0
     pcb.unacked_segments = 0
     pcb.delack_deadline_us = 0
-    if length > 0:
-        pcb.segments_sent += 1
-        pcb.new_bytes = max(seq_sub(end, pcb.snd_max), 0)
-        if pcb.new_bytes < length:
-            pcb.retransmitted_segments += 1
-        if not retransmit_one:
-            pcb.snd_nxt = end
-        if pcb.new_bytes > 0:
-            pcb.snd_max = end
-        pcb.probe_now = 0
-        if pcb.rexmt_deadline_us == 0 or seq == pcb.snd_una:
-            pcb.rexmt_deadline_us = now_us + pcb.rto_us
+
+
+@compiled
+def _account(pcb, seq, end, in_order, now_us):
+    """Move the send sequence for a segment from `seq` to `end`, FIN included, and time it."""
+    pcb.segments_sent += 1
+    pcb.last_sent_us = now_us
+    pcb.new_bytes = max(seq_sub(end, pcb.snd_max), 0)
+    if pcb.new_bytes < seq_sub(end, seq):
+        pcb.retransmitted_segments += 1
+        if pcb.timed_at_us != 0 and seq_gt(end, pcb.timed_seq):
+            pcb.timed_at_us = 0  # Karn (RFC 6298, section 3)
+    elif pcb.timed_at_us == 0 and (pcb.timestamp_unit_us > 1 or pcb.use_timestamps == 0):
+        pcb.timed_at_us = now_us
+        pcb.timed_seq = seq
+    if in_order:
+        pcb.snd_nxt = end
+    elif pcb.in_recovery != 0 and seq_gt(end, pcb.high_rxt):
+        pcb.high_rxt = end
+    if pcb.new_bytes > 0:
+        pcb.snd_max = end
+    pcb.probe_now = 0
+    if pcb.unanswered_since_us == 0:
+        pcb.unanswered_since_us = max(now_us, 1)
+    if pcb.rexmt_deadline_us == 0 or seq == pcb.snd_una:
+        pcb.rexmt_deadline_us = now_us + pcb.rto_us
+
+
+@compiled
+def _output_syn(pcb, segment, now_us):
+    """Send a SYN or SYN-ACK, once for each time that `snd_nxt` stands at its number."""
+    if pcb.state <= LISTEN or pcb.snd_nxt != pcb.iss:
+        return 0
+    _fill(pcb, segment, pcb.iss, 0, now_us)
+    segment.flags = SYN if pcb.state == SYN_SENT else SYN | ACK
+    segment.window = min(pcb.rcv_wnd, 65535)  # never scaled (RFC 7323, section 2.2)
+    pcb.rcv_adv = seq_add(pcb.rcv_nxt, segment.window)
+    fill_syn_options(pcb, segment)
+    segment.sack_count = 0
+    segment.ecn = NOT_ECT
+    if pcb.state == SYN_SENT:
+        segment.ack = 0
+        segment.ts_ecr = 0
+        if pcb.use_ecn != 0 and pcb.rexmt_shift < 2:  # a firewall may drop such SYNs (RFC 3168, section 6.1.1.1)
+            segment.flags |= ECE | CWR
+    elif pcb.use_ecn != 0:
+        segment.flags |= ECE
+    _account(pcb, pcb.iss, seq_add(pcb.iss, 1), True, now_us)
     return 1
 
 
 @compiled
 def _sendable(pcb, seq):
-    """Return how many bytes may be sent from `seq` on: at most one segment, 0 for "wait"."""
+    """Return how many bytes may be sent from `seq` on: at most one segment, or a burst of full ones; 0 for "wait"."""
     offset = seq_sub(seq, pcb.snd_una)
     buffered = pcb.send_buffered_bytes - offset
     window = min(pcb.snd_wnd, pcb.snd_cwnd) - offset
-    length = min(pcb.mss, min(buffered, window))
+    if pcb.dupacks > 0 and pcb.use_sack != 0:
+        window = min(pcb.snd_wnd - offset, window + min(pcb.dupacks, 2) * pcb.mss)  # limited transmit (RFC 3042)
+    length = min(buffered, window)
     if length >= pcb.mss:
-        return length
+        if pcb.burst_segments == 1:
+            return pcb.mss
+        return min(length, pcb.burst_segments * pcb.mss) // pcb.mss * pcb.mss
     if pcb.probe_now != 0 and buffered > 0:
         return max(length, 1)  # the timer expired: whatever the window is, at least a byte
     if length <= 0:
         return 0
-    if length == buffered and (offset == 0 or seq_lt(seq, pcb.snd_max)):
-        return length
+    if length == buffered:
+        if seq_lt(seq, pcb.snd_max) or pcb.fin_queued != 0:
+            return length
+        if pcb.cork == 0 and (offset == 0 or pcb.no_delay != 0):
+            return length
     if offset == 0 and 2 * length >= pcb.max_snd_wnd:
         return length
     return 0
+
+
+@compiled
+def _sack_sendable(pcb):
+    """Return (seq, length) of what to send in a recovery with SACK (RFC 6675, section 5, steps 4 and C, and NextSeg())."""
+    if pcb.retransmit_now != 0:
+        pcb.retransmit_now = 0
+        length = min(pcb.mss, min(pcb.send_buffered_bytes, seq_sub(pcb.snd_max, pcb.snd_una)))
+        return pcb.snd_una, until_sacked(pcb, pcb.snd_una, length)
+    if pcb.snd_cwnd - sack_pipe(pcb) < pcb.mss:
+        return pcb.snd_max, 0
+    seq, length = sack_next_hole(pcb, True)
+    if length > 0:
+        return seq, length
+    offset = seq_sub(pcb.snd_max, pcb.snd_una)
+    fresh = min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - offset)
+    if fresh > 0:
+        pcb.snd_nxt = pcb.snd_max
+        return pcb.snd_max, fresh
+    seq, length = sack_next_hole(pcb, False)
+    if length > 0:
+        return seq, length
+    if seq_gt(pcb.snd_una, pcb.rescue_rxt) and seq_geq(pcb.snd_una, pcb.high_rxt):
+        seq, length = sack_rescue(pcb)
+        pcb.rescue_rxt = pcb.snd_recover
+        if length > 0:
+            return seq, min(length, pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una))
+    return pcb.snd_max, 0
+
+
+@compiled
+def _sends_fin(pcb, seq, length):
+    """Return whether a segment carries the FIN: it ends where the data ends, and the FIN is not acknowledged."""
+    if pcb.fin_queued == 0 or pcb.state == TIME_WAIT:
+        return False
+    return seq_add(seq, max(length, 0)) == pcb.fin_seq and not seq_gt(pcb.snd_una, pcb.fin_seq)
+
+
+@compiled
+def _mark(pcb, segment, seq, length):
+    """ECN: new data is marked as capable, a mark is echoed, a reduction is told (RFC 3168, section 6.1)."""
+    if pcb.ecn_echo != 0:
+        segment.flags |= ECE
+    if length > 0 and seq_geq(seq, pcb.snd_max):
+        segment.ecn = ECT0
+        if pcb.ecn_reduced != 0:
+            segment.flags |= CWR
+            pcb.ecn_reduced = 0
 
 
 @compiled

@@ -6,10 +6,13 @@ Knows no table it stands in but its link in a hash chain.
 import numpy as np
 
 from netstack.compilation import compiled
+from netstack.tcp.states import ESTABLISHED
 
-MAX_REORDERED = 4  # ranges of out-of-order data a receiver remembers
+MAX_REORDERED = 16  # ranges of out-of-order data a receiver remembers
+MAX_SACKED = 32  # ranges of data that the peer reported as received out of order
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
 LARGE_WINDOW = 1 << 30
+NEW_RENO, CUBIC = range(2)
 
 PCB = np.dtype(
     [
@@ -46,6 +49,7 @@ PCB = np.dtype(
         ("dupacks", "i4"),
         ("rexmt_shift", "i4"),
         ("new_bytes", "i4"),
+        ("state", "u1"),
         ("snd_scale", "u1"),
         ("rcv_scale", "u1"),
         ("in_recovery", "u1"),
@@ -57,12 +61,81 @@ PCB = np.dtype(
         ("segments_sent", "i8"),
         ("retransmitted_segments", "i8"),
         ("retransmission_timeouts", "i4"),
+        # the connection's life
+        ("ended", "u1"),
+        ("passive", "u1"),
+        ("fin_queued", "u1"),
+        ("fin_received", "u1"),
+        ("detached", "u1"),
+        # options: what is offered, and after the handshake what both agreed on
+        ("use_timestamps", "u1"),
+        ("use_scaling", "u1"),
+        ("use_sack", "u1"),
+        ("use_ecn", "u1"),
+        ("no_delay", "u1"),
+        ("cork", "u1"),
+        ("congestion", "u1"),
+        # ECN (RFC 3168)
+        ("ecn_echo", "u1"),
+        ("ecn_reduced", "u1"),
+        ("probe_alive", "u1"),
+        ("sacked_count", "u1"),
+        ("iss", "i8"),
+        ("irs", "i8"),
+        ("fin_seq", "i8"),
+        ("peer_fin_seq", "i8"),
+        ("ecn_recover", "i8"),
+        ("own_mss", "i4"),
+        ("peer_mss", "i4"),
+        ("receive_buffer_bytes", "i4"),
+        ("burst_segments", "i4"),
+        ("initial_segments", "i4"),
+        ("timestamp_unit_us", "i4"),
+        ("timestamp_offset", "i8"),
+        ("accepted_seq", "i8"),
+        ("accepted_bytes", "i8"),
+        ("recent_range_seq", "i8"),
+        # round-trip time without time stamps: one segment at a time (RFC 6298, section 3)
+        ("timed_seq", "i8"),
+        ("timed_at_us", "i8"),
+        # timers beside retransmission and delayed ACK
+        ("last_received_us", "i8"),
+        ("last_sent_us", "i8"),
+        ("unanswered_since_us", "i8"),
+        ("user_timeout_us", "i8"),
+        ("keepalive_idle_us", "i8"),
+        ("keepalive_interval_us", "i8"),
+        ("keepalive_deadline_us", "i8"),
+        ("linger_deadline_us", "i8"),
+        ("time_wait_us", "i8"),
+        ("keepalive_probes", "i4"),
+        ("keepalive_sent", "i4"),
+        ("max_retransmissions", "i4"),
+        ("challenge_acks", "i4"),
+        ("challenge_since_us", "i8"),
+        # SACK: the scoreboard, and the recovery that works on it (RFC 6675)
+        ("high_rxt", "i8"),
+        ("rescue_rxt", "i8"),
+        ("sacked_start", "i8", (MAX_SACKED,)),
+        ("sacked_end", "i8", (MAX_SACKED,)),
+        # CUBIC (RFC 9438)
+        ("cubic_epoch_us", "i8"),
+        ("cubic_k_us", "i8"),
+        ("cubic_origin_bytes", "i8"),
+        ("cubic_max_bytes", "i8"),
+        ("cubic_friendly_bytes", "i8"),
+        ("cubic_friendly_credit", "i8"),
+        ("cubic_credit_bytes", "i8"),
         ("reordered_start", "i8", (MAX_REORDERED,)),
         ("reordered_end", "i8", (MAX_REORDERED,)),
     ],
     align=True,
 )
-"""A connection. The host adds what it writes to `send_buffered_bytes` (from snd_una on); input takes off what is acknowledged."""
+"""A connection. The host adds what it writes to `send_buffered_bytes` (from snd_una on); input takes off what is acknowledged.
+
+The host sets `rcv_wnd` to the room in its receive buffer. After input, `accepted_bytes` of payload from `accepted_seq` on are new
+and belong into that buffer, `delivered_bytes` of it have become readable.
+"""
 
 
 @compiled
@@ -72,6 +145,12 @@ def window_scale(buffer_bytes):
     while shift < 14 and (65535 << shift) < buffer_bytes:
         shift += 1
     return shift
+
+
+@compiled
+def initial_window(mss):
+    """Return the initial congestion window of RFC 3390 in bytes."""
+    return min(4 * mss, max(2 * mss, 4380))
 
 
 @compiled
@@ -93,6 +172,16 @@ def pcb_init(
 
     `send_window` is the peer's receive buffer. The initial congestion window is that of RFC 3390.
     """
+    pcb.state = ESTABLISHED
+    pcb.use_timestamps = 1
+    pcb.use_scaling = 1
+    pcb.timestamp_unit_us = 1
+    pcb.burst_segments = 1
+    pcb.own_mss = mss
+    pcb.peer_mss = mss
+    pcb.max_retransmissions = 255
+    pcb.iss = (iss - 1) & 0xFFFFFFFF
+    pcb.irs = (irs - 1) & 0xFFFFFFFF
     pcb.local_address = local_address
     pcb.local_port = local_port
     pcb.foreign_address = foreign_address
@@ -106,11 +195,12 @@ def pcb_init(
     pcb.snd_wnd = send_window
     pcb.max_snd_wnd = send_window
     pcb.snd_wl1 = irs
-    pcb.snd_cwnd = min(4 * mss, max(2 * mss, 4380))
+    pcb.snd_cwnd = initial_window(mss)
     pcb.snd_ssthresh = LARGE_WINDOW
     pcb.snd_scale = window_scale(send_window)
     pcb.rcv_nxt = irs
     pcb.rcv_wnd = receive_buffer_bytes
+    pcb.receive_buffer_bytes = receive_buffer_bytes
     pcb.rcv_adv = (irs + receive_buffer_bytes) & 0xFFFFFFFF
     pcb.rcv_scale = window_scale(receive_buffer_bytes)
     pcb.last_ack_sent = irs

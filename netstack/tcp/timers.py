@@ -1,46 +1,98 @@
-"""Retransmission and delayed-ACK timers (RFC 6298; RFC 9293, section 3.8.6). Deadlines in us; 0 is off.
+"""Timers: retransmission and zero-window probes, delayed ACK, keep-alive, user timeout, and the waits of the last states.
 
-The retransmission timer also runs while data waits for a closed window (RFC 9293, section 3.8.6.1: the persist timer).
+RFC 6298; RFC 9293, sections 3.8.3, 3.8.4, 3.8.6 and 3.6.1. Deadlines in us; 0 is off. The retransmission timer also runs
+while data waits for a closed window (section 3.8.6.1: the persist timer).
 
 Knows no clock: the host asks for the earliest deadline and calls when it has passed.
 """
 
 from netstack.compilation import compiled
 from netstack.tcp.congestion import on_timeout
-from netstack.tcp.input import TCP_OUTPUT
+from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.sack import forget_reneged
+from netstack.tcp.states import CLOSED, ENDED_NONE, ENDED_TIMED_OUT, ESTABLISHED
 
-MAX_SHIFT = 12
+MAX_BACKOFF_US = 64_000_000
+
+
+@compiled
+def _earlier(a, b):
+    """Return the earlier of two deadlines, of which 0 is none."""
+    if a == 0:
+        return b
+    return a if b == 0 else min(a, b)
 
 
 @compiled
 def tcp_next_deadline_us(pcb):
     """Return the earliest deadline, 0 if no timer runs."""
-    rexmt = pcb.rexmt_deadline_us
-    delack = pcb.delack_deadline_us
-    if rexmt == 0:
-        return delack
-    if delack == 0:
-        return rexmt
-    return min(rexmt, delack)
+    deadline = _earlier(pcb.rexmt_deadline_us, pcb.delack_deadline_us)
+    if pcb.keepalive_deadline_us != 0:
+        deadline = _earlier(deadline, pcb.keepalive_deadline_us)
+    if pcb.linger_deadline_us != 0:
+        deadline = _earlier(deadline, pcb.linger_deadline_us)
+    if pcb.user_timeout_us != 0 and pcb.unanswered_since_us != 0:
+        deadline = _earlier(deadline, pcb.unanswered_since_us + pcb.user_timeout_us)
+    return deadline
 
 
 @compiled
 def tcp_timeout(pcb, now_us):
-    """Run the timers that expired by `now_us`; return TCP_OUTPUT if there is something to send."""
+    """Run the timers that expired by `now_us`; return a union of the flags in `flags`."""
     flags = 0
+    if 0 < pcb.linger_deadline_us <= now_us:
+        return _end(pcb, ENDED_NONE)
+    if pcb.user_timeout_us != 0 and 0 < pcb.unanswered_since_us <= now_us - pcb.user_timeout_us:
+        return _end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
     if 0 < pcb.delack_deadline_us <= now_us:
         pcb.delack_deadline_us = 0
         pcb.ack_now = 1
         flags = TCP_OUTPUT
+    if 0 < pcb.keepalive_deadline_us <= now_us:
+        flags |= _keep_alive(pcb, now_us)
+        if flags & TCP_CLOSED:
+            return flags
     if 0 < pcb.rexmt_deadline_us <= now_us:
-        window_closed = pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max)
+        window_closed = pcb.state >= ESTABLISHED and (pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max))
         if not window_closed:
-            on_timeout(pcb)
+            on_timeout(pcb, now_us)
             pcb.retransmission_timeouts += 1
-            pcb.rexmt_shift = min(pcb.rexmt_shift + 1, MAX_SHIFT)
+            forget_reneged(pcb)
+        if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # who answers probes is alive
+            if pcb.rexmt_shift >= pcb.max_retransmissions:
+                return _end(pcb, ENDED_TIMED_OUT)
+            pcb.rexmt_shift += 1
         pcb.probe_now = 1
-        pcb.rto_us = min(pcb.rto_us * 2, 64_000_000)
+        pcb.rto_us = min(pcb.rto_us * 2, MAX_BACKOFF_US)
         pcb.snd_nxt = pcb.snd_una
+        pcb.timed_at_us = 0
         pcb.rexmt_deadline_us = now_us + pcb.rto_us
-        flags = TCP_OUTPUT
+        flags |= TCP_OUTPUT
     return flags
+
+
+@compiled
+def _keep_alive(pcb, now_us):
+    """Probe a silent peer, and give it up after enough probes (RFC 9293, section 3.8.4)."""
+    idle_us = now_us - pcb.last_received_us
+    if pcb.state < ESTABLISHED or pcb.keepalive_idle_us == 0:
+        pcb.keepalive_deadline_us = 0
+        return 0
+    if idle_us < pcb.keepalive_idle_us:
+        pcb.keepalive_deadline_us = pcb.last_received_us + pcb.keepalive_idle_us
+        return 0
+    if pcb.snd_una == pcb.snd_max:
+        if pcb.keepalive_sent >= pcb.keepalive_probes:
+            return _end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET
+        pcb.keepalive_sent += 1
+        pcb.probe_alive = 1
+    pcb.keepalive_deadline_us = now_us + pcb.keepalive_interval_us
+    return TCP_OUTPUT
+
+
+@compiled
+def _end(pcb, reason):
+    """The connection is gone."""
+    pcb.state = CLOSED
+    pcb.ended = reason
+    return TCP_CLOSED

@@ -6,7 +6,8 @@ keeps it. Knows nothing of the machine but its NICs.
 
 from netstack.compilation import compiled
 from netstack.machine.nic import send_to_host
-from netstack.tcp.input import TCP_OUTPUT, tcp_input
+from netstack.tcp.flags import TCP_OUTPUT
+from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
 from netstack.tcp.timers import tcp_timeout
 from netstack.workload.state import PACKET, REMOTE, flow_of, out_segment, packet_of, peer_of, segment_of, take_packet

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from netstack.tcp.flags import TCP_OUTPUT
 from netstack.tcp.header import ACK, SEGMENT
-from netstack.tcp.input import TCP_OUTPUT, tcp_input
+from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output, tcp_output_refused
 from netstack.tcp.pcb import PCB, pcb_init
 from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout

@@ -282,7 +282,7 @@ def test_a_lost_last_segment_is_repaired_by_the_timer() -> None:
 @pytest.mark.parametrize("lost_updates", [0, 1, 2])
 def test_a_window_that_closes_and_opens_again(lost_updates: int) -> None:
     """RFC 9293, section 3.8.6.1: the ACKs that open the window are lost, and only probes find out."""
-    conversation = Conversation([], mss=1000)
+    conversation = Conversation([], mss=1000, window=3000)
     transmit = conversation.transmit
 
     def lossy(side: int, segment: Any, delays: list[int]) -> None:
@@ -293,8 +293,8 @@ def test_a_window_that_closes_and_opens_again(lost_updates: int) -> None:
         transmit(side, segment, delays)
 
     conversation.transmit = lossy
-    conversation.write(1, 0, 3000)
-    conversation.offer(1_000_000, 1, 0)
+    conversation.offer(1, 1, 0)
+    conversation.write(2, 0, 3000)
     conversation.write(2_000_000, 0, 5000)
     conversation.offer(3_000_000, 1, 64_000)
     conversation.run()

@@ -22,7 +22,7 @@ from netstack.tcp.header import (
 )
 
 u16, u32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
-FIELDS = {"source_port": u16, "destination_port": u16, "seq": u32, "ack": u32, "flags": st.integers(0, 63), "window": u16}
+FIELDS = {"source_port": u16, "destination_port": u16, "seq": u32, "ack": u32, "flags": st.integers(0, 255), "window": u16}
 
 
 @st.composite
@@ -34,6 +34,11 @@ def segments(draw: st.DrawFn) -> Any:
     segment.mss = draw(st.just(0) | st.integers(1, 0xFFFF))
     segment.wscale = draw(st.integers(-1, 14))
     segment.has_timestamps = draw(st.integers(0, 1))
+    segment.sack_permitted = draw(st.integers(0, 1))
+    if segment.wscale < 0 and segment.mss == 0 and segment.sack_permitted == 0:
+        segment.sack_count = draw(st.integers(0, 3 if segment.has_timestamps else 4))
+        for index in range(segment.sack_count):
+            segment.sack_start[index], segment.sack_end[index] = draw(u32), draw(u32)
     if segment.has_timestamps:
         segment.ts_val, segment.ts_ecr = draw(u32), draw(u32)
     segment.source_address, segment.destination_address = draw(u32), draw(u32)
@@ -47,10 +52,17 @@ def dotted(address: int) -> str:
 def options_of(segment: Any) -> list[tuple[str, Any]]:
     """The options of a segment in the order in which they are encoded, as scapy names them."""
     options: list[tuple[str, Any]] = [("MSS", int(segment.mss))] if segment.mss else []
+    permitted: list[tuple[str, Any]] = [("SAckOK", b"")] if segment.sack_permitted else [("NOP", None), ("NOP", None)]
+    if segment.has_timestamps:
+        options += [*permitted, ("Timestamp", (int(segment.ts_val), int(segment.ts_ecr)))]
+    elif segment.sack_permitted:
+        options += [("NOP", None), ("NOP", None), *permitted]
     if segment.wscale >= 0:
         options += [("NOP", None), ("WScale", int(segment.wscale))]
-    if segment.has_timestamps:
-        options += [("NOP", None), ("NOP", None), ("Timestamp", (int(segment.ts_val), int(segment.ts_ecr)))]
+    if segment.sack_count:
+        edges = zip(segment.sack_start.tolist(), segment.sack_end.tolist(), strict=True)
+        blocks = list(edges)[: int(segment.sack_count)]
+        options += [("NOP", None), ("NOP", None), ("SAck", tuple(edge for block in blocks for edge in block))]
     return options
 
 
@@ -72,7 +84,7 @@ def scapy_bytes(segment: Any, options: list[tuple[str, Any]], payload: bytes) ->
 @settings(deadline=None)
 @given(segments(), st.binary(max_size=41), st.integers(0, 300))
 def test_encoding_is_scapys(segment: Any, payload: bytes, offset: int) -> None:
-    buffer = np.full(offset + 40 + len(payload) + 1, 0xEE, np.uint8)
+    buffer = np.full(offset + 60 + len(payload) + 1, 0xEE, np.uint8)
     header = encode(segment, buffer, offset)
     buffer[offset + header : offset + header + len(payload)] = np.frombuffer(payload, np.uint8)
     assert (buffer[offset + 16 : offset + 20] == 0).all()
@@ -112,6 +124,10 @@ def test_decoding_reads_what_scapy_wrote(segment: Any, options: list[tuple[Any, 
     assert found.wscale == min(last.get("WScale", -1), 14)
     assert found.has_timestamps == ("Timestamp" in last)
     assert (found.ts_val, found.ts_ecr) == last.get("Timestamp", (0, 0))
+    assert found.sack_permitted == ("SAckOK" in last)
+    assert found.sack_count == ("SAck" in last)
+    if found.sack_count:
+        assert (found.sack_start[0], found.sack_end[0]) == last["SAck"]
 
 
 @settings(deadline=None)
@@ -201,5 +217,5 @@ def test_no_bytes_make_decoding_read_beyond_the_segment(wire: bytes) -> None:
     for filler in (0x00, 0x02, 0xFF):
         found = record(SEGMENT)
         buffer = np.append(np.frombuffer(wire, np.uint8), np.full(64, filler, np.uint8))
-        results.append((decode(buffer, 0, len(wire), found), found.tolist()))
+        results.append((decode(buffer, 0, len(wire), found), str(found.tolist())))
     assert results[0] == results[1] == results[2]

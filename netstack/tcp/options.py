@@ -1,0 +1,47 @@
+"""What both ends of a connection agree on in their SYNs: segment size, scaling, time stamps, SACK.
+
+RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
+"""
+
+from netstack.compilation import compiled
+from netstack.tcp.pcb import initial_window
+
+DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
+TIMESTAMPS_BYTES = 12
+
+
+@compiled
+def accept_options(pcb, segment):
+    """Take the options of the peer's SYN: what it does not offer is not used."""
+    pcb.peer_mss = segment.mss if segment.mss > 0 else DEFAULT_MSS
+    if pcb.use_scaling != 0 and segment.wscale >= 0:
+        pcb.snd_scale = segment.wscale
+    else:
+        pcb.use_scaling = 0
+        pcb.snd_scale = 0
+        pcb.rcv_scale = 0
+    pcb.use_timestamps = 1 if pcb.use_timestamps != 0 and segment.has_timestamps != 0 else 0
+    pcb.ts_recent = segment.ts_val if pcb.use_timestamps != 0 else 0
+    pcb.use_sack = 1 if pcb.use_sack != 0 and segment.sack_permitted != 0 else 0
+    limit_mss(pcb, pcb.own_mss)
+    if pcb.initial_segments > 0:
+        pcb.snd_cwnd = pcb.initial_segments * pcb.mss
+    else:
+        pcb.snd_cwnd = initial_window(pcb.mss)
+
+
+@compiled
+def limit_mss(pcb, path_mss):
+    """Send segments that fit the path and the peer, `path_mss` being what a packet carries behind bare headers (RFC 6691)."""
+    pcb.mss = min(path_mss, pcb.peer_mss)
+    if pcb.use_timestamps != 0:
+        pcb.mss -= TIMESTAMPS_BYTES
+    pcb.mss = max(pcb.mss, 1)
+
+
+@compiled
+def fill_syn_options(pcb, segment):
+    """Offer, or as the passive end agree to, the options of this connection."""
+    segment.mss = pcb.own_mss
+    segment.wscale = pcb.rcv_scale if pcb.use_scaling != 0 else -1
+    segment.sack_permitted = pcb.use_sack

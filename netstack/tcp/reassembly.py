@@ -1,0 +1,96 @@
+"""Received data: what of a segment is new, what of it can be delivered, and when to acknowledge it.
+
+RFC 9293, sections 3.10.7.4 and 3.8.6.3; RFC 5681, section 4.2. Payload bytes belong to the host.
+"""
+
+from netstack.compilation import compiled
+from netstack.tcp.flags import TCP_DELAYED_ACK, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT
+from netstack.tcp.header import FIN
+from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
+from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+
+
+@compiled
+def receive_window(pcb):
+    """Return how many bytes from rcv_nxt on are accepted: what was announced is never taken back."""
+    return max(pcb.rcv_wnd, seq_sub(pcb.rcv_adv, pcb.rcv_nxt))
+
+
+@compiled
+def announced_window(pcb):
+    """Return the window to announce: less than a segment more than before is not worth it (RFC 9293, section 3.8.6.2.2)."""
+    announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if pcb.rcv_wnd - announced < min(pcb.mss, pcb.receive_buffer_bytes // 2):
+        return max(announced, 0)
+    return pcb.rcv_wnd
+
+
+@compiled
+def receive_data(pcb, segment, now_us):
+    """Take the payload of a segment, and its FIN as one byte more; return flags."""
+    start = segment.seq
+    end = seq_add(start, segment.length)
+    window_end = seq_add(pcb.rcv_nxt, receive_window(pcb))
+    if segment.flags & FIN and _accept_fin(pcb, end, window_end):
+        window_end = seq_add(window_end, 1)  # it takes no room
+        end = seq_add(end, 1)
+    elif pcb.fin_received != 0 and seq_gt(end, pcb.peer_fin_seq):
+        end = pcb.peer_fin_seq  # nothing comes after a FIN
+    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end):
+        pcb.ack_now = 1  # a duplicate, or beyond the window
+        return TCP_OUTPUT
+    if seq_gt(end, window_end):
+        end = window_end
+    if seq_gt(start, pcb.rcv_nxt):
+        pcb.ack_now = 1  # RFC 5681, section 4.2: a duplicate ACK at once
+        pcb.recent_range_seq = start
+        count = insert_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, start, end)
+        pcb.reordered_count = count
+        if find_range(pcb.reordered_start, pcb.reordered_end, count, start) >= 0:
+            _accept(pcb, start, end)
+        elif segment.flags & FIN:
+            pcb.fin_received = 0
+        return TCP_OUTPUT
+    before = pcb.rcv_nxt
+    had_hole = pcb.reordered_count > 0
+    _accept(pcb, before, end)
+    pcb.rcv_nxt = end
+    if had_hole:
+        index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, end)
+        if index >= 0:
+            pcb.rcv_nxt = pcb.reordered_end[index]
+        pcb.reordered_count = drop_ranges_below(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
+    pcb.delivered_bytes = seq_sub(pcb.rcv_nxt, before)
+    if pcb.fin_received != 0 and seq_gt(pcb.rcv_nxt, pcb.peer_fin_seq):
+        pcb.delivered_bytes -= 1
+        pcb.ack_now = 1
+        return TCP_OUTPUT | TCP_FINISHED | (TCP_DELIVERED if pcb.delivered_bytes > 0 else 0)
+    pcb.unacked_segments += 1
+    if had_hole or pcb.unacked_segments >= 2 or pcb.delayed_ack_us == 0 or segment.length > pcb.mss:
+        pcb.ack_now = 1
+        return TCP_OUTPUT | TCP_DELIVERED
+    pcb.delack_deadline_us = now_us + pcb.delayed_ack_us
+    return TCP_DELAYED_ACK | TCP_DELIVERED
+
+
+@compiled
+def _accept_fin(pcb, seq, window_end):
+    """Return whether a FIN at `seq` can be the end of the stream: within the window, the first one, and behind all data."""
+    if pcb.fin_received != 0:
+        return seq == pcb.peer_fin_seq
+    if seq_gt(seq, window_end) or seq_lt(seq, pcb.rcv_nxt):
+        return False
+    if pcb.reordered_count > 0 and seq_gt(pcb.reordered_end[pcb.reordered_count - 1], seq):
+        return False
+    pcb.fin_received = 1
+    pcb.peer_fin_seq = seq
+    return True
+
+
+@compiled
+def _accept(pcb, start, end):
+    """Tell the host which payload is new and taken; a FIN is none."""
+    if pcb.fin_received != 0 and seq_gt(end, pcb.peer_fin_seq):
+        end = pcb.peer_fin_seq
+    pcb.accepted_seq = start
+    pcb.accepted_bytes = max(seq_sub(end, start), 0)

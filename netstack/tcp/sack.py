@@ -1,0 +1,142 @@
+"""Selective acknowledgment: the sender's scoreboard and loss recovery on it (RFC 2018, RFC 6675), the receiver's blocks.
+
+Decides which bytes are lost and which to send next in a recovery; when a recovery begins is decided in `acknowledgment`.
+"""
+
+from netstack.compilation import compiled
+from netstack.tcp.congestion import DUPACK_THRESHOLD
+from netstack.tcp.header import MAX_SACK_BLOCKS
+from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
+from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+
+
+@compiled
+def sacked_bytes(pcb):
+    """Return how many bytes above snd_una the peer holds."""
+    total = 0
+    for index in range(pcb.sacked_count):
+        total += seq_sub(pcb.sacked_end[index], pcb.sacked_start[index])
+    return total
+
+
+@compiled
+def sack_update(pcb, segment):
+    """Take an ACK's blocks into the scoreboard (RFC 6675, section 4, Update); return the bytes that are newly reported.
+
+    Blocks outside of what is outstanding are ignored: old ones, duplicate SACKs (RFC 2883), and forged ones.
+    """
+    before = sacked_bytes(pcb)
+    pcb.sacked_count = drop_ranges_below(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, segment.ack)
+    kept = sacked_bytes(pcb)
+    for index in range(segment.sack_count):
+        start = segment.sack_start[index]
+        end = segment.sack_end[index]
+        if seq_lt(start, end) and seq_gt(start, segment.ack) and seq_leq(end, pcb.snd_max):
+            pcb.sacked_count = insert_range(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, start, end)
+    return sacked_bytes(pcb) - min(kept, before)
+
+
+@compiled
+def _lost(pcb, ranges_above, bytes_above):
+    """IsLost() of a hole below so many ranges and bytes that arrived (RFC 6675, section 4)."""
+    return ranges_above >= DUPACK_THRESHOLD or bytes_above > (DUPACK_THRESHOLD - 1) * pcb.mss
+
+
+@compiled
+def sack_first_lost(pcb):
+    """Return whether what follows snd_una counts as lost."""
+    return _lost(pcb, pcb.sacked_count, sacked_bytes(pcb))
+
+
+@compiled
+def sack_pipe(pcb):
+    """Return the bytes that are estimated to be in the network (RFC 6675, section 4, SetPipe)."""
+    pipe = 0
+    seq = pcb.snd_una
+    ranges_above = pcb.sacked_count
+    bytes_above = sacked_bytes(pcb)
+    for index in range(pcb.sacked_count):
+        hole = seq_sub(pcb.sacked_start[index], seq)
+        if not _lost(pcb, ranges_above, bytes_above):
+            pipe += hole
+        pipe += min(max(seq_sub(pcb.high_rxt, seq), 0), hole)
+        seq = pcb.sacked_end[index]
+        ranges_above -= 1
+        bytes_above -= seq_sub(seq, pcb.sacked_start[index])
+    rest = max(seq_sub(pcb.snd_max, seq), 0)
+    return pipe + rest + min(max(seq_sub(pcb.high_rxt, seq), 0), rest)
+
+
+@compiled
+def sack_next_hole(pcb, only_lost):
+    """Return (seq, length) of the first hole above what was retransmitted in this recovery, length 0 if there is none.
+
+    NextSeg(), rules 1 (`only_lost`) and 3 (RFC 6675, section 4).
+    """
+    seq = pcb.snd_una
+    ranges_above = pcb.sacked_count
+    bytes_above = sacked_bytes(pcb)
+    for index in range(pcb.sacked_count):
+        if seq_lt(seq, pcb.high_rxt):
+            seq = pcb.high_rxt
+        hole = seq_sub(pcb.sacked_start[index], seq)
+        if hole > 0:
+            if only_lost and not _lost(pcb, ranges_above, bytes_above):
+                return seq, 0
+            return seq, min(hole, pcb.mss)
+        if seq_lt(seq, pcb.sacked_end[index]):
+            seq = pcb.sacked_end[index]
+        ranges_above -= 1
+        bytes_above -= seq_sub(pcb.sacked_end[index], pcb.sacked_start[index])
+    return seq, 0
+
+
+@compiled
+def sack_rescue(pcb):
+    """Return (seq, length) of the last outstanding bytes when nothing above them was reported (NextSeg(), rule 4)."""
+    last = pcb.snd_una
+    if pcb.sacked_count > 0:
+        last = pcb.sacked_end[pcb.sacked_count - 1]
+    length = min(seq_sub(pcb.snd_max, last), pcb.mss)
+    return seq_add(pcb.snd_max, -length), length
+
+
+@compiled
+def skip_sacked(pcb, seq):
+    """Return the first byte from `seq` on that the peer does not hold."""
+    index = find_range(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, seq)
+    return seq if index < 0 else pcb.sacked_end[index]
+
+
+@compiled
+def until_sacked(pcb, seq, length):
+    """Return how much of `length` bytes from `seq` on lies before the next bytes that the peer holds."""
+    for index in range(pcb.sacked_count):
+        if seq_gt(pcb.sacked_start[index], seq):
+            return min(length, seq_sub(pcb.sacked_start[index], seq))
+    return length
+
+
+@compiled
+def forget_reneged(pcb):
+    """Clear the scoreboard if the peer took back what it reported: it acknowledges up to a range and not beyond (RFC 2018, 8)."""
+    if pcb.sacked_count > 0 and seq_geq(pcb.snd_una, pcb.sacked_start[0]):
+        pcb.sacked_count = 0
+
+
+@compiled
+def fill_sack_blocks(pcb, segment):
+    """Report the ranges held out of order, the one that changed last first (RFC 2018, section 4)."""
+    room = 3 if pcb.use_timestamps != 0 else MAX_SACK_BLOCKS
+    recent = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.recent_range_seq)
+    count = 0
+    if recent >= 0:
+        segment.sack_start[0] = pcb.reordered_start[recent]
+        segment.sack_end[0] = pcb.reordered_end[recent]
+        count = 1
+    for index in range(pcb.reordered_count):
+        if index != recent and count < room:
+            segment.sack_start[count] = pcb.reordered_start[index]
+            segment.sack_end[count] = pcb.reordered_end[index]
+            count += 1
+    segment.sack_count = count
