@@ -17,7 +17,7 @@ class Place(NamedTuple):
     """An organization at a load; `groups` are its connection groups."""
 
     org: str
-    groups: int
+    groups: int | None
     conns: int
 
     @property
@@ -31,7 +31,7 @@ class PointKey(NamedTuple):
 
     org: str
     conns: int
-    groups: int
+    groups: int | None
     seed: int
 
     @classmethod
@@ -245,7 +245,7 @@ def check_comparable(configs: Sequence[SimulationConfig]) -> None:
         keys.add(key)
 
 
-def organization_label(org: str, groups: int) -> str:
+def organization_label(org: str, groups: int | None) -> str:
     """Return an organization's name, with its groups where their number is a choice."""
     return f"{org}({groups})" if org == "connp_l" else org
 

@@ -29,8 +29,6 @@ from netstack.machine.state import (
     MACHINE_DTYPE,
     NEVER,
     NIC_DTYPE,
-    OP_BUCKET_LOCK,
-    OP_LOOKUP_REFERENCE,
     OPERATION_DTYPE,
     ORDER_BYTES,
     SECTION_DTYPE,
@@ -41,8 +39,8 @@ from netstack.machine.state import (
     l2_set_stride,
     line_stride,
 )
-from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
-from netstack.organization.threads import (
+from netstack.organization.config import LOOKUP_FIRST
+from netstack.organization.items import (
     APPLICATION_THREAD,
     CLOCK_THREAD,
     INBOUND_THREAD,
@@ -54,6 +52,7 @@ from netstack.organization.threads import (
     PORT_THREAD,
     SERIALIZE,
 )
+from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
 from netstack.records import allocate
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, lookup_insert, tuple_hash
@@ -67,7 +66,7 @@ from netstack.workload.state import (
     LOCAL,
     MBUF_DTYPE,
     PACKET_DTYPE,
-    PORT_DTYPE,
+    QUEUE_DTYPE,
     READY_DTYPE,
     SEND,
     STACK_DTYPE,
@@ -82,7 +81,6 @@ WHEEL_SLOTS = 4096
 BUCKET_BYTES = BUCKET.itemsize
 PORT_CAPACITY = 1024  # packets a message port holds
 PRIORITIES = {APPLICATION_THREAD: 0, CLOCK_THREAD: 1, PORT_THREAD: 2, INBOUND_THREAD: 3}
-LOOKUP_OPERATIONS = {"rcu": OP_LOOKUP_REFERENCE, "bucket_lock": OP_BUCKET_LOCK}
 REQUIRED_STRUCTURES = ("inpcb", "mbuf", "transmit_ring", "receive_ring", "receive_buffer")
 
 
@@ -115,7 +113,9 @@ class Sizes:
     cores_used: int
     threads: int
     app_threads: int
+    groups: int
     ports: int
+    queues: int
     locks: int
     mbufs: int
     packets: int
@@ -133,7 +133,9 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     machine, org, workload, nic = config.machine, config.org, config.workload, config.machine.nic
     cores_used = org.cores or machine.cores
     app_threads = workload.threads_per_core * cores_used
-    ports = org.groups if org.handoff == "queue" else cores_used if org.dispatch == "software_hash" else 0
+    groups = org.group_count(machine.cores)
+    ports = org.port_count(machine.cores)
+    queues = ports + (ports if org.port == "ipi_queue" else 0) + (config.conns if org.contention == "backlog" else 0)
     threads = app_threads + nic.count + ports + 1
     transmit_slots = nic.transmit_ring + nic.interface_queue
     units = workload.send_buffer_bytes // workload.send_unit_bytes
@@ -144,16 +146,18 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
     arrivals = 2 * (config.conns // nic.count + 1 + frames)
     packets = nic.count * (arrivals + nic.receive_ring) + ports * PORT_CAPACITY + config.conns
-    locks = 1 + (org.groups if org.serialize == "group_lock" else 0) + (config.conns if org.serialize == "connection_lock" else 0)
-    buckets_per_group = max(8, config.costs.hash_buckets // org.groups)
+    if org.handoff == "inline_else_queue":
+        packets += 2 * config.conns * units  # no queue drops: a request or the acknowledgments of each unit of a send buffer
+    locks = 1 + (groups if org.serialize == "group_lock" else 0) + (config.conns if org.serialize == "connection_lock" else 0)
+    buckets_per_group = max(8, config.costs.hash_buckets // groups)
     instances = {
         "kernel": 1,
         "core": machine.cores,
         "thread": threads,
         "flow": config.conns,
-        "bucket": org.groups * buckets_per_group // 8 + 1,
+        "bucket": groups * buckets_per_group // 8 + 1,
         "lock": locks,
-        "group": max(org.groups, ports),
+        "group": max(groups, ports),
         "nic": nic.count,
         "tx_slot": nic.count * nic.transmit_ring,
         "rx_slot": nic.count * nic.receive_ring,
@@ -165,7 +169,9 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         cores_used,
         threads,
         app_threads,
+        groups,
         ports,
+        queues,
         locks,
         mbufs,
         packets,
@@ -299,7 +305,7 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
 def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     config = simulation.config
     org, workload, s = config.org, config.workload, simulation.s
-    s["conns"], s["groups"], s["buckets_per_group"] = config.conns, org.groups, sizes.buckets_per_group
+    s["conns"], s["groups"], s["buckets_per_group"] = config.conns, sizes.groups, sizes.buckets_per_group
     s["send_buffer"], s["write_bytes"], s["send_unit"] = sizes.send_buffer_bytes, workload.write_bytes, workload.send_unit_bytes
     s["lowat"] = min(workload.lowat_bytes, sizes.send_buffer_bytes)
     s["cycles_per_us"] = config.machine.clock_mhz
@@ -307,16 +313,21 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     s["wheel_slots"], s["tick_cycles"], s["next_tick"] = WHEEL_SLOTS, TICK_US * config.machine.clock_mhz, 1
     s["clock_next"], s["expired_head"] = s["tick_cycles"], -1
     s["queue_requests"] = org.transmit == "owner"
-    s["queue_packets"] = org.handoff == "queue" or org.dispatch == "software_hash"
+    s["ipi_queue_first"], s["backlog_first"] = sizes.ports, sizes.queues - config.conns  # the last ones
+    s["queue_packets"] = org.handoff == "queue" or org.dispatch in ("software_hash", "netisr")
+    s["input_by_owner"] = org.dispatch == "netisr"
+    s["use_ipi_queues"], s["use_perimeter"] = org.port == "ipi_queue", org.handoff == "inline_else_queue"
     s["use_global_lock"] = org.lookup == "global_lock"
-    s["lookup_first"], s["lookup_operation"] = org.lookup in LOOKUP_OPERATIONS, LOOKUP_OPERATIONS.get(org.lookup, -1)
+    s["lookup_first"], s["lookup_operation"] = org.lookup in LOOKUP_FIRST, -1
+    if org.lookup in LOOKUP_FIRST:
+        s["lookup_operation"] = OPERATIONS.index(LOOKUP_FIRST[org.lookup])
     s["use_backlog"] = org.contention == "backlog"
     s["lock_kind"] = {"connection_lock": LOCK_CONNECTION, "group_lock": LOCK_GROUP}.get(org.serialize, NO_LOCK)
     s["first_phase"] = LOOKUP_LOCK if org.lookup == "global_lock" else SERIALIZE
     s["global_lock"], s["group_lock_first"], s["connection_lock_first"] = 0, 1, 1
     _add(simulation, s, "pcb", PCB, config.conns)
     _add(simulation, s, "peer", PCB, config.conns)
-    buckets = _add(simulation, s, "bucket", BUCKET, org.groups * sizes.buckets_per_group)
+    buckets = _add(simulation, s, "bucket", BUCKET, sizes.groups * sizes.buckets_per_group)
     buckets["head"] = -1
     _add(simulation, s, "flow", FLOW_DTYPE, config.conns)
     mbufs = _add(simulation, s, "mbuf", MBUF_DTYPE, sizes.mbufs)
@@ -328,7 +339,7 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     s["packets"], s["free_packet"], s["free_packets"] = sizes.packets, 0, sizes.packets
     _add(simulation, s, "segment", SEGMENT, sizes.packets)
     _add(simulation, s, "out_segment", SEGMENT, 2)
-    for name, dtype, count in (("port", PORT_DTYPE, sizes.ports), ("ready", READY_DTYPE, sizes.app_threads)):
+    for name, dtype, count in (("queue", QUEUE_DTYPE, sizes.queues), ("ready", READY_DTYPE, sizes.app_threads)):
         table = _add(simulation, s, name, dtype, count)
         table["brief_start"], table["brief_end"], table["head"], table["tail"] = -1, -1, -1, -1
     wheel = _add(simulation, s, "wheel", CELL_DTYPE, WHEEL_SLOTS)
@@ -346,21 +357,23 @@ def _chain(length: int) -> np.ndarray:
 def _build_threads(simulation: Simulation, sizes: Sizes) -> None:
     """Create the threads in the order application, inbound, port, clock, and place them on cores."""
     m, s, nics = simulation.m, simulation.s, simulation.config.machine.nic.count
+    org = simulation.config.org
     table = _add(simulation, m, "thread", THREAD_DTYPE, sizes.threads)
     counts = ((APPLICATION_THREAD, sizes.app_threads), (INBOUND_THREAD, nics), (PORT_THREAD, sizes.ports), (CLOCK_THREAD, 1))
     kinds = [(kind, index) for kind, count in counts for index in range(count)]
-    pinned = simulation.config.org.placement == "pinned"
+    pinned = org.placement == "pinned"
     for number, (kind, index) in enumerate(kinds):
         thread = table[number]
         thread["kind"], thread["index"], thread["state"], thread["phase"] = kind, index, BLOCKED, NEXT
         thread["core"] = index % sizes.cores_used
-        thread["pinned"] = thread["core"] if pinned or kind == PORT_THREAD else -1
+        thread["pinned"] = thread["core"] if (org.binds_ports if kind == PORT_THREAD else pinned) else -1
         thread["priority"] = thread["base_priority"] = PRIORITIES[kind]
-        thread["blocked_on"], thread["item"], thread["flow"], thread["waits_for"] = -1, -1, -1, EVENTS
+        thread["blocked_on"], thread["item"], thread["flow"], thread["writes_to"] = -1, -1, -1, -1
+        thread["waits_for"] = EVENTS
     s["app_thread_first"], s["port_thread_first"] = 0, sizes.app_threads + nics
     s["clock_thread"] = sizes.threads - 1
     simulation.tables["nic"]["thread"] = sizes.app_threads + np.arange(nics)
-    simulation.tables["port"]["thread"][: sizes.ports] = s["port_thread_first"] + np.arange(sizes.ports)
+    simulation.tables["queue"]["thread"][: sizes.ports] = s["port_thread_first"] + np.arange(sizes.ports)
     simulation.tables["packet"]["thread"][sizes.packets :] = np.arange(sizes.app_threads + 1)
 
 

@@ -4,7 +4,9 @@ import numpy as np
 
 from netstack.engine.build import Simulation
 from netstack.errors import ConservationError
-from netstack.machine.state import LOCK_CLASSES
+from netstack.machine.state import BLOCKED, LOCK_CLASSES
+from netstack.organization.paths import TICK
+from netstack.workload.state import SEND
 
 FAULTS = {
     1: "more frames are on the way to a NIC than its links can hold",
@@ -34,7 +36,10 @@ def check_cycles(simulation: Simulation) -> None:
 
 
 def check_bytes(simulation: Simulation) -> None:
-    """What each application wrote was acknowledged or is in the send buffer; the peer got no less than it acknowledged."""
+    """What each application wrote was acknowledged or is in the send buffer; the peer got no less than it acknowledged.
+
+    What applications left in queues they write later, and it fits in the send buffer.
+    """
     flows, pcbs, peers = (simulation.tables[name] for name in ("flow", "pcb", "peer"))
     kept = flows["acked_bytes"] + pcbs["send_buffered_bytes"]
     _all_equal("bytes written", flows["written_bytes"], "acknowledged and buffered", kept)
@@ -43,6 +48,9 @@ def check_bytes(simulation: Simulation) -> None:
     if (unacknowledged > outstanding).any():
         flow = int(np.argmax(unacknowledged > outstanding))
         raise ConservationError(f"connection {flow}: the peer received bytes that were not sent")
+    _all_equal("bytes of requests that wait", flows["waiting_bytes"], "requests in queues", _requested(simulation))
+    if (pcbs["send_buffered_bytes"] + flows["waiting_bytes"] > int(simulation.s["send_buffer"])).any():
+        raise ConservationError("a send buffer and the requests that wait for it hold more bytes than it has room for")
 
 
 def check_locks(simulation: Simulation) -> None:
@@ -55,13 +63,23 @@ def check_locks(simulation: Simulation) -> None:
 
 
 def check_messages(simulation: Simulation) -> None:
-    """Every message sent was received or waits in a port or on a backlog. Whoever leaves a connection leaves no backlog."""
-    s, flows, locks = simulation.s, simulation.tables["flow"], simulation.tables["lock"]
-    queued = _queued(simulation)
-    left = np.flatnonzero(flows["backlog_count"])
-    if (locks["owner"][left + int(s["connection_lock_first"])] < 0).any():
-        raise ConservationError("packets are on the backlog of a connection that nobody holds")
-    _equal("messages sent", int(s["messages_sent"]), "received and queued", int(s["messages_received"]) + queued)
+    """Every message sent was received or waits in a queue, and whoever leaves a connection or a perimeter leaves none behind.
+
+    A queue of a perimeter may be left to the perimeter's thread, which then is awake, or will be at the next tick.
+    """
+    s, queues, owners = simulation.s, simulation.tables["queue"], simulation.tables["lock"]["owner"]
+    if s["use_backlog"]:
+        left = np.flatnonzero(queues["count"][int(s["backlog_first"]) :])
+        if (owners[left + int(s["connection_lock_first"])] < 0).any():
+            raise ConservationError("packets are on the backlog of a connection that nobody holds")
+    if s["use_perimeter"]:
+        left = np.flatnonzero(queues["count"])
+        workers = simulation.tables["thread"][queues["thread"][left]]
+        asleep = (workers["state"] == BLOCKED) & (workers["waits_for"] != TICK)
+        if (asleep & (owners[left + int(s["group_lock_first"])] < 0)).any():
+            raise ConservationError("messages are in the queue of a perimeter that nobody is inside or woken for")
+    received = int(s["messages_received"]) + _queued(simulation)
+    _equal("messages sent", int(s["messages_sent"]), "received and queued", received)
 
 
 def check_frames(simulation: Simulation) -> None:
@@ -92,15 +110,28 @@ def check_mbufs(simulation: Simulation) -> None:
     _equal("mbufs in use", used, "all less free ones", int(s["mbufs"]) - free)
     queued = int((nics["transmit_tail"] - nics["transmit_head"]).sum())
     flows = simulation.tables["flow"]
-    buffered = simulation.tables["pcb"]["send_buffered_bytes"] + flows["front_bytes"]
+    buffered = simulation.tables["pcb"]["send_buffered_bytes"] + flows["front_bytes"] + flows["waiting_bytes"]
     units = int((buffered // int(s["send_unit"])).sum())
     if not 0 <= used - queued - units <= int(s["app_threads"]):
         raise ConservationError(f"mbufs in use ({used}) are not those of rings ({queued}) and send buffers ({units})")
 
 
+def _requested(simulation: Simulation) -> np.ndarray:
+    """Return the bytes of each connection's send requests that nobody waits for, by a walk through all queues."""
+    packets, pool = simulation.tables["packet"], int(simulation.s["packets"])
+    requested = np.zeros(len(simulation.tables["flow"]), np.int64)
+    for queue in simulation.tables["queue"]:
+        item = int(queue["head"])
+        for _ in range(int(queue["count"])):
+            if packets["kind"][item] == SEND and item < pool:
+                requested[packets["flow"][item]] += packets["bytes"][item]
+            item = int(packets["next"][item])
+    return requested
+
+
 def _queued(simulation: Simulation) -> int:
-    """Return how many messages wait in ports and on backlogs."""
-    return int(simulation.tables["port"]["count"].sum() + simulation.tables["flow"]["backlog_count"].sum())
+    """Return how many messages wait in queues."""
+    return int(simulation.tables["queue"]["count"].sum())
 
 
 def _equal(what: str, value: int, other: str, expected: int) -> None:

@@ -5,8 +5,9 @@ Actors are cores, NIC interrupts and the timer wheel; at equal times the order i
 
 from netstack.compilation import compiled
 from netstack.machine.nic import raise_interrupt
-from netstack.machine.scheduler import begin_step, end_step, settle_idle, settle_spin
+from netstack.machine.scheduler import begin_step, end_step, settle_idle, settle_spin, take_interrupts
 from netstack.machine.state import NEVER, core_of, nic_of
+from netstack.organization.queues import deliver_messages
 from netstack.organization.threads import clock_tick, step_thread
 
 
@@ -31,7 +32,10 @@ def run_until(m, s, until):
         elif actor >= m.cores_used:
             raise_interrupt(m, actor - m.cores_used, time)
         else:
-            if begin_step(m, actor, time):
+            take_interrupts(m, actor, time)
+            if s.use_ipi_queues != 0:
+                deliver_messages(m, s, actor)
+            if begin_step(m, actor):
                 step_thread(m, s, actor)
             end_step(m, actor)
 

@@ -73,6 +73,12 @@ OPERATIONS = (
     "bucket_lock",  # lock of one bucket of the connection table, and the connection's reference count
     "backlog_add",  # put a packet on the backlog of a connection that an application works on
     "backlog_take",  # take one off the backlog
+    "message_append",  # put a request or packet on a port of this core, which no other core touches
+    "message_collect",  # take messages off such a port
+    "message_post",  # put one into the queue of another core's interprocessor interrupts
+    "message_deliver",  # take one out of this core's own queue of such, and append it to its port
+    "perimeter_add",  # leave a message in the queue of a perimeter
+    "perimeter_take",  # take one out of the queue
 )
 
 

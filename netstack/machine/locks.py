@@ -59,6 +59,21 @@ def acquire(m, core, lock_index):
 
 
 @compiled
+def enter(m, core, lock_index):
+    """Make the thread that runs on `core` the owner of a free lock whose word is a mutex around its state, taken and given."""
+    charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
+    _own(m, core, lock_index)
+    charge_lock_word(m, core, lock_index, OP_LOCK_RELEASE)
+
+
+@compiled
+def leave(m, core, lock_index):
+    """Release a lock that the thread on `core` entered."""
+    charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
+    release(m, core, lock_index)
+
+
+@compiled
 def _own(m, core, lock_index):
     """Make the thread that runs on `core` the owner of a free lock."""
     cpu = core_of(m, core)

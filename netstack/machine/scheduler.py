@@ -75,13 +75,19 @@ def notify_core(m, waker, thread_index):
         if thread_of(m, cpu.thread).priority >= thread.priority:
             return
         cpu.resched = 1
-    if target == waker:
-        return
-    charge(m, waker, OP_IPI_SEND)
-    core_of(m, waker).ipis_sent += 1
+    if target != waker:
+        send_ipi(m, waker, target)
+
+
+@compiled
+def send_ipi(m, core, target):
+    """Interrupt another core from `core`: one that runs a thread takes it before its next step, any other after the latency."""
+    charge(m, core, OP_IPI_SEND)
+    core_of(m, core).ipis_sent += 1
+    cpu = core_of(m, target)
     cpu.ipis += 1
     if cpu.thread < 0 or cpu.spinning_on >= 0:
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(m, waker).clock + m.ipi_latency))
+        cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(m, core).clock + m.ipi_latency))
 
 
 @compiled
@@ -125,13 +131,11 @@ def _deschedule(m, core):
 
 
 @compiled
-def begin_step(m, core, now):
-    """Bring `core` to `now`: end idling, take interrupts, switch threads where due. Return whether a thread runs."""
+def take_interrupts(m, core, now):
+    """Bring `core` to `now`: end idling, take what interrupts it."""
     cpu = core_of(m, core)
     if cpu.spinning_on >= 0:
         settle_spin(m, core, now)
-        if cpu.resched != 0:
-            cpu.spinning_on = -1
     elif cpu.thread < 0:
         settle_idle(m, core, now)
     while cpu.interrupts > 0:
@@ -140,8 +144,16 @@ def begin_step(m, core, now):
     while cpu.ipis > 0:
         cpu.ipis -= 1
         charge(m, core, OP_IPI_RECEIVE)
+
+
+@compiled
+def begin_step(m, core):
+    """Switch threads on `core` where due, after its interrupts. Return whether a thread runs."""
+    cpu = core_of(m, core)
     if cpu.spinning_on >= 0:
-        return False
+        if cpu.resched == 0:
+            return False
+        cpu.spinning_on = -1
     if cpu.resched != 0:
         cpu.resched = 0
         if cpu.thread >= 0:

@@ -67,6 +67,12 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     OP_BUCKET_LOCK,
     OP_BACKLOG_ADD,
     OP_BACKLOG_TAKE,
+    OP_MESSAGE_APPEND,
+    OP_MESSAGE_COLLECT,
+    OP_MESSAGE_POST,
+    OP_MESSAGE_DELIVER,
+    OP_PERIMETER_ADD,
+    OP_PERIMETER_TAKE,
 ) = range(len(OPERATIONS))
 
 LOCK_CLASSES = (
@@ -193,6 +199,7 @@ THREAD_DTYPE = _record(
     ("locks_held", "i8"),
     ("item", "i8"),
     ("flow", "i8"),
+    ("writes_to", "i8"),
     ("remaining_bytes", "i8"),
     ("lock", "i8"),
     ("flags", "i8"),

@@ -72,13 +72,13 @@ from netstack.workload.state import (
 
 ZONE_BATCH = 128  # mbufs a core exchanges with the shared zone at a time, as in FreeBSD's UMA
 ZONE_LIMIT = 256  # free mbufs a core keeps at most
-WORK, EVENTS, REPLY = range(3)  # what an application thread sleeps for
+WORK, EVENTS, REPLY, TICK = range(4)  # what a thread sleeps for: an application the first three, a perimeter's the first and last
 
 
 @compiled
 def socket_space(s, flow_index):
     """Return how many bytes fit in the connection's send buffer."""
-    return s.send_buffer - pcb_of(s, flow_index).send_buffered_bytes
+    return s.send_buffer - pcb_of(s, flow_index).send_buffered_bytes - flow_of(s, flow_index).waiting_bytes
 
 
 @compiled

@@ -41,15 +41,13 @@ FLOW_DTYPE = _record(
     ("next_expired", "i4"),
     ("expired", "i4"),
     ("started", "i4"),
-    ("backlog_head", "i4"),
-    ("backlog_tail", "i4"),
-    ("backlog_count", "i4"),
+    ("waiting_bytes", "i4"),
     ("brief_start", "i8"),
     ("brief_end", "i8"),
 )
 """A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel.
 
-The backlog are packets that came while an application worked on the connection.
+`waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already.
 """
 
 MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))
@@ -68,10 +66,10 @@ PACKET_DTYPE = _record(
 `slot` is the receive slot whose buffer a packet came in.
 """
 
-PORT_DTYPE = _record(
+QUEUE_DTYPE = _record(
     ("head", "i8"), ("tail", "i8"), ("count", "i8"), ("thread", "i8"), ("brief_start", "i8"), ("brief_end", "i8")
 )
-"""An owner's message queue."""
+"""Messages in order, and the thread that is woken for them: a port, what is on its way to one, or a connection's backlog."""
 
 READY_DTYPE = _record(("head", "i8"), ("tail", "i8"), ("count", "i8"), ("brief_start", "i8"), ("brief_end", "i8"))
 """An application thread's event queue: connections that became writable, in order."""
@@ -81,14 +79,15 @@ CELL_DTYPE = _record(("value", "i4"))
 _STACK_FIELDS = """
 conns groups buckets_per_group hash_seed send_buffer write_bytes send_unit lowat cycles_per_us
 mbufs free_mbuf free_mbufs packets free_packet free_packets
-app_threads ports port_capacity batch wheel_slots tick_cycles next_tick timers_listed expired_head clock_thread
-clock_next
+app_threads ports port_capacity ipi_queue_first backlog_first batch
+wheel_slots tick_cycles next_tick timers_listed expired_head clock_thread clock_next
 acked_bytes written_bytes data_segments retransmitted_segments timeouts interface_queue_drops queue_drops hand_offs
 messages_sent messages_received packets_taken packets_freed mbufs_taken mbufs_freed
-queue_packets queue_requests use_global_lock lookup_first lookup_operation use_backlog lock_kind first_phase
+queue_packets queue_requests use_global_lock lookup_first lookup_operation use_backlog use_perimeter use_ipi_queues
+input_by_owner lock_kind first_phase
 connection_lock_first group_lock_first global_lock
 app_thread_first port_thread_first inpcb_kind
-pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table port_table ready_table wheel_table
+pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table queue_table ready_table wheel_table
 latency_table out_segment_table
 """
 STACK_DTYPE = _record(*[(name, "i8") for name in _STACK_FIELDS.split()])
@@ -121,8 +120,8 @@ segment_of = table_accessor(SEGMENT, "segment_table")
 out_segment = table_accessor(SEGMENT, "out_segment_table")
 """Return the scratch segment that output of one side is built in."""
 
-port_of = table_accessor(PORT_DTYPE, "port_table")
-"""Return the message port of a group's owner."""
+queue_of = table_accessor(QUEUE_DTYPE, "queue_table")
+"""Return a queue: the ports come first, from `ipi_queue_first` what is on its way to each, from `backlog_first` the backlogs."""
 
 ready_of = table_accessor(READY_DTYPE, "ready_table")
 """Return an application thread's event queue."""

@@ -9,12 +9,19 @@ from netstack.engine.config import SimulationConfig
 from netstack.engine.inline import settle
 from netstack.machine.config import MachineConfig
 from netstack.machine.locks import acquire, release
-from netstack.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt
+from netstack.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt, take_interrupts
 from netstack.machine.state import PROTOCOL, core_of, thread_of
 from netstack.organization.config import OrganizationConfig
 from netstack.workload.config import WorkloadConfig
 
 THINK, WANT, HOLD = range(3)
+
+
+@compiled
+def begun(m, core, now):
+    """Begin a step of `core` at `now`; return whether a thread runs."""
+    take_interrupts(m, core, now)
+    return begin_step(m, core)
 
 
 @compiled
@@ -27,7 +34,7 @@ def run_contenders(m, exponentials, think, hold, steps):
             if core_of(m, other).next_time < core_of(m, core).next_time:
                 core = other
         cpu = core_of(m, core)
-        if begin_step(m, core, cpu.next_time):
+        if begun(m, core, cpu.next_time):
             thread = thread_of(m, cpu.thread)
             if thread.phase == WANT:
                 if acquire(m, core, 0):
@@ -85,7 +92,7 @@ def test_a_waiter_spins_while_the_owner_runs_and_gets_the_lock_at_its_release() 
     simulation = contenders(2)
     m, tables = simulation.m, simulation.tables
     for core in (0, 1):
-        assert begin_step(m, core, 0)
+        assert begun(m, core, 0)
     assert acquire(m, 0, 0)
     assert not acquire(m, 1, 0)
     end_step(m, 1)
@@ -109,10 +116,10 @@ def test_a_waiter_sleeps_when_the_owner_was_preempted_and_lends_its_priority() -
     tables["thread"]["priority"][:3] = tables["thread"]["base_priority"][:3] = (0, 1, 3)
     for thread in (owner, waiter):
         make_runnable_from_interrupt(m, thread, thread)
-        assert begin_step(m, thread, 0)
+        assert begun(m, thread, 0)
     assert acquire(m, 0, 0)
     make_runnable_from_interrupt(m, 0, urgent)
-    assert begin_step(m, 0, 100)
+    assert begun(m, 0, 100)
     assert tables["core"]["thread"][0] == urgent
     assert not acquire(m, 1, 0)
     assert tables["core"]["spinning_on"][1] == -1

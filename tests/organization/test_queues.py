@@ -48,9 +48,9 @@ def check_order(simulation: Simulation, items: list[int]) -> None:
 def test_a_backlog_keeps_the_order_of_its_connection(composed: Compose) -> None:
     seen = 0
     for simulation in moments(composed("org=linux", "conns=24", "engine.warmup_ms=1", "workload.start_spread_us=0"), 8):
-        flows = simulation.tables["flow"]
-        for flow in np.flatnonzero(flows["backlog_count"]):
-            items = queued(simulation, int(flows["backlog_head"][flow]), int(flows["backlog_count"][flow]))
+        backlogs = simulation.tables["queue"][int(simulation.s["backlog_first"]) :]
+        for flow in np.flatnonzero(backlogs["count"]):
+            items = queued(simulation, int(backlogs["head"][flow]), int(backlogs["count"][flow]))
             assert {int(simulation.tables["packet"]["flow"][item]) for item in items} == {flow}
             check_order(simulation, items)
             seen += len(items)
