@@ -25,7 +25,7 @@ print(simulate(config).to_json())
 """
 
 
-@pytest.mark.parametrize("org", ["msgp", "connp_t", "linux"])
+@pytest.mark.parametrize("org", ["msgp", "connp_t", "linux", "freebsd", "dragonflybsd", "solaris10"])
 def test_interpreted_code_gives_the_same_result(composed: Callable[..., SimulationConfig], org: str) -> None:
     overrides = [f"org={org}", *OVERRIDES]
     command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT, str(ROOT / "conf"), *overrides]

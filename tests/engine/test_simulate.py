@@ -16,7 +16,7 @@ from netstack.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
-SYSTEMS = ("linux",)
+SYSTEMS = ("linux", "freebsd", "dragonflybsd", "solaris10")
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")
 
 

@@ -17,6 +17,27 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"serialize": "group_thread", "handoff": "queue", "transmit": "owner", "lookup": "rcu"},
         "org.lookup=rcu: must be group",
     ),
+    "queues between cores for a thread of no core": (
+        {"port": "ipi_queue", "dispatch": "netisr"},
+        "org.port=ipi_queue: needs handoff=queue",
+    ),
+    "a perimeter of a connection": (
+        {"handoff": "inline_else_queue", "serialize": "connection_lock", "lookup": "bucket_lock"},
+        "org.handoff=inline_else_queue: needs serialize=group_lock",
+    ),
+    "a perimeter entered to look up": (
+        {"handoff": "inline_else_queue", "lookup": "group"},
+        "lookup=rcu or bucket_lock",
+    ),
+    "a perimeter behind a port": (
+        {"handoff": "inline_else_queue", "lookup": "bucket_lock", "dispatch": "netisr"},
+        "org.dispatch=netisr: must be nic_thread",
+    ),
+    "a perimeter that applications wait for": (
+        {"handoff": "inline_else_queue", "serialize": "group_thread", "transmit": "owner"},
+        "org.handoff=inline_else_queue: queue goes with serialize=group_thread",
+    ),
+    "no groups": ({"groups": 0}, "org.groups=0: must be a whole number from 1 to 4096, or null"),
 }
 
 
@@ -27,6 +48,16 @@ def test_a_contradiction_is_refused_in_one_line(name: str) -> None:
         OrganizationConfig(**values).validate(4)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_groups_of_null_are_as_many_as_cores() -> None:
+    organization = OrganizationConfig(groups=None)
+    organization.validate(16)
+    assert organization.group_count(16) == 16
+    organization.cores = 3
+    assert organization.group_count(16) == 3
+    organization.groups = 7
+    assert organization.group_count(16) == 7
 
 
 @pytest.mark.parametrize("choice", CHOICES)

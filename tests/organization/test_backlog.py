@@ -1,48 +1,14 @@
-"""Who waits for whom, seen from outside: the state of the server microsecond by microsecond."""
+"""Backlogs: packets that find an application inside their connection wait there, and look-ups that hold nothing meanwhile."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
+from moments import check_order, moments, queued
 
 from netstack.engine import SimulationConfig, simulate
-from netstack.engine.build import Simulation, build
-from netstack.engine.conservation import check_conservation
-from netstack.engine.inline import run_until, settle
-from netstack.workload.state import PACKET
 
 Compose = Callable[..., SimulationConfig]
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")
-
-
-def moments(config: SimulationConfig, milliseconds: int) -> Iterator[Simulation]:
-    """Yield the server's state after each microsecond, and check the laws in the end."""
-    simulation = build(config)
-    for microsecond in range(1, milliseconds * 1000 + 1):
-        run_until(simulation.m, simulation.s, microsecond * config.machine.clock_mhz)
-        yield simulation
-    settle(simulation.m, milliseconds * 1000 * config.machine.clock_mhz)
-    check_conservation(simulation)
-
-
-def queued(simulation: Simulation, head: int, count: int) -> list[int]:
-    """Return the items of a queue, first to last."""
-    items = []
-    for _ in range(count):
-        items.append(head)
-        head = int(simulation.tables["packet"]["next"][head])
-    return items
-
-
-def check_order(simulation: Simulation, items: list[int]) -> None:
-    """Received packets of a connection wait in the order they were sent, and none that came later was processed before."""
-    packets, segments, pcbs = (simulation.tables[name] for name in ("packet", "segment", "pcb"))
-    last: dict[int, int] = {}
-    for item in items:
-        if packets["kind"][item] == PACKET:
-            flow = int(packets["flow"][item])
-            acknowledged = int(segments["ack"][item] - pcbs["snd_una"][flow]) % (1 << 32)
-            assert last.get(flow, 0) <= acknowledged < 1 << 31
-            last[flow] = acknowledged
 
 
 def test_a_backlog_keeps_the_order_of_its_connection(composed: Compose) -> None:
