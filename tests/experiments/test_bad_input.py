@@ -11,7 +11,11 @@ import run
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 BAD = {
-    "organization": (["org=mspg"], "org=mspg", "available are connp_l, connp_t, linux, msgp, up"),
+    "organization": (
+        ["org=mspg"],
+        "org=mspg",
+        "connp_l, connp_t, dragonflybsd, freebsd, linux, msgp, solaris10, up",
+    ),
     "machine": (["machine=pdp11"], "machine=pdp11", "opteron_2x2"),
     "key": (["conn=6"], "conn=6", "did you mean conns?"),
     "nested key": (["machine.core=6"], "machine.core", "did you mean machine.cores?"),

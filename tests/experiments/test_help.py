@@ -16,7 +16,7 @@ def test_the_help(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
     with pytest.raises(SystemExit, match="0"):
         run.main()
     text = capfd.readouterr().out
-    assert "org: connp_l, connp_t, linux, msgp, up" in text
+    assert "org: connp_l, connp_t, dragonflybsd, freebsd, linux, msgp, solaris10, up" in text
     assert "machine: epyc_16, opteron_2x2" in text
     assert {key for key in vars(RunConfig()) if key.replace("dry_run", "--dry-run") not in text} == set()
     examples = [line.removeprefix(LINE).split() for line in text.splitlines() if line.startswith(LINE) and "KEY" not in line]
