@@ -1,5 +1,6 @@
 """Ports: one network thread for all packets, and ports that other cores reach by interprocessor interrupts only."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,9 @@ from moments import moments, queued
 
 from netstack.engine import SimulationConfig, simulate
 from netstack.engine.build import Simulation, build
+from netstack.machine.state import PROTOCOL
 from netstack.organization.items import INBOUND_THREAD, NEXT, PORT_THREAD
+from netstack.workload.state import PACKET
 
 Compose = Callable[..., SimulationConfig]
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")
@@ -53,6 +56,24 @@ def test_a_network_thread_that_falls_behind_drops_packets_and_loses_none_otherwi
     assert dropped > 0
 
 
+@pytest.mark.parametrize("org", ["freebsd", "dragonflybsd"])
+def test_the_network_thread_runs_ip_input_once_a_packet(composed: Compose, org: str) -> None:
+    """If nothing but IP input takes time, all time of the protocol is that of packets which left a port, on its core."""
+    config = composed(f"org={org}", "org.placement=pinned", "conns=24", *START)
+    for name, operation in config.costs.operations.items():
+        cycles = 100 if name == "ip_input" else 0
+        config.costs.operations[name] = dataclasses.replace(operation, cycles=cycles, touches=[])
+    *_, simulation = moments(config, 4)
+    by_core = simulation.tables["core"]["cycles"][:, PROTOCOL]
+    taken = simulation.tables["nic"]["frames_received"].sum() - sum(
+        simulation.tables["packet"]["kind"][item] == PACKET
+        for queue in simulation.tables["queue"]
+        for item in queued(simulation, int(queue["head"]), int(queue["count"]))
+    )
+    assert by_core.sum() == 100 * taken > 0
+    assert (by_core > 0).tolist() == [core < int(simulation.s["ports"]) for core in range(4)]
+
+
 def test_requests_pass_the_network_thread_by(composed: Compose) -> None:
     """Half an acknowledgment a segment goes through the port: peers delay every other one (RFC 1122, 4.2.3.2)."""
     assert simulate(composed("org=freebsd", "conns=24", *SHORT)).hand_offs_per_segment < 0.6
@@ -84,7 +105,7 @@ def test_a_message_to_another_core_waits_for_its_interrupt_and_keeps_its_order(c
             items += queued(simulation, int(remote["head"]), int(remote["count"]))
             flows = simulation.tables["flow"]
             for item in items:
-                if simulation.tables["packet"]["kind"][item] != 0:
+                if simulation.tables["packet"]["kind"][item] != PACKET:
                     assert flows["group"][simulation.tables["packet"]["flow"][item]] == port
     assert posted > 100
     assert int(simulation.s["messages_received"]) > 100
