@@ -7,7 +7,7 @@ from netstack.compilation import compiled
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN
 from netstack.tcp.options import accept_options, limit_mss
-from netstack.tcp.pcb import INITIAL_RTO_US, LARGE_WINDOW, window_scale
+from netstack.tcp.pcb import LARGE_WINDOW
 from netstack.tcp.sequence import seq_add, seq_sub
 from netstack.tcp.states import (
     CLOSE_WAIT,
@@ -36,15 +36,14 @@ def _start(pcb, iss, now_us):
     pcb.fin_seq = seq_add(iss, 1)
     pcb.snd_ssthresh = LARGE_WINDOW
     pcb.snd_cwnd = pcb.mss
-    pcb.rcv_scale = window_scale(pcb.rcv_wnd)
-    pcb.rto_us = max(INITIAL_RTO_US, pcb.min_rto_us)
+    pcb.rto_us = max(pcb.initial_rto_us, pcb.min_rto_us)
     pcb.last_received_us = now_us
     pcb.last_sent_us = now_us
 
 
 @compiled
 def tcp_connect(pcb, iss, now_us):
-    """Active open of a closed pcb whose addresses, mss, options and receive window are set; output sends the SYN."""
+    """Active open of a closed pcb whose addresses, mss, options scales and receive window are set; output sends the SYN."""
     _start(pcb, iss, now_us)
     pcb.state = SYN_SENT
 
@@ -99,7 +98,7 @@ def tcp_detach(pcb, now_us):
     """The user will not read any more: a half-closed peer gets no unlimited time (RFC 9293, section 3.6.1)."""
     pcb.detached = 1
     if pcb.state == FIN_WAIT_2:
-        pcb.linger_deadline_us = now_us + pcb.time_wait_us
+        pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
 
 
 @compiled

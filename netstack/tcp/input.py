@@ -231,7 +231,7 @@ def _finish(pcb, now_us):
     if pcb.state == FIN_WAIT_1:
         pcb.state = FIN_WAIT_2
         if pcb.detached != 0:
-            pcb.linger_deadline_us = now_us + pcb.time_wait_us
+            pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
     elif pcb.state == CLOSING:
         _wait(pcb, now_us)
     elif pcb.state == LAST_ACK:

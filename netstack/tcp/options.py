@@ -6,14 +6,13 @@ RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
 from netstack.compilation import compiled
 from netstack.tcp.pcb import initial_window
 
-DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
 TIMESTAMPS_BYTES = 12
 
 
 @compiled
 def accept_options(pcb, segment):
     """Take the options of the peer's SYN: what it does not offer is not used."""
-    pcb.peer_mss = segment.mss if segment.mss > 0 else DEFAULT_MSS
+    pcb.peer_mss = segment.mss if segment.mss > 0 else pcb.default_mss
     if pcb.use_scaling != 0 and segment.wscale >= 0:
         pcb.snd_scale = segment.wscale
     else:

@@ -11,6 +11,7 @@ from netstack.tcp.states import ESTABLISHED
 MAX_REORDERED = 16  # ranges of out-of-order data a receiver remembers
 MAX_SACKED = 32  # ranges of data that the peer reported as received out of order
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
+DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
 LARGE_WINDOW = 1 << 30
 NEW_RENO, CUBIC = range(2)
 
@@ -87,6 +88,7 @@ PCB = np.dtype(
         ("ecn_recover", "i8"),
         ("own_mss", "i4"),
         ("peer_mss", "i4"),
+        ("default_mss", "i4"),
         ("receive_buffer_bytes", "i4"),
         ("burst_segments", "i4"),
         ("initial_segments", "i4"),
@@ -108,6 +110,8 @@ PCB = np.dtype(
         ("keepalive_deadline_us", "i8"),
         ("linger_deadline_us", "i8"),
         ("time_wait_us", "i8"),
+        ("fin_wait_2_us", "i8"),
+        ("initial_rto_us", "i8"),
         ("keepalive_probes", "i4"),
         ("keepalive_sent", "i4"),
         ("max_retransmissions", "i4"),
@@ -180,6 +184,8 @@ def pcb_init(
     pcb.own_mss = mss
     pcb.peer_mss = mss
     pcb.max_retransmissions = 255
+    pcb.initial_rto_us = INITIAL_RTO_US
+    pcb.default_mss = DEFAULT_MSS
     pcb.iss = (iss - 1) & 0xFFFFFFFF
     pcb.irs = (irs - 1) & 0xFFFFFFFF
     pcb.local_address = local_address

@@ -1,0 +1,82 @@
+"""The settings of an endpoint: what its connections offer and how long they wait. Knows no connection."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Address:
+    """An IP address, as text, and a port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass
+class EndpointConfig:
+    """What a host offers and how long it waits; a connection takes the values of the moment when it is opened."""
+
+    addresses: tuple[str, ...] = ("10.0.0.2",)
+    """The host's own, of both IP versions. Packets to others are dropped."""
+    mtu_bytes: int = 1500
+    seed: int | None = None
+    """Of all that attackers must not guess: sequence numbers, ports, time stamps. None draws it from the system."""
+    timestamps: bool = True
+    """RFC 7323, in ms."""
+    window_scaling: bool = True
+    sack: bool = True
+    """RFC 2018, and recovery by RFC 6675."""
+    ecn: int = 2
+    """RFC 3168. 0: never; 1: ask for it and grant it; 2: grant it."""
+    congestion_control: str = "cubic"
+    """`cubic` (RFC 9438) or `reno` (RFC 6582, or RFC 6675 with SACK)."""
+    initial_window_segments: int = 10
+    """RFC 6928; 0 is RFC 3390."""
+    receive_buffer_bytes: int = 524288
+    receive_buffer_limit_bytes: int = 0
+    """From which the window scale follows; 0 is the receive buffer."""
+    send_buffer_bytes: int = 524288
+    syn_retries: int = 6
+    synack_retries: int = 5
+    data_retries: int = 15
+    connect_timeout_us: int = 0
+    """0: only `syn_retries` ends an attempt."""
+    initial_rto_us: int = 1_000_000
+    """RFC 6298, section 2.1."""
+    minimum_rto_us: int = 200_000
+    delayed_ack: bool = True
+    delayed_ack_us: int = 40_000
+    """RFC 9293, section 3.8.6.3: at most 500 ms."""
+    keepalive_idle_us: int = 7200 * 1_000_000
+    """RFC 9293, section 3.8.4: two hours, for sockets that ask for it."""
+    keepalive_interval_us: int = 75 * 1_000_000
+    keepalive_probes: int = 9
+    user_timeout_us: int = 0
+    """RFC 5482; 0: none."""
+    fin_wait_2_us: int = 60 * 1_000_000
+    """How long a peer may leave half open what our application closed."""
+    maximum_segment_lifetime_us: int = 30 * 1_000_000
+    """TIME-WAIT takes twice as long."""
+    syn_cookies: bool = True
+    """When the queue of half-open connections is full (RFC 4987, section 3.6)."""
+    default_mss_bytes: int = 536
+    """Of a peer that names none."""
+
+
+MINIMUM_MTU_BYTES = 68  # RFC 791
+BUFFER_BYTES = (256, 1 << 29)
+
+
+def check(config: EndpointConfig) -> None:
+    """Raise ValueError for the first value that cannot be used."""
+    if not config.addresses:
+        raise ValueError("addresses: at least one is needed")
+    if not MINIMUM_MTU_BYTES <= config.mtu_bytes <= 65535:
+        raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
+    if config.congestion_control not in ("cubic", "reno"):
+        raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
+    for name in ("receive_buffer_bytes", "send_buffer_bytes"):
+        if not BUFFER_BYTES[0] <= getattr(config, name) <= BUFFER_BYTES[1]:
+            raise ValueError(f"{name}={getattr(config, name)}: must be from {BUFFER_BYTES[0]} to {BUFFER_BYTES[1]}")

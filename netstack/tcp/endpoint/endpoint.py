@@ -1,0 +1,394 @@
+"""A host without I/O: IP packets in, IP packets out, and the sockets between them and applications.
+
+Finds the connection of each packet, opens and forgets connections, and keeps their deadlines. Reads no clock.
+"""
+
+import errno
+import heapq
+import os
+from itertools import count
+
+import numpy as np
+
+from netstack.tcp.connection import LISTEN_OPEN
+from netstack.tcp.endpoint import entry, icmp, secrets
+from netstack.tcp.endpoint.config import MINIMUM_MTU_BYTES, Address, EndpointConfig, check
+from netstack.tcp.endpoint.ip import HEADER_BYTES, connection_key, header_template, packed, reverse_key, unpacked, version_of
+from netstack.tcp.endpoint.ip import with_header as ip_packet
+from netstack.tcp.endpoint.listener import Listener
+from netstack.tcp.endpoint.secrets import Secrets
+from netstack.tcp.endpoint.socket import HALF_OPEN, TIMESTAMP_UNIT_US, Socket
+from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
+from netstack.tcp.header import ACK, RST, SEGMENT, SYN
+from netstack.tcp.pcb import window_scale
+from netstack.tcp.sequence import seq_gt
+from netstack.tcp.states import SYN_SENT, TIME_WAIT
+
+TCP_HEADER_BYTES = 20
+FIRST_EPHEMERAL_PORT, LAST_PORT = 32768, 65535
+LEAST_PATH_MTU_BYTES = {4: 552, 6: 1280}
+"""Messages that ask for less are not heeded: attackers would make us send tiny segments (as Linux; RFC 8200, section 5)."""
+_ERRNO = {
+    icmp.Trouble.UNREACHABLE_NETWORK: errno.ENETUNREACH,
+    icmp.Trouble.UNREACHABLE_HOST: errno.EHOSTUNREACH,
+    icmp.Trouble.UNREACHABLE_PORT: errno.ECONNREFUSED,
+    icmp.Trouble.UNREACHABLE_PROTOCOL: errno.ENOPROTOOPT,
+}
+
+
+class Endpoint:
+    """A host with one or more addresses.
+
+    Attributes:
+        config: Settings; new ones hold for connections that are opened from then on.
+        counters: What was received and dropped, by reason.
+    """
+
+    def __init__(self, config: EndpointConfig) -> None:
+        """Raises ValueError if the configuration cannot be used."""
+        check(config)
+        self.config = config
+        self.counters = {"received": 0, "bad": 0, "not_for_us": 0, "no_connection": 0, "sent": 0}
+        self.results = np.zeros(entry.RESULTS, np.int64)
+        self._own = {packed(host) for host in config.addresses}
+        self._secrets = Secrets(config.seed)
+        self._segment = np.zeros(1, SEGMENT)
+        self._reply = np.zeros(1, SEGMENT)
+        self.segment_address = self._segment.ctypes.data
+        self.reply_address = self._reply.ctypes.data
+        self._packet = np.zeros(65536, np.uint8)
+        self._sockets: dict[bytes, Socket] = {}
+        self._listeners: dict[tuple[bytes, int], Listener] = {}
+        self._outgoing: list[bytes] = []
+        self._deadlines: list[tuple[int, int, Socket]] = []
+        self._order = count()
+        self._path_mtu: dict[str, int] = {}
+
+    # Packets
+
+    def receive(self, packet: bytes, now_us: int) -> None:
+        """Process one IP packet."""
+        self.counters["received"] += 1
+        view = np.frombuffer(packet, np.uint8)
+        payload = entry.read_packet(view, self.segment_address)
+        if payload == entry.BAD_PACKET:
+            self.counters["bad"] += 1
+            return
+        if payload == entry.NOT_TCP:
+            self._receive_other(packet, now_us)
+            return
+        key = connection_key(packet)
+        socket = self._sockets.get(key)
+        if socket is not None and socket._state == TIME_WAIT and self._may_reuse(socket):
+            self.forget(socket)
+            socket = None
+        if socket is None:
+            self._receive_without_connection(packet, view, payload, key, now_us)
+        elif socket.input(view, payload, now_us) & TCP_REPLY_RESET:
+            self._refuse(socket.template)
+
+    def _receive_without_connection(self, packet: bytes, view: np.ndarray, payload: int, key: bytes, now_us: int) -> None:
+        size = (len(key) - 4) // 2
+        destination = key[size : 2 * size]
+        if destination not in self._own:
+            self.counters["not_for_us"] += 1
+            return
+        port = int.from_bytes(key[-2:], "big")
+        listener = self._listeners.get((destination, port)) or self._listeners.get((bytes(size), port))
+        flags = int(self._segment["flags"][0])
+        if listener is not None:
+            action = entry.listen_input(self.segment_address)
+            if action == LISTEN_OPEN:
+                self._open_passively(listener, key, now_us)
+                return
+            if action == TCP_REPLY_RESET and listener.expects_cookies(now_us) and not flags & (SYN | RST):
+                socket = self._open_by_cookie(listener, key, now_us)
+                if socket is not None:
+                    socket.input(view, payload, now_us)
+                    return
+            if action != TCP_REPLY_RESET:
+                return
+        self.counters["no_connection"] += 1
+        self._refuse(header_template(destination, key[:size], entry.TCP))
+
+    def _refuse(self, template: np.ndarray) -> None:
+        """Answer the decoded segment with a reset, unless it is one."""
+        if entry.reply_reset(self.segment_address, self.reply_address):
+            self.send_reply(template)
+
+    def send_reply(self, template: np.ndarray) -> None:
+        """Send the segment in the reply record."""
+        length = entry.emit_segment(self.reply_address, template, self._packet)
+        self._outgoing.append(self._packet[:length].tobytes())
+
+    def take_packets(self, now_us: int) -> list[bytes]:
+        """Return what is to be sent now, in order."""
+        packets, self._outgoing = self._outgoing, []
+        self.counters["sent"] += len(packets)
+        return packets
+
+    def output(self, socket: Socket, now_us: int) -> None:
+        """Let a connection send all that it may."""
+        while True:
+            length = entry.emit(
+                socket.address, self.segment_address, socket.send_ring, socket.template, self._packet, self.results, now_us
+            )
+            if length == 0:
+                break
+            self._outgoing.append(self._packet[:length].tobytes())
+        self.schedule(socket, int(self.results[entry.DEADLINE_US]))
+
+    # Timers
+
+    def schedule(self, socket: Socket, deadline_us: int) -> None:
+        """Note when a connection's next timer expires; 0 is never."""
+        socket.deadline_us = deadline_us
+        if deadline_us and (socket.scheduled_us == 0 or deadline_us < socket.scheduled_us):
+            socket.scheduled_us = deadline_us
+            heapq.heappush(self._deadlines, (deadline_us, next(self._order), socket))
+
+    def next_deadline_us(self) -> int | None:
+        """Return when `run_timers` must be called, None if no timer runs."""
+        while self._deadlines:
+            deadline_us, _, socket = self._deadlines[0]
+            if deadline_us == socket.deadline_us == socket.scheduled_us:
+                return deadline_us
+            heapq.heappop(self._deadlines)
+            if deadline_us == socket.scheduled_us:
+                socket.scheduled_us = 0
+                self.schedule(socket, socket.deadline_us)
+        return None
+
+    def run_timers(self, now_us: int) -> None:
+        """Run all timers that are due."""
+        while (deadline_us := self.next_deadline_us()) is not None and deadline_us <= now_us:
+            socket = heapq.heappop(self._deadlines)[2]
+            socket.scheduled_us = 0
+            socket.deadline_us = 0
+            socket.expire(now_us)
+
+    # Connections
+
+    def connect(self, remote: Address, now_us: int, local: Address | None = None) -> Socket:
+        """Open a connection; it is established or has an error later.
+
+        Raises:
+            OSError: The local address is not ours, or in use; or no port is free.
+        """
+        host = local.host if local is not None else self._source_for(remote.host)
+        if packed(host) not in self._own:
+            raise OSError(errno.EADDRNOTAVAIL, f"{host} is not an address of this host")
+        port = local.port if local is not None and local.port else self._free_port(host, remote)
+        key = packed(remote.host) + packed(host) + remote.port.to_bytes(2, "big") + port.to_bytes(2, "big")
+        old = self._sockets.get(key)
+        if old is not None and old._state != TIME_WAIT:
+            raise OSError(errno.EADDRINUSE, f"{host}:{port} is connected to {remote} already")
+        if old is not None:
+            self.forget(old)
+        socket = self._new_socket(Address(host, port), remote, key)
+        iss = self._secrets.initial_sequence(key, now_us)
+        if old is not None and not seq_gt(iss, int(old.pcb["snd_max"])):
+            iss = (int(old.pcb["snd_max"]) + 64000) & 0xFFFFFFFF
+        socket.pcb["max_retransmissions"] = self.config.syn_retries
+        socket.pcb["use_ecn"] = self.config.ecn == 1
+        socket.pcb["user_timeout_us"] = self.config.connect_timeout_us or self.config.user_timeout_us
+        self._open(socket)
+        entry.connect(socket.address, iss, now_us)
+        self._opened(socket, SYN_SENT, now_us)
+        return socket
+
+    def listen(self, local: Address, backlog: int = 128) -> Listener:
+        """Accept connections to `local`; the host ``0.0.0.0`` or ``::`` means all addresses of that version.
+
+        Raises:
+            OSError: The address is not ours, or somebody listens there.
+        """
+        host = packed(local.host)
+        if host not in self._own and any(host):
+            raise OSError(errno.EADDRNOTAVAIL, f"{local.host} is not an address of this host")
+        if (host, local.port) in self._listeners:
+            raise OSError(errno.EADDRINUSE, f"{local} is listened to already")
+        listener = self._listeners[host, local.port] = Listener(self, local, backlog)
+        return listener
+
+    def unlisten(self, listener: Listener) -> None:
+        """Forget a listener."""
+        self._listeners.pop((packed(listener.local.host), listener.local.port), None)
+
+    def forget(self, socket: Socket) -> None:
+        """A connection is gone."""
+        if self._sockets.get(socket.key) is socket:
+            del self._sockets[socket.key]
+        if socket.passive_of is not None:
+            socket.passive_of.forget(socket)
+        socket.deadline_us = 0
+
+    def path_mss(self, remote: str) -> int:
+        """Return what a packet to `remote` carries behind bare headers."""
+        mtu_bytes = min(self._path_mtu.get(remote, self.config.mtu_bytes), self.config.mtu_bytes)
+        return mtu_bytes - HEADER_BYTES[version_of(remote)] - TCP_HEADER_BYTES
+
+    @property
+    def connections(self) -> list[Socket]:
+        """All connections, in any state."""
+        return list(self._sockets.values())
+
+    def _new_socket(self, local: Address, remote: Address, key: bytes) -> Socket:
+        template = header_template(packed(local.host), packed(remote.host), entry.TCP)
+        socket = Socket(self, local, remote, key, template)
+        self._sockets[key] = socket
+        return socket
+
+    def _open(self, socket: Socket) -> None:
+        pcb = socket.pcb
+        pcb["rcv_wnd"] = pcb["receive_buffer_bytes"] = socket.receive_window()
+        pcb["rcv_scale"] = window_scale(max(socket.receive_window(), self.config.receive_buffer_limit_bytes))
+        pcb["timestamp_offset"] = self._secrets.timestamp_offset(socket.key)
+
+    def _opened(self, socket: Socket, state: int, now_us: int) -> None:
+        socket._state = state
+        socket.open_buffers()
+        self.output(socket, now_us)
+
+    def _open_passively(self, listener: Listener, key: bytes, now_us: int) -> None:
+        """Answer a SYN: with a half-open connection, with a cookie if there are too many, or not at all."""
+        if listener.full:
+            listener.dropped += 1
+            return
+        if listener.flooded:
+            if self.config.syn_cookies:
+                self._send_cookie(key, now_us)
+                listener.sent_cookie(now_us)
+            else:
+                listener.dropped += 1
+            return
+        socket = self._accepted_socket(listener, key)
+        socket.pcb["max_retransmissions"] = self.config.synack_retries
+        listener.begin(socket)
+        entry.accept(socket.address, self.segment_address, self._secrets.initial_sequence(key, now_us), now_us)
+        self._opened(socket, HALF_OPEN[1], now_us)
+
+    def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
+        size = (len(key) - 4) // 2
+        remote = Address(unpacked(key[:size]), int.from_bytes(key[-4:-2], "big"))
+        local = Address(unpacked(key[size : 2 * size]), int.from_bytes(key[-2:], "big"))
+        socket = self._new_socket(local, remote, key)
+        socket.passive_of = listener
+        for name, value in listener.options.items():
+            socket.set_option(name, value, 0)
+        socket.pcb["use_ecn"] = self.config.ecn > 0
+        self._open(socket)
+        return socket
+
+    def _send_cookie(self, key: bytes, now_us: int) -> None:
+        """Answer the SYN in the segment record and keep nothing."""
+        syn, reply = self._segment[0], self._reply[0]
+        size = (len(key) - 4) // 2
+        template = header_template(key[size : 2 * size], key[:size], entry.TCP)
+        peer_mss = int(syn["mss"]) or self.config.default_mss_bytes
+        timestamps = bool(syn["has_timestamps"]) and self.config.timestamps
+        scale = int(syn["wscale"]) if timestamps and self.config.window_scaling else -1
+        sack = timestamps and self.config.sack and bool(syn["sack_permitted"])
+        stamp = (now_us // TIMESTAMP_UNIT_US + self._secrets.timestamp_offset(key)) & 0xFFFFFFFF
+        reply["source_port"], reply["destination_port"] = syn["destination_port"], syn["source_port"]
+        reply["seq"] = self._secrets.cookie(key, int(syn["seq"]), peer_mss, now_us)
+        reply["ack"] = (int(syn["seq"]) + 1) & 0xFFFFFFFF
+        reply["flags"] = SYN | ACK
+        reply["window"] = min(self.config.receive_buffer_bytes, 65535)
+        reply["length"] = reply["ecn"] = reply["sack_count"] = 0
+        reply["has_timestamps"], reply["ts_ecr"] = timestamps, syn["ts_val"]
+        reply["ts_val"] = secrets.cookie_timestamp(stamp, scale, sack)
+        reply["mss"] = self.path_mss(unpacked(key[:size]))
+        reply["wscale"] = window_scale(self._scaled_buffer()) if scale >= 0 else -1
+        reply["sack_permitted"] = sack
+        self.send_reply(template)
+
+    def _open_by_cookie(self, listener: Listener, key: bytes, now_us: int) -> Socket | None:
+        """Return the connection whose handshake the ACK in the segment record completes with a cookie, None if it has none."""
+        segment = self._segment[0]
+        iss, irs = (int(segment["ack"]) - 1) & 0xFFFFFFFF, (int(segment["seq"]) - 1) & 0xFFFFFFFF
+        mss = self._secrets.cookie_mss(key, irs, iss, now_us)
+        if mss is None or listener.full:
+            return None
+        ack = self._segment.copy()
+        segment["seq"], segment["mss"], segment["flags"] = irs, mss, SYN
+        if segment["has_timestamps"]:
+            scale, sack = secrets.cookie_options(int(segment["ts_ecr"]))
+            segment["wscale"], segment["sack_permitted"] = scale, sack
+        socket = self._accepted_socket(listener, key)
+        listener.begin(socket)
+        entry.accept_cookie(socket.address, self.segment_address, iss, now_us)
+        self._segment[:] = ack
+        self._opened(socket, HALF_OPEN[1], now_us)
+        return socket
+
+    def _scaled_buffer(self) -> int:
+        return max(self.config.receive_buffer_bytes, self.config.receive_buffer_limit_bytes)
+
+    def _may_reuse(self, socket: Socket) -> bool:
+        """Whether the decoded segment may open a connection anew that is in TIME-WAIT (RFC 9293, section 3.10.7.4; RFC 6191)."""
+        segment, pcb = self._segment[0], socket.pcb
+        if int(segment["flags"]) & (SYN | ACK | RST) != SYN:
+            return False
+        newer = segment["has_timestamps"] and pcb["use_timestamps"] and seq_gt(int(segment["ts_val"]), int(pcb["ts_recent"]))
+        return bool(newer) or bool(seq_gt(int(segment["seq"]), int(pcb["rcv_nxt"])))
+
+    def _source_for(self, remote: str) -> str:
+        for host in self.config.addresses:
+            if version_of(host) == version_of(remote):
+                return host
+        raise OSError(errno.ENETUNREACH, f"this host has no address of the version of {remote}")
+
+    def _free_port(self, host: str, remote: Address) -> int:
+        """Return an ephemeral port, drawn at random (RFC 6056)."""
+        size = LAST_PORT - FIRST_EPHEMERAL_PORT + 1
+        first = self._secrets.random.randrange(size)
+        ends = packed(remote.host) + packed(host) + remote.port.to_bytes(2, "big")
+        for offset in range(size):
+            port = FIRST_EPHEMERAL_PORT + (first + offset) % size
+            if ends + port.to_bytes(2, "big") not in self._sockets and (packed(host), port) not in self._listeners:
+                return port
+        raise OSError(errno.EADDRNOTAVAIL, f"no port of {host} is free")
+
+    # ICMP
+
+    def _receive_other(self, packet: bytes, now_us: int) -> None:
+        message = icmp.message_of(packet)
+        source, destination = (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
+        if message is None or destination not in self._own:
+            self.counters["not_for_us"] += 1
+            return
+        reply = icmp.echo_reply(*message, destination, source)
+        if reply is not None:
+            self._outgoing.append(ip_packet(header_template(destination, source, message[0]), reply))
+            return
+        error = icmp.error_of(*message)
+        if error is not None:
+            self._heed(error, now_us)
+
+    def _heed(self, error: icmp.IcmpError, now_us: int) -> None:
+        """An error message about a segment of ours: heeded only if that is outstanding (RFC 5927, section 4.1)."""
+        socket = self._sockets.get(reverse_key(error.key))
+        if socket is None:
+            return
+        pcb = socket.pcb
+        outstanding = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
+        if (error.seq - int(pcb["snd_una"])) & 0xFFFFFFFF >= max(outstanding, 1):
+            return
+        if error.trouble is icmp.Trouble.TOO_BIG:
+            version = version_of(socket.remote.host)
+            mtu_bytes = max(error.mtu_bytes, LEAST_PATH_MTU_BYTES[version], MINIMUM_MTU_BYTES)
+            if mtu_bytes < self._path_mtu.get(socket.remote.host, self.config.mtu_bytes):
+                self._path_mtu[socket.remote.host] = mtu_bytes
+            mss = mtu_bytes - HEADER_BYTES[version] - TCP_HEADER_BYTES
+            if entry.path_mtu(socket.address, error.seq, mss) & TCP_OUTPUT:
+                self.output(socket, now_us)
+            return
+        number = _ERRNO.get(error.trouble)
+        if number is None:
+            return
+        reason = OSError(number, os.strerror(number))
+        if socket._state in HALF_OPEN:
+            socket.fail(reason)
+        else:
+            socket.soft_error = reason

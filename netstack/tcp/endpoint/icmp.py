@@ -1,0 +1,118 @@
+"""ICMP of both versions: echo, and what error messages say of a TCP segment (RFC 792, 4443, 5927). Knows no connection."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+from netstack.tcp.endpoint.ip import internet_checksum
+
+ICMP, ICMPV6 = 1, 58
+TCP = 6
+
+
+class Trouble(Enum):
+    """What a router or host says about a packet of ours."""
+
+    UNREACHABLE_NETWORK = "network"
+    UNREACHABLE_HOST = "host"
+    UNREACHABLE_PORT = "port"
+    UNREACHABLE_PROTOCOL = "protocol"
+    TOO_BIG = "too big"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class IcmpError:
+    """An error message about a segment that we sent: its connection's key (our end first) and sequence number."""
+
+    trouble: Trouble
+    key: bytes
+    seq: int
+    mtu_bytes: int
+
+
+_V4_CODES = {
+    0: Trouble.UNREACHABLE_NETWORK,
+    1: Trouble.UNREACHABLE_HOST,
+    2: Trouble.UNREACHABLE_PROTOCOL,
+    3: Trouble.UNREACHABLE_PORT,
+    4: Trouble.TOO_BIG,
+    5: Trouble.UNREACHABLE_NETWORK,
+    6: Trouble.UNREACHABLE_NETWORK,
+    7: Trouble.UNREACHABLE_HOST,
+    9: Trouble.UNREACHABLE_NETWORK,
+    10: Trouble.UNREACHABLE_HOST,
+    11: Trouble.UNREACHABLE_NETWORK,
+    12: Trouble.UNREACHABLE_HOST,
+    13: Trouble.UNREACHABLE_HOST,
+}
+_V6_CODES = {
+    0: Trouble.UNREACHABLE_NETWORK,
+    1: Trouble.UNREACHABLE_HOST,
+    2: Trouble.UNREACHABLE_HOST,
+    3: Trouble.UNREACHABLE_HOST,
+    4: Trouble.UNREACHABLE_PORT,
+    5: Trouble.UNREACHABLE_HOST,
+    6: Trouble.UNREACHABLE_HOST,
+}
+PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # of MTUs, for routers that do not tell theirs (RFC 1191)
+
+
+def message_of(packet: bytes) -> tuple[int, bytes] | None:
+    """Return protocol and ICMP message of an IP packet whose checksum is right, else None."""
+    if packet[0] >> 4 == 4:
+        header = (packet[0] & 15) << 2
+        length = int.from_bytes(packet[2:4], "big")
+        message = packet[header:length]
+        if packet[9] != ICMP or len(message) < 8 or internet_checksum(message) != 0:
+            return None
+        return ICMP, message
+    message = packet[40 : 40 + int.from_bytes(packet[4:6], "big")]
+    if packet[6] != ICMPV6 or len(message) < 8:
+        return None
+    pseudo = packet[8:40] + len(message).to_bytes(4, "big") + bytes([0, 0, 0, ICMPV6])
+    return (ICMPV6, message) if internet_checksum(pseudo + message) == 0 else None
+
+
+def echo_reply(protocol: int, message: bytes, source: bytes, destination: bytes) -> bytes | None:
+    """Return the answer to an echo request, from `source` to `destination`; None if it is none."""
+    if (protocol, message[0]) not in ((ICMP, 8), (ICMPV6, 128)) or message[1] != 0:
+        return None
+    reply = bytes([0 if protocol == ICMP else 129, 0, 0, 0]) + message[4:]
+    pseudo = b"" if protocol == ICMP else source + destination + len(reply).to_bytes(4, "big") + bytes([0, 0, 0, ICMPV6])
+    return reply[:2] + internet_checksum(pseudo + reply).to_bytes(2, "big") + reply[4:]
+
+
+def error_of(protocol: int, message: bytes) -> IcmpError | None:
+    """Return what an error message about a TCP segment says; None if it is another message, or too short to tell."""
+    trouble, mtu_bytes = _classify(protocol, message)
+    if trouble is None:
+        return None
+    inner = message[8:]
+    if protocol == ICMP:
+        header = (inner[0] & 15) << 2 if inner else 0
+        if len(inner) < header + 8 or header < 20 or inner[0] >> 4 != 4 or inner[9] != TCP:
+            return None
+        addresses, segment = inner[12:20], inner[header:]
+        if trouble is Trouble.TOO_BIG and mtu_bytes == 0:
+            total = int.from_bytes(inner[2:4], "big")
+            mtu_bytes = next((plateau for plateau in PLATEAUS if plateau < total), PLATEAUS[-1])
+    else:
+        if len(inner) < 48 or inner[0] >> 4 != 6 or inner[6] != TCP:
+            return None
+        addresses, segment = inner[8:40], inner[40:]
+    return IcmpError(trouble, addresses + segment[:4], int.from_bytes(segment[4:8], "big"), mtu_bytes)
+
+
+def _classify(protocol: int, message: bytes) -> tuple[Trouble | None, int]:
+    kind, code = message[0], message[1]
+    if protocol == ICMP:
+        if kind == 3:
+            return _V4_CODES.get(code, Trouble.OTHER), int.from_bytes(message[6:8], "big") if code == 4 else 0
+        return (Trouble.OTHER, 0) if kind in (11, 12) else (None, 0)
+    if kind == 1:
+        return _V6_CODES.get(code, Trouble.OTHER), 0
+    if kind == 2:
+        return Trouble.TOO_BIG, int.from_bytes(message[4:8], "big")
+    if kind == 4 and code == 1:
+        return Trouble.UNREACHABLE_PROTOCOL, 0
+    return (Trouble.OTHER, 0) if kind in (3, 4) else (None, 0)

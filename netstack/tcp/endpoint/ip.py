@@ -1,0 +1,66 @@
+"""IP headers of both versions (RFC 791, RFC 8200), and the keys by which packets find their connection. Knows no TCP."""
+
+import socket
+
+import numpy as np
+
+DONT_FRAGMENT = 0x40
+HEADER_BYTES = {4: 20, 6: 40}
+
+
+def version_of(host: str) -> int:
+    """Return 4 or 6."""
+    return 6 if ":" in host else 4
+
+
+def packed(host: str) -> bytes:
+    """Return an address as bytes; raises ValueError if it is none."""
+    try:
+        return socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host)
+    except OSError:
+        raise ValueError(f"{host!r} is not an IP address") from None
+
+
+def unpacked(address: bytes) -> str:
+    """Return an address as text."""
+    return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def header_template(source: bytes, destination: bytes, protocol: int, hop_limit: int = 64, traffic_class: int = 0) -> np.ndarray:
+    """Return an IP header without lengths and checksum. IPv4 packets may not be fragmented: path MTU discovery (RFC 1191)."""
+    if len(source) == 4:
+        fixed = bytes([0x45, traffic_class, 0, 0, 0, 0, DONT_FRAGMENT, 0, hop_limit, protocol, 0, 0])
+        return np.frombuffer(fixed + source + destination, np.uint8).copy()
+    fixed = bytes([0x60 | traffic_class >> 4, (traffic_class & 15) << 4, 0, 0, 0, 0, protocol, hop_limit])
+    return np.frombuffer(fixed + source + destination, np.uint8).copy()
+
+
+def with_header(template: np.ndarray, payload: bytes) -> bytes:
+    """Return an IP packet of any protocol."""
+    header = bytearray(template.tobytes())
+    if len(header) == HEADER_BYTES[4]:
+        header[2:4] = (len(header) + len(payload)).to_bytes(2, "big")
+        header[10:12] = internet_checksum(bytes(header)).to_bytes(2, "big")
+    else:
+        header[4:6] = len(payload).to_bytes(2, "big")
+    return bytes(header) + payload
+
+
+def internet_checksum(data: bytes) -> int:
+    """Return the Internet checksum (RFC 1071) of bytes whose checksum field is 0."""
+    total = int.from_bytes(data + b"\0" * (len(data) & 1), "big") % 0xFFFF
+    return 0xFFFF - total if total or not any(data) else 0
+
+
+def connection_key(packet: bytes) -> bytes:
+    """Return source and destination addresses and ports of a TCP packet whose headers have been checked."""
+    if packet[0] >> 4 == 4:
+        header = (packet[0] & 15) << 2
+        return packet[12:20] + packet[header : header + 4]
+    return packet[8:44]
+
+
+def reverse_key(key: bytes) -> bytes:
+    """Return the key of the opposite direction."""
+    size = (len(key) - 4) // 2
+    return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]

@@ -1,0 +1,373 @@
+"""A connection as its application sees it: bytes in, bytes out, state and errors. Never waits, and reads no clock.
+
+What a socket has to send, it hands to its endpoint at once. Knows the core only through `entry`.
+"""
+
+import errno
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from netstack.tcp.endpoint import buffers, entry
+from netstack.tcp.endpoint.config import Address, EndpointConfig
+from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.tcp.states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, End, State
+
+if TYPE_CHECKING:
+    from netstack.tcp.endpoint.endpoint import Endpoint
+
+CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
+TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
+NO_RING = np.zeros(1, np.uint8)
+
+
+class Socket:
+    """One connection.
+
+    Attributes:
+        local, remote: Addresses of both ends.
+        error: What the next `send` or `receive` raises, once; None if all is well.
+        soft_error: What routers said, and what is the reason if the connection times out (RFC 1122, section 4.2.3.9).
+    """
+
+    def __init__(self, endpoint: "Endpoint", local: Address, remote: Address, key: bytes, template: np.ndarray) -> None:
+        """Prepare a closed connection; the endpoint opens it."""
+        config = endpoint.config
+        self.local = local
+        self.remote = remote
+        self.error: OSError | None = None
+        self.soft_error: OSError | None = None
+        self.key = key
+        self.template = template
+        self.passive_of: Any = None
+        self.scheduled_us = 0
+        self.deadline_us = 0
+        self._endpoint = endpoint
+        self._record = np.zeros(1, PCB)
+        self.address = self._record.ctypes.data
+        self._results = endpoint.results
+        self._state = CLOSED
+        self._finished = False  # by the peer
+        self._shut = False
+        self._closed = False
+        self._read_seq = 0
+        self._write_seq = 0
+        self.unread_bytes = 0
+        self.unacknowledged_bytes = 0
+        self._receive_buffer_bytes = config.receive_buffer_bytes
+        self._send_buffer_bytes = config.send_buffer_bytes
+        self.receive_ring = NO_RING
+        self.send_ring = NO_RING
+        self._linger_s: int | None = None
+        self._configure(config)
+
+    def _configure(self, config: EndpointConfig) -> None:
+        pcb = self.pcb
+        pcb["local_port"], pcb["foreign_port"] = self.local.port, self.remote.port
+        pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
+        pcb["congestion"] = CONGESTION[config.congestion_control]
+        pcb["initial_segments"] = config.initial_window_segments
+        pcb["burst_segments"] = 1
+        pcb["min_rto_us"] = config.minimum_rto_us
+        pcb["initial_rto_us"] = config.initial_rto_us
+        pcb["delayed_ack_us"] = config.delayed_ack_us if config.delayed_ack else 0
+        pcb["user_timeout_us"] = config.user_timeout_us
+        pcb["max_retransmissions"] = config.data_retries
+        pcb["timestamp_unit_us"] = TIMESTAMP_UNIT_US
+        pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
+        pcb["fin_wait_2_us"] = config.fin_wait_2_us
+        pcb["default_mss"] = config.default_mss_bytes
+        mss = self._endpoint.path_mss(self.remote.host)
+        pcb["own_mss"] = pcb["mss"] = mss
+        pcb["keepalive_interval_us"] = config.keepalive_interval_us
+        pcb["keepalive_probes"] = config.keepalive_probes
+
+    @property
+    def pcb(self) -> Any:
+        """The protocol control block, for statistics and tests."""
+        return self._record[0]
+
+    # What the application may ask and do
+
+    @property
+    def state(self) -> State:
+        """The state of RFC 9293, section 3.3.2."""
+        return State(self._state)
+
+    @property
+    def readable(self) -> bool:
+        """Whether `receive` has something to tell: bytes, the end, or an error."""
+        return self.unread_bytes > 0 or self._finished or self.error is not None or self._ended
+
+    @property
+    def writable(self) -> bool:
+        """Whether `send` would take at least a byte now."""
+        if self._shut or not (self._state == ESTABLISHED or self._state == CLOSE_WAIT):
+            return False
+        return self.unacknowledged_bytes < self._send_buffer_bytes
+
+    @property
+    def at_eof(self) -> bool:
+        """Whether the peer has finished sending and everything was received."""
+        return self.unread_bytes == 0 and (self._finished or self._ended)
+
+    @property
+    def _ended(self) -> bool:
+        return self._state == CLOSED and self.error is None
+
+    def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
+        """Take bytes to be sent; return how many there was room for.
+
+        Raises:
+            OSError: The pending `error`, or BrokenPipeError after the end.
+        """
+        self._raise_error()
+        if self._shut or self._state in (CLOSED, TIME_WAIT) or self._state > CLOSE_WAIT:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        if self._state < ESTABLISHED:
+            return 0
+        count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
+        if count <= 0:
+            return 0
+        buffers.put(self.send_ring, self._write_seq, memoryview(data)[:count])
+        self._write_seq = (self._write_seq + count) & 0xFFFFFFFF
+        self.unacknowledged_bytes += count
+        entry.written(self.address, count)
+        self._endpoint.output(self, now_us)
+        return count
+
+    def receive(self, limit: int, now_us: int) -> bytes:
+        """Return up to `limit` bytes; ``b""`` if there is nothing yet, or at the end (see `at_eof`).
+
+        Raises:
+            OSError: The pending `error`.
+        """
+        if self.unread_bytes == 0:
+            self._raise_error()
+            return b""
+        data = self.peek(limit)
+        count = len(data)
+        self._read_seq = (self._read_seq + count) & 0xFFFFFFFF
+        self.unread_bytes -= count
+        if entry.received(self.address, count) & TCP_OUTPUT:
+            self._endpoint.output(self, now_us)
+        return data
+
+    def peek(self, limit: int) -> bytes:
+        """Return what `receive` would, and leave it there."""
+        return buffers.get(self.receive_ring, self._read_seq, min(limit, self.unread_bytes))
+
+    def shutdown(self, now_us: int) -> None:
+        """Send nothing more: a FIN follows what is buffered. The peer may go on."""
+        if not self._shut:
+            self._shut = True
+            entry.close(self.address, self._results, False, now_us)
+            self._apply(now_us)
+
+    def close(self, now_us: int) -> None:
+        """Neither send nor receive any more. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525)."""
+        if self._closed:
+            return
+        self._closed = True
+        if self.unread_bytes > 0 or self._linger_s == 0:
+            self.abort(now_us)
+            return
+        self._shut = True
+        entry.close(self.address, self._results, True, now_us)
+        self._apply(now_us)
+
+    def abort(self, now_us: int) -> None:
+        """End the connection with a reset."""
+        self._closed = self._shut = True
+        if self._state == CLOSED:
+            return
+        sends = entry.abort(self.address, self._endpoint.reply_address)
+        if sends:
+            self._endpoint.send_reply(self.template)
+        self._end()
+
+    # What the endpoint tells
+
+    def open_buffers(self) -> None:
+        """Allocate the rings; the sequence numbers are known now."""
+        pcb = self.pcb
+        slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
+        self.receive_ring = buffers.ring(self._receive_buffer_bytes + slack)
+        self.send_ring = buffers.ring(self._send_buffer_bytes)
+        self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
+
+    def receive_window(self) -> int:
+        """Return the size of the receive buffer."""
+        return self._receive_buffer_bytes
+
+    def input(self, packet: np.ndarray, payload: int, now_us: int) -> int:
+        """Process the segment that the endpoint has decoded; return the flags of the core."""
+        entry.input_segment(
+            packet, payload, self.address, self._endpoint.segment_address, self.receive_ring, self._results, now_us
+        )
+        return self._apply(now_us)
+
+    def expire(self, now_us: int) -> None:
+        """Run the timers that expired."""
+        entry.run_timers(self.address, self._results, now_us)
+        self._apply(now_us)
+
+    def _apply(self, now_us: int) -> int:
+        """Take over what the core reports, and send what it wants to send."""
+        flags, delivered, acked, deadline_us, state = self._results.tolist()
+        before, self._state = self._state, state
+        if flags & TCP_CONNECTED or before <= SYN_RECEIVED < state:
+            self._read_seq = (int(self.pcb["irs"]) + 1) & 0xFFFFFFFF
+            self._connected(now_us)
+        self.unread_bytes += delivered
+        self.unacknowledged_bytes -= acked
+        if flags & TCP_FINISHED:
+            self._finished = True
+        if flags & TCP_CLOSED:
+            if flags & TCP_SEND_RESET:
+                entry.own_reset(self.address, self._endpoint.reply_address)
+                self._endpoint.send_reply(self.template)
+            self._fail(End(int(self.pcb["ended"])), before)
+            return flags
+        if flags & TCP_OUTPUT:
+            self._endpoint.output(self, now_us)
+        else:
+            self._endpoint.schedule(self, deadline_us)
+        return flags
+
+    def _connected(self, now_us: int) -> None:
+        config = self._endpoint.config
+        self.pcb["max_retransmissions"] = config.data_retries
+        if config.connect_timeout_us:
+            self.pcb["user_timeout_us"] = config.user_timeout_us
+        if self.passive_of is not None:
+            self.passive_of.established(self)
+
+    def _fail(self, reason: End, before: int) -> None:
+        if reason == End.TIMED_OUT:
+            self.error = self.soft_error or TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        elif reason == End.REFUSED:
+            self.error = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        elif reason == End.RESET and before == CLOSE_WAIT:
+            self.error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+        elif reason == End.RESET and before < TIME_WAIT:
+            self.error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+        self._end()
+
+    def fail(self, error: OSError) -> None:
+        """End an attempt to connect for a reason outside of TCP."""
+        self.error = error
+        self._end()
+
+    def _end(self) -> None:
+        self._state = CLOSED
+        self.pcb["state"] = CLOSED
+        self._shut = True
+        self.deadline_us = 0
+        self._endpoint.forget(self)
+
+    def _raise_error(self) -> None:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
+
+    # Options
+
+    def set_option(self, name: str, value: int | str, now_us: int) -> None:
+        """Set an option of this connection by its name in `EndpointConfig`, or one of the sockets' own.
+
+        Raises:
+            ValueError: There is no such option, or not with this value.
+        """
+        pcb = self.pcb
+        if name == "congestion_control":
+            if value not in CONGESTION:
+                raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
+            pcb["congestion"] = CONGESTION[str(value)]
+            return
+        number = int(value)
+        if name == "keepalive":
+            pcb["keepalive_idle_us"] = (pcb["keepalive_idle_us"] or self._endpoint.config.keepalive_idle_us) if number else 0
+            self._start_keepalive(now_us)
+        elif name == "keepalive_idle_us":
+            pcb["keepalive_idle_us"] = number
+            self._start_keepalive(now_us)
+        elif name == "linger_s":
+            self._linger_s = number
+        elif name == "maximum_segment_bytes":
+            pcb["own_mss"] = pcb["mss"] = min(int(pcb["own_mss"]), number)
+        elif name in PCB_OPTIONS:
+            pcb[PCB_OPTIONS[name]] = number
+            if name in ("no_delay", "cork") and self._state >= ESTABLISHED:
+                self._endpoint.output(self, now_us)
+        elif name == "send_buffer_bytes" and self._state <= LISTEN:
+            self._send_buffer_bytes = number
+        elif name == "receive_buffer_bytes" and self._state <= LISTEN:
+            self._receive_buffer_bytes = number
+        else:
+            raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
+
+    def _start_keepalive(self, now_us: int) -> None:
+        pcb = self.pcb
+        pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
+        self._endpoint.output(self, now_us)
+
+    def get_option(self, name: str) -> int | str:
+        """Return an option as `set_option` takes it."""
+        pcb = self.pcb
+        if name == "congestion_control":
+            return next(key for key, number in CONGESTION.items() if number == pcb["congestion"])
+        if name == "keepalive":
+            return int(pcb["keepalive_idle_us"] > 0)
+        own = {
+            "send_buffer_bytes": self._send_buffer_bytes,
+            "receive_buffer_bytes": self._receive_buffer_bytes,
+            "linger_s": -1 if self._linger_s is None else self._linger_s,
+            "maximum_segment_bytes": int(pcb["mss"]),
+        }
+        if name in own:
+            return own[name]
+        if name in PCB_OPTIONS:
+            return int(pcb[PCB_OPTIONS[name]])
+        raise ValueError(f"{name}: no such option")
+
+    def info(self) -> dict[str, int]:
+        """Return what TCP_INFO of Linux tells, by its names and in its units (us, segments)."""
+        pcb = self.pcb
+        mss = max(int(pcb["mss"]), 1)
+        flight = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
+        return {
+            "snd_mss": mss,
+            "snd_cwnd": int(pcb["snd_cwnd"]) // mss,
+            "snd_ssthresh": min(int(pcb["snd_ssthresh"]) // mss, 0x7FFFFFFF),
+            "rto": int(pcb["rto_us"]),
+            "rtt": int(pcb["srtt_us"]),
+            "rttvar": int(pcb["rttvar_us"]),
+            "unacked": -(-flight // mss),
+            "total_retrans": int(pcb["retransmitted_segments"]),
+            "retransmits": int(pcb["rexmt_shift"]),
+            "snd_wscale": int(pcb["snd_scale"]),
+            "rcv_wscale": int(pcb["rcv_scale"]),
+            "options": int(pcb["use_timestamps"])
+            | int(pcb["use_sack"]) << 1
+            | int(pcb["use_scaling"]) << 2
+            | int(pcb["use_ecn"]) << 3,
+            "ca_state": 4 if pcb["rexmt_shift"] > 0 else 3 if pcb["in_recovery"] else 0,
+        }
+
+
+PCB_OPTIONS = {
+    "no_delay": "no_delay",
+    "cork": "cork",
+    "user_timeout_us": "user_timeout_us",
+    "keepalive_interval_us": "keepalive_interval_us",
+    "keepalive_probes": "keepalive_probes",
+    "syn_retries": "max_retransmissions",
+    "fin_wait_2_us": "fin_wait_2_us",
+    "delayed_ack_us": "delayed_ack_us",
+}
+"""Options that are a field of the pcb."""
+
+HALF_OPEN = (SYN_SENT, SYN_RECEIVED)
