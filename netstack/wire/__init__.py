@@ -1,0 +1,1 @@
+"""A stack on a TUN device, against real peers."""
