@@ -1,0 +1,173 @@
+"""The loop with a device, an endpoint and a clock that the tests hold."""
+
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from echo_endpoint import EchoEndpoint
+from scapy.layers.inet import ICMP, IP
+from scapy.utils import rdpcap
+
+from netstack.wire.impairment import Impairment, ImpairmentSettings
+from netstack.wire.loop import PACKETS_A_TURN, EventLoop, monotonic_us
+from netstack.wire.pcap import PcapWriter
+
+
+class QueueDevice:
+    """Packets in two queues. `room` is how many it takes before it is full."""
+
+    def __init__(self) -> None:
+        self.inbound: deque[bytes] = deque()
+        self.outbound: list[bytes] = []
+        self.room = 1000
+        self._pipe = os.pipe()
+
+    def fileno(self) -> int:
+        return self._pipe[0]
+
+    def read(self, limit: int) -> list[bytes]:
+        return [self.inbound.popleft() for _ in range(min(limit, len(self.inbound)))]
+
+    def write(self, packets: deque[bytes]) -> bool:
+        while packets and self.room:
+            self.outbound.append(packets.popleft())
+            self.room -= 1
+        return not packets
+
+    def close(self) -> None:
+        for descriptor in self._pipe:
+            os.close(descriptor)
+
+
+class Recorder:
+    """An application that remembers when it was called, and wants to be at `deadline_us`."""
+
+    def __init__(self, deadline_us: int | None = None) -> None:
+        self.deadline_us = deadline_us
+        self.steps: list[int] = []
+        self.aborted = False
+
+    def step(self, now_us: int) -> None:
+        self.steps.append(now_us)
+        if self.deadline_us is not None and now_us >= self.deadline_us:
+            self.deadline_us = None
+
+    def next_deadline_us(self) -> int | None:
+        return self.deadline_us
+
+    def abort(self, now_us: int) -> None:
+        self.aborted = True
+
+
+class TimerEndpoint(EchoEndpoint):
+    """Has a timer, which sends a packet."""
+
+    def __init__(self, deadline_us: int) -> None:
+        super().__init__()
+        self.deadline_us: int | None = deadline_us
+
+    def next_deadline_us(self) -> int | None:
+        return self.deadline_us
+
+    def run_timers(self, now_us: int) -> None:
+        assert self.deadline_us is not None
+        assert now_us >= self.deadline_us
+        self.deadline_us = None
+        self._replies.append(b"timer")
+
+
+@pytest.fixture
+def device() -> Iterator[QueueDevice]:
+    opened = QueueDevice()
+    yield opened
+    opened.close()
+
+
+def request(number: int) -> bytes:
+    return bytes(IP(src="10.0.0.1", dst="10.0.0.2") / ICMP(seq=number))
+
+
+def numbers(packets: list[bytes]) -> list[int]:
+    return [IP(raw)[ICMP].seq for raw in packets]
+
+
+def test_a_turn_takes_a_batch_and_answers_in_order(device: QueueDevice) -> None:
+    application = Recorder()
+    loop = EventLoop(device, EchoEndpoint(), [application], clock=lambda: 5)
+    device.inbound += [request(number) for number in range(PACKETS_A_TURN + 1)]
+    assert loop.turn()
+    assert numbers(device.outbound) == list(range(PACKETS_A_TURN))
+    assert loop.turn()
+    assert numbers(device.outbound) == list(range(PACKETS_A_TURN + 1))
+    assert not loop.turn()
+    assert application.steps == [5, 5, 5]
+    assert (loop.received, loop.sent) == (PACKETS_A_TURN + 1, PACKETS_A_TURN + 1)
+    loop.close()
+
+
+def test_a_full_device_keeps_a_batch_and_no_more(device: QueueDevice) -> None:
+    endpoint = EchoEndpoint()
+    loop = EventLoop(device, endpoint, clock=lambda: 0)
+    device.room = 1
+    device.inbound += [request(1), request(2)]
+    loop.turn()
+    device.inbound.append(request(3))
+    loop.turn()
+    assert numbers(device.outbound) == [1]
+    device.room = 10
+    loop.turn()
+    assert numbers(device.outbound) == [1, 2]
+    loop.turn()
+    assert numbers(device.outbound) == [1, 2, 3]
+    loop.close()
+
+
+def test_timers_of_the_endpoint_and_of_applications_wake_it_up(device: QueueDevice) -> None:
+    start_us = monotonic_us()
+    application = Recorder(start_us + 4000)
+    loop = EventLoop(device, TimerEndpoint(start_us + 2000), [application])
+    assert loop.run(until=lambda: application.deadline_us is None, limit_us=10_000_000)
+    assert device.outbound == [b"timer"]
+    assert application.steps[-1] >= start_us + 4000
+    assert len(application.steps) <= 6  # it waited in between
+    loop.close()
+
+
+def test_a_limit_ends_it(device: QueueDevice) -> None:
+    loop = EventLoop(device, EchoEndpoint())
+    assert not loop.run(limit_us=1000)
+    loop.stop()
+    assert loop.run()
+    loop.close()
+
+
+def test_impairments_lie_on_both_ways(device: QueueDevice) -> None:
+    now_us = 0
+    inbound, outbound = Impairment(ImpairmentSettings(delay_us=10)), Impairment(ImpairmentSettings(delay_us=100))
+    loop = EventLoop(device, EchoEndpoint(), inbound=inbound, outbound=outbound, clock=lambda: now_us)
+    device.inbound.append(request(1))
+    seen = {}
+    for now_us in (0, 9, 10, 109, 110):
+        loop.turn()
+        seen[now_us] = (loop.received, len(device.outbound))
+    assert seen == {0: (0, 0), 9: (0, 0), 10: (1, 0), 109: (1, 0), 110: (1, 1)}
+    loop.close()
+
+
+def test_a_capture_has_what_the_endpoint_received_and_sent(device: QueueDevice, tmp_path: Path) -> None:
+    with PcapWriter(tmp_path / "trace.pcap") as capture:
+        loop = EventLoop(device, EchoEndpoint(), capture=capture, outbound=Impairment(ImpairmentSettings(loss=1.0)))
+        device.inbound.append(request(1))
+        loop.turn()
+        loop.close()
+    kinds = [packet[ICMP].type for packet in rdpcap(str(tmp_path / "trace.pcap"))]
+    assert kinds == [8, 0]
+    assert device.outbound == []
+
+
+def test_closing_aborts_the_applications(device: QueueDevice) -> None:
+    application = Recorder()
+    EventLoop(device, EchoEndpoint(), [application]).close()
+    assert application.aborted
