@@ -1,0 +1,277 @@
+"""An HTTP/1.1 file server (RFC 9110, RFC 9112) on sockets of the stack. h11 knows the messages, `files` the files.
+
+Holds no more of a file than a chunk, and reads from a socket only when it has written what it read before.
+"""
+
+import secrets
+from collections.abc import Callable
+from http import HTTPStatus
+from mimetypes import guess_type
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
+
+import h11
+
+from netstack.wire.applications import CHUNK_BYTES, Outgoing
+from netstack.wire.http.files import (
+    FilePart,
+    HttpError,
+    Upload,
+    http_date,
+    is_unchanged,
+    list_folder,
+    locate,
+    open_file,
+    path_of_target,
+    wanted_range,
+)
+from netstack.wire.interface import SocketLike
+
+SERVER = "netstack"
+IDLE_US = 60_000_000
+"""A connection on which nothing happens is closed after that."""
+LINGER_US = 5_000_000
+"""How long a refused upload is still received: closing at once would reset the connection, and the answer would be lost."""
+READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("PUT", "POST")
+
+
+class Body(Protocol):
+    """What an answer consists of, in chunks."""
+
+    def __next__(self) -> bytes: ...
+
+    def __iter__(self) -> "Body": ...
+
+    def close(self) -> None: ...
+
+
+class Page:
+    """A body that is a single chunk, or none if it is empty."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def __iter__(self) -> "Page":
+        return self
+
+    def __next__(self) -> bytes:
+        if not self._text:
+            raise StopIteration
+        text, self._text = self._text, b""
+        return text
+
+    def close(self) -> None:
+        self._text = b""
+
+
+class HttpConnection:
+    """One connection, and the request on it that is being answered."""
+
+    def __init__(
+        self,
+        socket: SocketLike,
+        now_us: int,
+        root: Path,
+        *,
+        read_only: bool = False,
+        log: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Serve the files below `root`; `log` gets a line for each answer."""
+        self.socket = socket
+        self._root = root
+        self._methods = READ_METHODS + (() if read_only else WRITE_METHODS)
+        self._log = log
+        self._http = h11.Connection(h11.SERVER)
+        self._outgoing = Outgoing(socket)
+        self._request: h11.Request | None = None
+        self._body: Body | None = None  # of the answer
+        self._upload: Upload | None = None
+        self._lingering = False
+        self._deadline_us = now_us + IDLE_US
+
+    def step(self, now_us: int) -> bool:
+        try:
+            return self._step(now_us)
+        except h11.LocalProtocolError:  # the file became shorter than the answer said
+            self.socket.abort(now_us)
+            return False
+
+    def next_deadline_us(self) -> int | None:
+        return self._deadline_us
+
+    def release(self) -> None:
+        if self._upload is not None:
+            self._upload.discard()
+        if self._body is not None:
+            self._body.close()
+
+    def _step(self, now_us: int) -> bool:
+        moved = False
+        while self._outgoing.flush(now_us):
+            if self._lingering:
+                return self._linger(now_us)
+            if self._body is not None:
+                self._send_next(self._body)
+            elif self._http.our_state is h11.MUST_CLOSE:
+                self._begin_to_close(now_us)
+            elif self._http.our_state in (h11.CLOSED, h11.ERROR):
+                self.socket.close(now_us)
+                return False
+            elif not self._advance(now_us):
+                break
+            moved = True
+        if moved:
+            self._deadline_us = now_us + IDLE_US
+        elif now_us >= self._deadline_us:
+            self.socket.abort(now_us)
+            return False
+        return True
+
+    def _advance(self, now_us: int) -> bool:
+        """Take the next event of the client; return False if there is none for now."""
+        try:
+            event = self._http.next_event()
+            if event is h11.NEED_DATA:
+                return self._read(now_us)
+            if event is h11.PAUSED:
+                self._http.start_next_cycle()
+            elif isinstance(event, h11.Request):
+                self._request = event
+                self._begin(event)
+            elif isinstance(event, h11.Data) and self._upload is not None:
+                self._upload.write(bytes(event.data))
+            elif isinstance(event, h11.EndOfMessage):
+                self._end_request()
+            elif isinstance(event, h11.ConnectionClosed):
+                self._http.send(h11.ConnectionClosed())
+        except HttpError as error:
+            self._refuse(error)
+        except h11.RemoteProtocolError as error:
+            if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+                self.socket.abort(now_us)
+                raise ConnectionAbortedError from error
+            self._refuse(HttpError(error.error_status_hint, str(error)))
+        return True
+
+    def _read(self, now_us: int) -> bool:
+        if self._http.they_are_waiting_for_100_continue:
+            self._outgoing.put(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            return True
+        data = self.socket.receive(CHUNK_BYTES, now_us)
+        if data or self.socket.at_eof:
+            self._http.receive_data(data)
+            return True
+        return False
+
+    def _end_request(self) -> None:
+        if self._upload is not None:
+            upload, self._upload = self._upload, None
+            upload.finish()
+            location = "/" + quote(upload.path.relative_to(self._root.resolve()).as_posix())
+            if upload.replaces:
+                self._answer(204, {})
+            else:
+                self._answer(201, {"Location": location, "Content-Length": "0"})
+        elif self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
+
+    def _begin(self, request: h11.Request) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        method, target = request.method.decode("ascii"), request.target.decode("latin-1")
+        if method not in self._methods:
+            raise HttpError(405, f"allowed are {', '.join(self._methods)}", Allow=", ".join(self._methods))
+        if method == "OPTIONS":
+            self._answer(204, {"Allow": ", ".join(self._methods)})
+            return
+        path = path_of_target(target)
+        if method in WRITE_METHODS:
+            if "content-range" in headers:
+                raise HttpError(400, "a part of a file cannot be put")
+            self._upload = Upload(self._place_of_upload(path, method))
+        elif locate(self._root, path).is_dir():
+            self._answer_with_folder(path)
+        elif path.endswith("/"):
+            raise HttpError(404, "there is no such folder")
+        else:
+            self._answer_with_file(locate(self._root, path), headers)
+
+    def _place_of_upload(self, path: str, method: str) -> Path:
+        if not path.endswith("/"):
+            return locate(self._root, path)
+        if method == "PUT":
+            raise HttpError(409, "a file's name does not end in a slash")
+        return locate(self._root, f"{path}upload-{secrets.token_hex(4)}")
+
+    def _answer_with_folder(self, path: str) -> None:
+        if not path.endswith("/"):
+            name = quote(path.rsplit("/", 1)[-1].encode("utf-8", "surrogateescape"))
+            self._answer(301, {"Location": f"./{name}/", "Content-Length": "0"})
+            return
+        page = list_folder(locate(self._root, path), path)
+        self._answer(200, {"Content-Type": "text/html; charset=utf-8", "Content-Length": str(len(page))}, Page(page))
+
+    def _answer_with_file(self, path: Path, headers: dict[str, str]) -> None:
+        found = open_file(path)
+        common = {"ETag": found.etag, "Last-Modified": http_date(found.modified_s), "Accept-Ranges": "bytes"}
+        if is_unchanged(found, headers):
+            found.file.close()
+            self._answer(304, common)
+            return
+        part = wanted_range(found, headers)
+        common["Content-Type"] = guess_type(path.name)[0] or "application/octet-stream"
+        status = 200 if part is None else 206
+        if part is None:
+            part = range(found.size_bytes)
+        else:
+            common["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{found.size_bytes}"
+        self._answer(status, common | {"Content-Length": str(len(part))}, FilePart(found.file, part))
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer with an error. If the rest of the request is an upload, the connection ends with the answer."""
+        if self._upload is not None:
+            self._upload.discard()
+            self._upload = None
+        text = f"{error.status} {HTTPStatus(error.status).phrase}: {error.reason}\n".encode()
+        headers = {"Content-Type": "text/plain; charset=utf-8", "Content-Length": str(len(text))} | error.headers
+        if self._http.their_state is not h11.DONE and not self._has_no_body():
+            headers["Connection"] = "close"
+        self._answer(error.status, headers, Page(text))
+
+    def _has_no_body(self) -> bool:
+        names = {name for name, _ in self._request.headers} if self._request is not None else {b"content-length"}
+        return not names & {b"content-length", b"transfer-encoding"}
+
+    def _answer(self, status: int, headers: dict[str, str], body: Body | None = None) -> None:
+        fields = {"Date": http_date(), "Server": SERVER} | headers
+        response = h11.Response(status_code=status, headers=list(fields.items()), reason=HTTPStatus(status).phrase)
+        self._outgoing.put(self._http.send(response) or b"")
+        self._body = body or Page(b"")
+        what = "?" if self._request is None else f"{self._request.method.decode()} {self._request.target.decode('latin-1')}"
+        self._log(f"{what} {status} {headers.get('Content-Length', '0')} bytes")
+        if self._request is not None and self._request.method == b"HEAD":
+            self._body.close()
+
+    def _send_next(self, body: Body) -> None:
+        chunk = next(body, None)
+        if chunk is not None:
+            self._outgoing.put(self._http.send(h11.Data(data=chunk)) or b"")
+            return
+        self._body = None
+        self._outgoing.put(self._http.send(h11.EndOfMessage()) or b"")
+        self._request = None
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+
+    def _begin_to_close(self, now_us: int) -> None:
+        self.socket.shutdown(now_us)
+        self._lingering = True
+        self._deadline_us = now_us + LINGER_US
+
+    def _linger(self, now_us: int) -> bool:
+        while self.socket.receive(CHUNK_BYTES, now_us):
+            pass
+        if not self.socket.at_eof and now_us < self._deadline_us:
+            return True
+        self.socket.close(now_us)
+        return False
