@@ -184,14 +184,39 @@ def ip_header_bytes(packet: bytes) -> int:
     return IPV6_HEADER_BYTES if packet[0] >> 4 == 6 else max(20, 4 * (packet[0] & 15))
 
 
-_NUMBER = r"(\d+(?:\.\d+)?)\s*"
 _UNITS: dict[str, tuple[dict[str, float], str]] = {
     "share": ({"%": 0.01, "": 1.0}, "a share such as 5% or 0.05, at most 100%"),
     "us": ({"us": 1, "ms": 1e3, "s": 1e6}, "a time such as 50ms, with the unit us, ms or s"),
     "bps": ({"bit": 1, "kbit": 1e3, "mbit": 1e6, "gbit": 1e9}, "a rate such as 100mbit, with the unit bit, kbit, mbit or gbit"),
-    "bytes": ({"": 1, "b": 1, "kib": 2**10, "mib": 2**20}, "a size such as 256KiB, in bytes or with the unit KiB or MiB"),
+    "bytes": (
+        {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30},
+        "a size such as 256KiB, in B, KiB, MiB or GiB",
+    ),
     "": ({"": 1}, "a whole number such as 3"),
 }
+
+
+def parse_quantity(option: str, text: str, unit: str) -> float:
+    """Read a number with its unit, as the command line has it.
+
+    Args:
+        option: Its name, for the error.
+        text: Such as ``50ms``.
+        unit: What is returned: ``share`` (0 to 1), or a whole number of ``us``, ``bps``, ``bytes``, or with no unit (empty).
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    units, allowed = _UNITS[unit]
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z%]*)", text.strip().lower())
+    if match is None or match[2] not in units or (unit == "" and "." in text):
+        raise ConfigError(option, text, allowed)
+    value = float(match[1]) * units[match[2]]
+    if unit != "share":
+        return round(value)
+    if value > 1:
+        raise ConfigError(option, text, allowed)
+    return value
 
 
 def parse_settings(texts: Mapping[str, str]) -> ImpairmentSettings:
@@ -205,7 +230,9 @@ def parse_settings(texts: Mapping[str, str]) -> ImpairmentSettings:
     for option, text in texts.items():
         if option not in names:
             raise ConfigError(f"--{option}", text, f"allowed are {', '.join('--' + name for name in names)}")
-        values[names[option]] = _parse(option, names[option], text)
+        values[names[option]] = parse_quantity(f"--{option}", text, _unit(names[option]))
+        if option == "reorder-distance" and values[names[option]] < 1:
+            raise ConfigError(f"--{option}", text, "allowed are numbers from 1")
     return ImpairmentSettings(**values)  # pyright: ignore[reportArgumentType]
 
 
@@ -215,14 +242,6 @@ def option_name(field_name: str) -> str:
     return (base if unit in _UNITS and base else field_name).replace("_", "-")
 
 
-def _parse(option: str, field_name: str, text: str) -> float:
-    unit = field_name.rpartition("_")[2]
-    kind = "share" if field_name in SHARES else unit if unit in _UNITS else ""
-    units, allowed = _UNITS[kind]
-    match = re.fullmatch(_NUMBER + "([a-z%]*)", text.strip().lower())
-    if match is None or match[2] not in units or (kind == "" and "." in text):
-        raise ConfigError(f"--{option}", text, allowed)
-    value = float(match[1]) * units[match[2]]
-    if (kind == "share" and value > 1) or (field_name == "reorder_distance" and value < 1):
-        raise ConfigError(f"--{option}", text, allowed)
-    return value if kind == "share" else round(value)
+def _unit(field_name: str) -> str:
+    last = field_name.rpartition("_")[2]
+    return "share" if field_name in SHARES else last if last in _UNITS else ""

@@ -1,7 +1,5 @@
 """Echo, sink and source, and the HTTP client, against the kernel's sockets and the standard library's server."""
 
-import functools
-import http.server
 import io
 import socket
 import threading
@@ -11,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from kernel_socket import KernelListener, KernelSocket
+from upload_server import UploadServer
 
 from netstack.wire.applications import Connection, Echo, Server, Sink, Source
 from netstack.wire.errors import WireError
@@ -73,22 +72,10 @@ def test_a_connection_that_is_reset_is_counted_and_forgotten(listener: KernelLis
     assert (server.failed, server.connections) == (1, [])
 
 
-class UploadHandler(http.server.SimpleHTTPRequestHandler):
-    """Also takes uploads."""
-
-    def do_PUT(self) -> None:
-        content = self.rfile.read(int(self.headers["Content-Length"]))
-        (Path(self.directory) / self.path.lstrip("/")).write_bytes(content)
-        self.send_response(201)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
 @pytest.fixture
 def peer(tmp_path: Path) -> Iterator[str]:
     """The address of the standard library's server, which serves `tmp_path`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(UploadHandler, directory=str(tmp_path)))
+    server = UploadServer("127.0.0.1", 0, str(tmp_path))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"127.0.0.1:{server.server_address[1]}"

@@ -1,6 +1,7 @@
 """One HTTP/1.1 request on a socket of the stack: a download or an upload. h11 knows the messages."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import BinaryIO
 from urllib.parse import quote, urlsplit
 
@@ -138,7 +139,10 @@ class Url:
             raise WireError(f"{text}: {error}") from error
         if parts.scheme != "http" or not parts.hostname:
             raise WireError(f"{text}: a URL such as http://10.0.0.1:8000/file is needed")
-        self.host = parts.hostname
+        try:
+            self.host = str(ip_address(parts.hostname))
+        except ValueError as error:
+            raise WireError(f"{text}: {parts.hostname} is no IP address, and names are not looked up") from error
         self.port = DEFAULT_PORT if port is None else port
         self.path = parts.path or "/"
         self.host_header = parts.netloc.rpartition("@")[2]
