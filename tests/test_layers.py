@@ -12,6 +12,8 @@ LAYERS = ["tcp", "machine", "workload", "organization", "engine"]
 """From the bottom up. A part imports from its own layer and those below it."""
 TCP_ONLY = ["wire"]
 """Parts beside the simulation, which use the stack core and nothing else."""
+WITH_A_COMMAND = ["wire"]
+"""Those of them that a user runs, and that show progress."""
 OUTSIDE = ["experiments", "hydra_plugins", "run", "benchmarks", "tests"]
 TOOLS = ["hydra", "jinja2", "omegaconf", "ray", "mlflow", "matplotlib", "rich", "yaml"]
 """What only the layer of experiments knows."""
@@ -41,6 +43,8 @@ def violations(layer: str, modules: list[str]) -> list[str]:
     else:
         forbidden = LAYERS[LAYERS.index(layer) + 1 :] + (["machine"] if layer == "tcp" else []) + TCP_ONLY
     names = [f"netstack.{name}" for name in forbidden] + OUTSIDE + TOOLS
+    if layer in WITH_A_COMMAND:
+        names.remove("rich")
     return sorted({module for module in modules if is_below(module, names)})
 
 

@@ -1,0 +1,228 @@
+"""What the commands do: servers that run until they are interrupted, and transfers with their progress."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from netstack.tcp.endpoint import Address
+from netstack.tcp.states import State
+from netstack.wire.applications import Connection, Echo, Server, Sink, Source
+from netstack.wire.errors import WireError
+from netstack.wire.http.client import HttpExchange, Url
+from netstack.wire.http.server import HttpConnection
+from netstack.wire.impairment import parse_quantity
+from netstack.wire.interface import SocketLike
+from netstack.wire.session import Session, SessionConfig, open_session
+
+REFRESH_US = 200_000
+CLOSE_US = 2_000_000
+"""How long a client waits, after its transfer, for the end of its connection."""
+
+
+class TransferFailedError(Exception):
+    """The transfer ended without its file."""
+
+
+class Progression:
+    """An application that shows how far a transfer is, or how much a server has moved."""
+
+    def __init__(self, progress: Progress, label: str, state: Callable[[], tuple[int, int | None]]) -> None:
+        """Show the bytes so far and in total, None if that is unknown, which `state` returns."""
+        self._progress = progress
+        self._task = progress.add_task(label, total=None)
+        self._state = state
+        self._next_us = 0
+
+    def step(self, now_us: int) -> None:
+        if now_us >= self._next_us:
+            self._next_us = now_us + REFRESH_US
+            self.show()
+
+    def next_deadline_us(self) -> int | None:
+        return self._next_us
+
+    def abort(self, now_us: int) -> None: ...
+
+    def show(self) -> None:
+        completed, total = self._state()
+        self._progress.update(self._task, completed=completed, total=total)
+
+
+class Counter:
+    """Bytes that a server moved, and when the first and the last were."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self.bytes = 0
+        self.first_us: int | None = None
+        self.last_us = 0
+        self._clock = clock
+
+    def add(self, size: int) -> None:
+        self.last_us = self._clock()
+        if self.first_us is None:
+            self.first_us = self.last_us
+        self.bytes += size
+
+
+def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        WireError, ConfigError: It cannot be done as asked.
+    """
+    root: Path | None = getattr(arguments, "root", None)
+    if root is not None and not root.is_dir():
+        raise WireError(f"{root}: no such folder")
+    source_bytes = int(parse_quantity("--bytes", getattr(arguments, "bytes", "0"), "bytes"))
+    console = Console(highlight=False, soft_wrap=True)
+    with open_session(config) as session:
+        counter = Counter(session.loop.now_us)
+        serve = _service(arguments, source_bytes, counter, lambda line: console.print(line, markup=False))
+        listeners = [
+            session.endpoint.listen(Address(host, arguments.port), backlog=arguments.backlog) for host in config.addresses
+        ]
+        server = Server(listeners, serve)
+        session.loop.applications.append(server)
+        console.print(_welcome(arguments, config, session), markup=False)
+        try:
+            with _progress() as progress:
+                if arguments.command in ("sink", "source") and progress is not None:
+                    session.loop.applications.append(Progression(progress, arguments.command, lambda: (counter.bytes, None)))
+                session.loop.run()
+        finally:
+            if arguments.command in ("sink", "source") and counter.first_us is not None:
+                console.print(summary(arguments.command, counter.bytes, counter.last_us - counter.first_us))
+            console.print(f"{server.accepted} connections, {server.failed} of them failed")
+
+
+def _service(
+    arguments: argparse.Namespace, source_bytes: int, counter: Counter, log: Callable[[str], None]
+) -> Callable[[SocketLike, int], Connection]:
+    if arguments.command == "serve":
+        root, read_only = arguments.root.resolve(), arguments.read_only
+        return lambda socket, now_us: HttpConnection(socket, now_us, root, read_only=read_only, log=log)
+    if arguments.command == "echo":
+        return lambda socket, now_us: Echo(socket)
+    if arguments.command == "sink":
+        return lambda socket, now_us: Sink(socket, counter.add)
+    return lambda socket, now_us: Source(socket, source_bytes, counter.add)
+
+
+def _welcome(arguments: argparse.Namespace, config: SessionConfig, session: Session) -> str:
+    hosts = [f"[{host}]" if ":" in host else host for host in config.addresses]
+    if arguments.command == "serve":
+        port = "" if arguments.port == 80 else f":{arguments.port}"
+        where = ", ".join(f"http://{host}{port}/" for host in hosts)
+    else:
+        where = ", ".join(f"{host}:{arguments.port}" for host in hosts)
+    return f"{arguments.command} on {where} (device {session.device.name}); Ctrl-C ends it"
+
+
+def run_client(arguments: argparse.Namespace, config: SessionConfig) -> None:
+    """Fetch or upload a file.
+
+    Raises:
+        WireError, ConfigError: It cannot be done as asked.
+        TransferFailedError: It was tried.
+    """
+    timeout_us = int(parse_quantity("--timeout", arguments.timeout, "us"))
+    if arguments.command == "put":
+        to_folder = arguments.url.endswith("/")
+        url = Url(arguments.url + arguments.file.name if to_folder else arguments.url)
+        with _opened(arguments.file, "rb") as file, open_session(config) as session:
+            size_bytes = os.fstat(file.fileno()).st_size
+            _transfer(arguments, session, url, timeout_us, upload=file, upload_bytes=size_bytes)
+        return
+    url = Url(arguments.url)
+    name = url.file_name if arguments.output is None else arguments.output
+    if not name:
+        raise WireError(f"{arguments.url}: ends in a slash, so that --output FILE is needed; - is standard output")
+    if name == "-":
+        with open_session(config) as session:
+            _transfer(arguments, session, url, timeout_us, output=sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+        return
+    partial = Path(name + ".part")
+    try:
+        with _opened(partial, "wb") as file, open_session(config) as session:
+            _transfer(arguments, session, url, timeout_us, output=file)
+        partial.replace(name)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def _opened(path: Path, mode: str) -> Iterator[BinaryIO]:
+    try:
+        file = path.open(mode)
+    except OSError as error:
+        raise WireError(f"{path}: {error.strerror}") from error
+    with file:
+        yield file  # pyright: ignore[reportReturnType]
+
+
+def _transfer(
+    arguments: argparse.Namespace,
+    session: Session,
+    url: Url,
+    timeout_us: int,
+    *,
+    output: BinaryIO | None = None,
+    upload: BinaryIO | None = None,
+    upload_bytes: int = 0,
+) -> None:
+    loop = session.loop
+    start_us = loop.now_us()
+    try:
+        socket = session.endpoint.connect(Address(url.host, url.port), start_us, local=None)
+    except (OSError, ValueError) as error:
+        raise WireError(f"{arguments.url}: {error}") from error
+    exchange = HttpExchange(socket, url, output=output, upload=upload, upload_bytes=upload_bytes)
+    loop.applications.append(exchange)
+    with _progress() as progress:
+        shown = None
+        if progress is not None:
+            shown = Progression(progress, arguments.command, lambda: (exchange.transferred_bytes, exchange.expected_bytes))
+            loop.applications.append(shown)
+        _run_while_packets_arrive(session, exchange, arguments.url, timeout_us)
+        if shown is not None:
+            shown.show()
+    if exchange.failure is not None:
+        raise TransferFailedError(f"{arguments.url}: {exchange.failure}")
+    line = summary(arguments.command, exchange.transferred_bytes, loop.now_us() - start_us)
+    Console(stderr=True, highlight=False).print(line)
+    loop.run(until=lambda: socket.state in (State.CLOSED, State.TIME_WAIT), limit_us=CLOSE_US)
+
+
+def _run_while_packets_arrive(session: Session, exchange: HttpExchange, url: str, timeout_us: int) -> None:
+    received = -1
+    while not exchange.done:
+        if session.loop.received == received:
+            raise TransferFailedError(f"{url}: nothing arrived for {timeout_us / 1e6:g} s")
+        received = session.loop.received
+        session.loop.run(until=lambda: exchange.done, limit_us=timeout_us)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress | None]:
+    """Show bars on a terminal; None elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(binary_units=True), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        yield progress
+
+
+def summary(label: str, size_bytes: int, duration_us: int) -> str:
+    """Return one line: how much, how long, how fast."""
+    rate = f"{size_bytes * 8 / duration_us:,.1f} Mb/s" if duration_us > 0 else "at once"
+    return f"{label}: {size_bytes:,} bytes in {duration_us / 1e6:.3f} s, {rate}"

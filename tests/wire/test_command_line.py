@@ -1,0 +1,99 @@
+"""The command: its help, what it refuses, and in one line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netstack.errors import ConfigError
+from netstack.wire.command_line import build_parser, main, session_config
+from netstack.wire.impairment import ImpairmentSettings
+
+COMMANDS = ["serve", "echo", "sink", "source", "get", "put"]
+POSITIONAL = {"get": ["http://10.99.0.1/x"], "put": ["file", "http://10.99.0.1/x"]}
+
+
+def parse(*arguments: str):
+    return session_config(build_parser().parse_args(["echo", *arguments]))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    for word in ("--device", "--pcap", "--loss", "--seed", "one-way delay"):
+        assert word in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_has_a_help_text(command: str) -> None:
+    parser = build_parser()
+    subparsers = next(action for action in parser._actions if isinstance(action.choices, dict))
+    assert isinstance(subparsers.choices, dict)
+    assert all(action.help for action in subparsers.choices[command]._actions)
+
+
+def test_defaults_are_two_addresses_and_a_perfect_network() -> None:
+    config = parse()
+    assert config.addresses == ("10.99.0.2", "fd99::2")
+    assert config.kernel_addresses == ("10.99.0.1/24", "fd99::1/64")
+    assert config.impairments.is_perfect
+    assert config.configure
+
+
+def test_the_kernel_gets_the_first_address_that_is_free() -> None:
+    assert parse("--address", "10.1.2.1/24").kernel_addresses == ("10.1.2.2/24",)
+    assert parse("--address", "10.1.2.5/31").kernel_addresses == ("10.1.2.4/31",)
+    assert parse("--address", "10.1.2.5/24", "--kernel-address", "10.1.2.9/24").kernel_addresses == ("10.1.2.9/24",)
+
+
+def test_impairments_are_read() -> None:
+    config = parse("--loss", "5%", "--delay", "50ms", "--rate", "100mbit", "--seed", "3", "--direction", "in")
+    assert config.impairments == ImpairmentSettings(loss=0.05, delay_us=50_000, rate_bps=100_000_000, seed=3)
+    assert config.direction == "in"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--loss", "200%"], "--loss=200%: a share"),
+        (["--rate", "fast"], "--rate=fast: a rate"),
+        (["--address", "10.0.0.2"], "--address=10.0.0.2: the network must have room"),
+        (["--address", "host/24"], "--address=host/24: an address"),
+        (["--mtu", "100"], "--mtu=100: allowed are 1280 to 65535"),
+    ],
+)
+def test_what_is_not_allowed_is_said(arguments: list[str], says: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse(*arguments)
+    assert str(raised.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["serve", "/no/such/folder"], "error: /no/such/folder: no such folder"),
+        (["put", "/no/such/file", "http://10.99.0.1/"], "error: /no/such/file: No such file or directory"),
+        (["get", "https://10.99.0.1/x"], "error: https://10.99.0.1/x: a URL such as http://10.0.0.1:8000/file is needed"),
+        (["get", "http://example.org/x"], "error: http://example.org/x: example.org is no IP address"),
+        (["get", "http://10.99.0.1/"], "error: http://10.99.0.1/: ends in a slash"),
+        (["get", "http://10.99.0.1/x", "--timeout", "1"], "error: --timeout=1: a time"),
+        (["source", "--bytes", "many"], "error: --bytes=many: a size"),
+        (["echo", "--port", "0"], "error: --port=0: allowed are 1 to 65535"),
+        (["echo", "--device", "a b"], "error: device name 'a b'"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(says)
+
+
+@pytest.mark.skipif(not Path("/usr/bin/setpriv").exists(), reason="needs setpriv")
+def test_without_root_it_says_so(network: object) -> None:
+    user = ["setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all"]
+    done = subprocess.run([*user, sys.executable, "-m", "netstack.wire", "echo"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: /dev/net/tun may not be opened by this user: run as root\n")
