@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from netstack.wire.http.client import HttpExchange, Url
 from netstack.wire.http.server import HttpConnection
 from netstack.wire.impairment import parse_quantity
 from netstack.wire.interface import SocketLike
+from netstack.wire.loop import EventLoop
 from netstack.wire.session import Session, SessionConfig, open_session
 
 REFRESH_US = 200_000
@@ -92,7 +94,7 @@ def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
         session.loop.applications.append(server)
         console.print(_welcome(arguments, config, session), markup=False)
         try:
-            with _progress() as progress:
+            with _stopped_by_signals(session.loop), _progress() as progress:
                 if arguments.command in ("sink", "source") and progress is not None:
                     session.loop.applications.append(Progression(progress, arguments.command, lambda: (counter.bytes, None)))
                 session.loop.run()
@@ -186,7 +188,7 @@ def _transfer(
         raise WireError(f"{arguments.url}: {error}") from error
     exchange = HttpExchange(socket, url, output=output, upload=upload, upload_bytes=upload_bytes)
     loop.applications.append(exchange)
-    with _progress() as progress:
+    with _stopped_by_signals(loop), _progress() as progress:
         shown = None
         if progress is not None:
             shown = Progression(progress, arguments.command, lambda: (exchange.transferred_bytes, exchange.expected_bytes))
@@ -202,12 +204,36 @@ def _transfer(
 
 
 def _run_while_packets_arrive(session: Session, exchange: HttpExchange, url: str, timeout_us: int) -> None:
+    """Run until the exchange has ended or the loop was stopped."""
     received = -1
-    while not exchange.done:
-        if session.loop.received == received:
-            raise TransferFailedError(f"{url}: nothing arrived for {timeout_us / 1e6:g} s")
+    while session.loop.received != received:
         received = session.loop.received
-        session.loop.run(until=lambda: exchange.done, limit_us=timeout_us)
+        if session.loop.run(until=lambda: exchange.done, limit_us=timeout_us):
+            return
+    raise TransferFailedError(f"{url}: nothing arrived for {timeout_us / 1e6:g} s")
+
+
+@contextmanager
+def _stopped_by_signals(loop: EventLoop) -> Iterator[None]:
+    """Let the loop finish its turn when the process is interrupted: an endpoint must not be left between two states.
+
+    Raises:
+        KeyboardInterrupt: At the end, if it was.
+    """
+    caught = []
+
+    def stop(number: int, frame: object) -> None:
+        caught.append(number)
+        loop.stop()
+
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if caught:
+        raise KeyboardInterrupt
 
 
 @contextmanager

@@ -88,6 +88,7 @@ class HttpConnection:
         self._body: Body | None = None  # of the answer
         self._upload: Upload | None = None
         self._lingering = False
+        self._is_waiting = False  # for the client, with nothing to do before
         self._deadline_us = now_us + IDLE_US
 
     def step(self, now_us: int) -> bool:
@@ -107,7 +108,9 @@ class HttpConnection:
             self._body.close()
 
     def _step(self, now_us: int) -> bool:
-        moved = False
+        if self._is_waiting and now_us < self._deadline_us and not (self.socket.readable or self.socket.at_eof):
+            return True
+        moved = self._is_waiting = False
         while self._outgoing.flush(now_us):
             if self._lingering:
                 return self._linger(now_us)
@@ -119,6 +122,7 @@ class HttpConnection:
                 self.socket.close(now_us)
                 return False
             elif not self._advance(now_us):
+                self._is_waiting = True
                 break
             moved = True
         if moved:
