@@ -38,7 +38,7 @@ def parse_call(scanner: Scanner, end_us: int | None) -> SystemCall | Unsupported
     try:
         arguments = _parse_list(scanner, ")", f"the arguments of {name}")
     except _ForeignStructureError:
-        return Unsupported("structure of a tunnel", f"{name}(")
+        return Unsupported("structure of a tunnel")
     scanner.expect("=", f"= and the result of {name}")
     result = _parse_expression(scanner, _IN_RESULTS)
     errno = scanner.accept(WORD)

@@ -25,11 +25,11 @@ def parse_packet(scanner: Scanner) -> TcpPacket | IcmpPacket | Unsupported:
     direction = scanner.expect(re.compile("[<>]"), "< or >")
     inbound = direction == "<"
     if tunnel := scanner.accept_word(*_TUNNELS):
-        return Unsupported(f"tunnel {tunnel}", f"{direction} {tunnel} ")
+        return Unsupported(f"tunnel {tunnel}")
     ip = _parse_ip_info(scanner)
     ports = _parse_ports(scanner)
     if protocol := scanner.accept_word(*_PROTOCOLS):
-        return Unsupported(f"protocol {protocol}", f"{direction} {protocol}")
+        return Unsupported(f"protocol {protocol}")
     if scanner.accept_word("icmp"):
         return _parse_icmp(scanner, inbound, ip)
     return _parse_tcp(scanner, inbound, ip, ports)
@@ -84,7 +84,7 @@ def _parse_tcp(scanner: Scanner, inbound: bool, ip: IpInfo, ports: tuple[int, in
             raise scanner.error("<...> is only allowed for packets that the stack sends (>)", found=False)
     for mark, construct in (("{", "mutation of a packet"), ("/", "encapsulation in UDP")):
         if scanner.peek(mark):
-            return Unsupported(construct, "")
+            return Unsupported(construct)
     ace = int(digits[0]) if digits else None
     return TcpPacket(inbound, flags, sequence, ack, ack_absolute, window, urgent, options, ip, ports, ace)
 
@@ -159,12 +159,12 @@ def _parse_icmp(scanner: Scanner, inbound: bool, ip: IpInfo) -> IcmpPacket | Uns
     code = scanner.accept(_ICMP_WORD)
     mtu = scanner.number("an MTU", U32) if scanner.accept_word("mtu") else None
     if scanner.accept_word("id"):
-        return Unsupported("ICMP echo", f"icmp {kind} id ")
+        return Unsupported("ICMP echo")
     echoed, protocol = None, "tcp"
     if scanner.accept("["):
         named = scanner.accept_word("udp", "raw", "tcp", "sctp", "udplite")
         if named in ("udp", "raw", "sctp", "udplite"):
-            return Unsupported(f"ICMP about {named}", f"icmp {kind} [{named}")
+            return Unsupported(f"ICMP about {named}")
         echoed = _parse_sequence(scanner)
         scanner.expect("]", "] behind the segment that the message is about")
     return IcmpPacket(inbound, kind, code, mtu, echoed, protocol, ip)

@@ -92,9 +92,9 @@ def _parse_options(scanner: Scanner) -> list[Option]:
 def _parse_event(scanner: Scanner) -> Event:
     line = scanner.line
     if scanner.peek("`") or scanner.peek("%{"):
-        return Event(line, _UNTIMED, _parse_action(scanner, _UNTIMED))
+        return Event(line, _UNTIMED, _parse_action(scanner))
     time = _parse_time(scanner)
-    event = Event(line, time, _parse_action(scanner, time))
+    event = Event(line, time, _parse_action(scanner))
     outbound = isinstance(event.action, TcpPacket | IcmpPacket) and not event.action.inbound
     if (time.kind is TimeKind.ANY or time.end_us is not None) and not outbound and not isinstance(event.action, Unsupported):
         what = "*" if time.kind is TimeKind.ANY else "a range"
@@ -120,9 +120,11 @@ def _seconds(scanner: Scanner, what: str) -> int:
     return round(float(scanner.expect(SECONDS, what)) * 1e6)
 
 
-def _parse_action(scanner: Scanner, time: EventTime) -> Action:
+def _parse_action(scanner: Scanner) -> Action:
+    scanner.skip_blanks()
+    start = scanner.position
     if scanner.peek("<") or scanner.peek(">"):
-        return _or_unsupported(scanner, parse_packet(scanner))
+        return _or_unsupported(scanner, parse_packet(scanner), start)
     if scanner.peek("`"):
         quoted = scanner.expect(BACKTICKS, "` at the end of the command")
         return Command(quoted[1:-1].strip())
@@ -131,15 +133,13 @@ def _parse_action(scanner: Scanner, time: EventTime) -> Action:
     end = _seconds(scanner, "the time at which the call returns") if scanner.accept("...") else None
     if not scanner.peek(WORD):
         raise scanner.error("expected a packet (< or >), a system call, a `command` or %{ code }%")
-    return _or_unsupported(scanner, parse_call(scanner, end))
+    return _or_unsupported(scanner, parse_call(scanner, end), start)
 
 
-def _or_unsupported(scanner: Scanner, action: Action) -> Action:
-    """Pass what is left of an unsupported construct, up to the line of the next event."""
+def _or_unsupported(scanner: Scanner, action: Action, start: int) -> Action:
+    """Pass what is left of an unsupported construct, which began at `start`, up to the line of the next event."""
     if not isinstance(action, Unsupported):
         return action
     match = _NEXT_EVENT.search(scanner.text, scanner.position)
-    end = match.start() if match else len(scanner.text)
-    text = scanner.text[scanner.position : end].strip()
-    scanner.position = end
-    return Unsupported(action.construct, f"{action.text}{text}")
+    scanner.position = match.start() if match else len(scanner.text)
+    return Unsupported(action.construct, scanner.text[start : scanner.position].strip())

@@ -11,7 +11,7 @@ class ScriptError(ValueError):
     """A script that is not in the language; the message is one line with file, line, and what was expected."""
 
     def __init__(self, path: str, line: int, message: str) -> None:
-        super().__init__(f"{path}:{line}: {message}")
+        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
         self.path = path
         self.line = line
         self.reason = message
@@ -201,10 +201,10 @@ class Code:
 
 @dataclass(frozen=True)
 class Unsupported:
-    """Part of the language that is recognized and cannot be run."""
+    """Part of the language that is recognized and cannot be run; `text` is all of it."""
 
     construct: str
-    text: str
+    text: str = ""
 
 
 Action = TcpPacket | IcmpPacket | SystemCall | Command | Code | Unsupported

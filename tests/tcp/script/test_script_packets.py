@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
-from scapy.packet import Raw
+from scapy.packet import Packet, Raw
 
 from netstack.tcp.script import packets
 from netstack.tcp.script.packets import Header, IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
@@ -23,7 +23,7 @@ OPTIONS = (
 SYN = Segment(V4, 49152, 8080, 0xFFFFFFFF, 0, packets.flag_bits("SEW"), 65535, 0, OPTIONS, b"")
 
 
-def has_right_checksums(packet: IP | IPv6) -> bool:
+def has_right_checksums(packet: Packet) -> bool:
     again = packet.copy()
     if isinstance(again, IP):
         del again.chksum

@@ -1,0 +1,244 @@
+"""The shell commands of scripts, without a shell: what they say to the stack, as settings, and which of them need not be run.
+
+Knows the names that Linux and FreeBSD give to settings of TCP.
+"""
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from netstack.tcp.script.settings import StackSettings, UnsupportedError
+
+Change = dict[str, object]
+"""New values of fields of `StackSettings`."""
+
+
+def _flag(name: str) -> Callable[[str], Change]:
+    return lambda value: {name: int(value, 0) != 0}
+
+
+def _count(name: str) -> Callable[[str], Change]:
+    return lambda value: {name: int(value, 0)}
+
+
+def _scaled(name: str, unit_us: int) -> Callable[[str], Change]:
+    return lambda value: {name: int(value, 0) * unit_us}
+
+
+def _receive_buffers(value: str) -> Change:
+    _, default, limit = (int(part, 0) for part in value.split())
+    return {"receive_buffer_bytes": default, "receive_buffer_limit_bytes": limit}
+
+
+def _send_buffers(value: str) -> Change:
+    return {"send_buffer_bytes": int(value.split()[1], 0)}
+
+
+def _rfc1323(value: str) -> Change:
+    return {"window_scaling": value in ("1", "2"), "timestamps": value in ("1", "3")}
+
+
+_MILLISECOND, _SECOND = 1000, 1_000_000
+SYSCTLS: dict[str, Callable[[str], Change]] = {
+    "net.ipv4.tcp_timestamps": _flag("timestamps"),
+    "net.ipv4.tcp_window_scaling": _flag("window_scaling"),
+    "net.ipv4.tcp_sack": _flag("sack"),
+    "net.ipv4.tcp_dsack": _flag("dsack"),
+    "net.ipv4.tcp_ecn": _count("ecn"),
+    "net.ipv4.tcp_congestion_control": lambda value: {"congestion_control": value},
+    "net.ipv4.tcp_rmem": _receive_buffers,
+    "net.ipv4.tcp_wmem": _send_buffers,
+    "net.ipv4.tcp_syn_retries": _count("syn_retries"),
+    "net.ipv4.tcp_synack_retries": _count("synack_retries"),
+    "net.ipv4.tcp_retries2": _count("data_retries"),
+    "net.ipv4.tcp_keepalive_time": _scaled("keepalive_idle_us", _SECOND),
+    "net.ipv4.tcp_keepalive_intvl": _scaled("keepalive_interval_us", _SECOND),
+    "net.ipv4.tcp_keepalive_probes": _count("keepalive_probes"),
+    "net.ipv4.tcp_fin_timeout": _scaled("fin_wait_2_us", _SECOND),
+    "net.ipv4.tcp_syncookies": _flag("syn_cookies"),
+    "net.ipv4.tcp_slow_start_after_idle": _flag("slow_start_after_idle"),
+    "net.ipv4.tcp_reordering": _count("duplicate_ack_threshold"),
+    "net.ipv4.tcp_rto_min_us": _count("minimum_rto_us"),
+    "net.inet.tcp.rfc1323": _rfc1323,
+    "net.inet.tcp.sack.enable": _flag("sack"),
+    "net.inet.tcp.ecn.enable": _count("ecn"),
+    "net.inet.tcp.cc.algorithm": lambda value: {"congestion_control": value},
+    "net.inet.tcp.recvspace": _count("receive_buffer_bytes"),
+    "net.inet.tcp.sendspace": _count("send_buffer_bytes"),
+    "kern.ipc.maxsockbuf": _count("receive_buffer_limit_bytes"),
+    "net.inet.tcp.initcwnd_segments": _count("initial_window_segments"),
+    "net.inet.tcp.rexmit_initial": _scaled("initial_rto_us", _MILLISECOND),
+    "net.inet.tcp.rexmit_min": _scaled("minimum_rto_us", _MILLISECOND),
+    "net.inet.tcp.delayed_ack": _flag("delayed_ack"),
+    "net.inet.tcp.delacktime": _scaled("delayed_ack_us", _MILLISECOND),
+    "net.inet.tcp.keepidle": _scaled("keepalive_idle_us", _MILLISECOND),
+    "net.inet.tcp.keepintvl": _scaled("keepalive_interval_us", _MILLISECOND),
+    "net.inet.tcp.keepcnt": _count("keepalive_probes"),
+    "net.inet.tcp.finwait2_timeout": _scaled("fin_wait_2_us", _MILLISECOND),
+    "net.inet.tcp.msl": _scaled("maximum_segment_lifetime_us", _MILLISECOND),
+    "net.inet.tcp.syncookies": _flag("syn_cookies"),
+    "net.inet.tcp.mssdflt": _count("default_mss_bytes"),
+}
+"""What a sysctl of Linux or FreeBSD is in `StackSettings`."""
+
+_HARMLESS = {
+    "net.ipv4.tcp_": "fack tso_win_divisor tso_rtt_log pacing_ss_ratio pacing_ca_ratio notsent_lowat min_tso_segs mem "
+    "limit_output_bytes autocorking no_metrics_save no_ssthresh_metrics_save moderate_rcvbuf fastopen fastopen_key "
+    "fastopen_blackhole_timeout_sec max_syn_backlog frto early_retrans recovery invalid_ratelimit comp_sack_nr "
+    "comp_sack_delay_ns comp_sack_slack_ns challenge_ack_limit",
+    "net.core.": "somaxconn rmem_max wmem_max optmem_max",
+    "net.mptcp.": "enabled",
+    "net.inet.tcp.": "hostcache.purgenow hostcache.purge hostcache.enable tso lro rexmit_slop keepinit recvbuf_auto "
+    "sendbuf_auto functions_default functions_inherit_listen_socket_stack ts_offset_per_conn log_in_vain log_debug",
+    "net.inet.icmp.": "icmplim",
+    "net.inet6.icmp6.": "errppslimit",
+    "kern.": "timecounter.alloweddeviation ipc.somaxconn hz",
+}
+HARMLESS_SYSCTLS = frozenset(prefix + name for prefix, names in _HARMLESS.items() for name in names.split())
+"""Sysctls that are skipped: of functions that the stack does not have, or of the machine that scripts are meant for."""
+
+ONLY_VALUES = {
+    "net.ipv4.tcp_mtu_probing": "0",
+    "net.ipv4.tcp_rfc1337": "0",
+    "net.ipv4.tcp_abort_on_overflow": "0",
+    "net.ipv4.ip_no_pmtu_disc": "0",
+    "net.inet.tcp.blackhole": "0",
+    "net.inet.tcp.drop_synfin": "0",
+    "net.inet.tcp.syncookies_only": "0",
+    "net.inet.tcp.rexmit_drop_options": "0",
+    "net.inet.tcp.insecure_rst": "0",
+    "net.inet.tcp.insecure_syn": "0",
+    "net.inet.tcp.insecure_ack": "0",
+    "net.inet.tcp.tolerate_missing_ts": "0",
+    "net.inet.tcp.path_mtu_discovery": "1",
+    "net.inet.tcp.always_keepalive": "1",
+    "net.inet.tcp.icmp_may_rst": "1",
+    "net.inet.tcp.abc_l_var": "2",
+    "net.inet.tcp.rfc3042": "1",
+    "net.inet.tcp.rfc3390": "1",
+    "net.inet.tcp.rfc3465": "1",
+    "net.inet.tcp.pcap_out": "0",
+}
+"""Sysctls whose one value is what the stack does."""
+
+HARMLESS_COMMANDS = {
+    "tc",
+    "ethtool",
+    "ip",
+    "ifconfig",
+    "kldload",
+    "kldstat",
+    "true",
+    ":",
+    "sync",
+    "modprobe",
+    "echo",
+    "rm",
+    "ulimit",
+}
+"""Commands that are skipped: about devices, modules and files."""
+_LINUX_DEFAULTS = StackSettings(
+    receive_buffer_bytes=540000,
+    receive_buffer_limit_bytes=15 * 1024 * 1024,
+    send_buffer_bytes=256 * 1024,
+    timestamps=True,
+    syn_retries=5,
+    synack_retries=5,
+    sack=True,
+    dsack=True,
+    duplicate_ack_threshold=3,
+    congestion_control="cubic",
+    slow_start_after_idle=False,
+    ecn=0,
+    syn_cookies=True,
+)
+"""What ``defaults.sh``, which scripts for Linux begin with, sets."""
+_SEPARATORS = re.compile(r"\n|;|&&|\|\|")
+_CONTINUATION = re.compile(r"\\\n")
+_REDIRECTION = re.compile(r"\d?>>?\s*(&\d|\S+)")
+_ARITHMETIC = re.compile(r"\$\(\(([\d\s*+()-]+)\)\)")
+_PROC = "/proc/sys/"
+
+
+@dataclass
+class Effect:
+    """What a command comes to: new settings, time that passes, and what was skipped."""
+
+    stack: StackSettings
+    sleep_us: int = 0
+    skipped: list[str] = field(default_factory=list)
+
+
+def interpret(text: str, stack: StackSettings) -> Effect:
+    """Return the effect of a shell command on the settings of the stack.
+
+    Raises:
+        UnsupportedError: It is neither known nor harmless.
+    """
+    effect = Effect(stack)
+    text = _ARITHMETIC.sub(lambda match: str(_product(match[1])), _CONTINUATION.sub(" ", text))
+    for part in _SEPARATORS.split(text):
+        part = _REDIRECTION.sub("", part).strip()
+        if not part or part.startswith("#"):
+            continue
+        if "|" in part:
+            raise UnsupportedError(f"command {part}")
+        try:
+            words = shlex.split(part)
+        except ValueError:
+            raise UnsupportedError(f"command {part}") from None
+        _run(words, effect)
+    return effect
+
+
+def _product(text: str) -> int:
+    result = 1
+    for factor in text.split("*"):
+        if not factor.strip().isdigit():
+            raise UnsupportedError(f"arithmetic of the shell {text.strip()}")
+        result *= int(factor)
+    return result
+
+
+def _run(words: list[str], effect: Effect) -> None:
+    name = PurePosixPath(words[0]).name
+    if name in ("sysctl",):
+        for assignment in _assignments(words[1:]):
+            _set(assignment, effect)
+    elif name == "set_sysctls.py":
+        for word in words[1:]:
+            _set(word, effect)
+    elif name == "defaults.sh":
+        changes = {name: value for name, value in vars(_LINUX_DEFAULTS).items() if value is not None}
+        effect.stack = replace(effect.stack, **changes)
+    elif name == "sleep":
+        effect.sleep_us += round(float(words[1]) * _SECOND)
+    elif name in HARMLESS_COMMANDS or name.startswith("sysctl_restore"):
+        effect.skipped.append(" ".join(words))
+    else:
+        raise UnsupportedError(f"command {' '.join(words)}")
+
+
+def _assignments(words: list[str]) -> list[str]:
+    assignments = [word for word in words if not word.startswith("-")]
+    for word in assignments:
+        if "=" not in word:
+            raise UnsupportedError(f"command sysctl {word}, which only reads")
+    return assignments
+
+
+def _set(assignment: str, effect: Effect) -> None:
+    name, _, value = assignment.partition("=")
+    name = name.removeprefix(_PROC).replace("/", ".")
+    if name in SYSCTLS:
+        try:
+            change = SYSCTLS[name](value)
+        except (ValueError, IndexError):
+            raise UnsupportedError(f"sysctl {name}={value}") from None
+        effect.stack = replace(effect.stack, **change)  # type: ignore[arg-type]
+    elif name in HARMLESS_SYSCTLS or ONLY_VALUES.get(name) == value:
+        effect.skipped.append(f"sysctl {assignment}")
+    else:
+        raise UnsupportedError(f"sysctl {assignment}")

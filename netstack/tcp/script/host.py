@@ -1,0 +1,97 @@
+"""What the interpreter needs of an endpoint, and how the settings and options of scripts are called there.
+
+The one place that knows the endpoint's own names: what it does not offer is missing in the tables here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from netstack.tcp.script.settings import Settings, StackSettings
+
+
+class Socket(Protocol):
+    """A connection, as the endpoint offers it to applications."""
+
+    readable: bool
+    writable: bool
+    at_eof: bool
+    error: OSError | None
+    state: Any
+
+    def send(self, data: bytes, now_us: int) -> int: ...
+    def receive(self, limit: int, now_us: int) -> bytes: ...
+    def shutdown(self, now_us: int) -> None: ...
+    def close(self, now_us: int) -> None: ...
+    def abort(self, now_us: int) -> None: ...
+
+
+class Endpoint(Protocol):
+    """A host without I/O: packets in, packets out, time as an argument (microseconds)."""
+
+    def receive(self, packet: bytes, now_us: int) -> None: ...
+    def run_timers(self, now_us: int) -> None: ...
+    def next_deadline_us(self) -> int | None: ...
+    def take_packets(self, now_us: int) -> list[bytes]: ...
+    def listen(self, local: Any, backlog: int) -> Any: ...
+    def connect(self, remote: Any, now_us: int, local: Any = None) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Makes an endpoint for a script, and addresses for it."""
+
+    make: Callable[[Settings], Any]
+    address: Callable[[str, int], Any]
+
+
+STATES = {
+    "CLOSED": (7, 0),
+    "LISTEN": (10, 1),
+    "SYN_SENT": (2, 2),
+    "SYN_RECEIVED": (3, 3),
+    "ESTABLISHED": (1, 4),
+    "CLOSE_WAIT": (8, 5),
+    "FIN_WAIT_1": (4, 6),
+    "CLOSING": (11, 7),
+    "LAST_ACK": (9, 8),
+    "FIN_WAIT_2": (5, 9),
+    "TIME_WAIT": (6, 10),
+}
+"""What a state is called in TCP_INFO: by Linux, by FreeBSD."""
+
+
+def state_name(socket: Any) -> str:
+    """Return the state of a socket as RFC 9293 names it, with underscores."""
+    state = socket.state
+    return str(getattr(state, "name", state)).upper().replace("-", "_")
+
+
+CONFIG_FIELDS: dict[str, str] = {}
+"""Fields of `StackSettings` and what the endpoint's configuration calls them."""
+
+SOCKET_OPTIONS: dict[str, str] = {}
+"""Socket options of scripts and what the endpoint's sockets call them."""
+
+
+def config_of(stack: StackSettings) -> dict[str, Any]:
+    """Return settings by the names of the endpoint's configuration, without those that it does not have."""
+    return {CONFIG_FIELDS[name]: value for name, value in vars(stack).items() if name in CONFIG_FIELDS and value is not None}
+
+
+def unoffered(stack: StackSettings) -> list[str]:
+    """Return the settings that a script makes and the endpoint has no name for."""
+    return [name for name, value in vars(stack).items() if value is not None and name not in CONFIG_FIELDS]
+
+
+def configure(endpoint: Any, settings: Settings) -> None:
+    """Give a running endpoint new settings, for connections that are opened from now on."""
+    endpoint.config = replace(endpoint.config, **config_of(settings.stack))
+
+
+def tcp_info(socket: Any, platform: str) -> dict[str, object]:
+    """Return the variables of code sections, ``tcpi_*``, as far as the endpoint offers them."""
+    linux, freebsd = STATES.get(state_name(socket), (7, 0))
+    names: dict[str, object] = {"tcpi_state": freebsd if platform == "freebsd" else linux}
+    info = socket.info() if hasattr(socket, "info") else {}
+    return names | {f"tcpi_{name}": value for name, value in info.items()}
