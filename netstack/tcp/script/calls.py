@@ -16,7 +16,7 @@ from netstack.tcp.script.results import Progress, Returned, WouldBlockError, err
 from netstack.tcp.script.settings import Settings, UnsupportedError
 from netstack.tcp.script.syntax import Anything, Array, Call, Expression, Number, Struct, SystemCall, Text, Word
 
-_SEND_FLAGS = CONSTANTS["MSG_DONTWAIT"] | CONSTANTS["MSG_NOSIGNAL"]
+_SEND_FLAGS = CONSTANTS["MSG_DONTWAIT"] | CONSTANTS["MSG_NOSIGNAL"] | CONSTANTS["MSG_ZEROCOPY"]
 _RECEIVE_FLAGS = CONSTANTS["MSG_DONTWAIT"] | CONSTANTS["MSG_TRUNC"] | CONSTANTS["MSG_NOSIGNAL"]
 
 

@@ -36,6 +36,12 @@ def _send_buffers(value: str) -> Change:
     return {"send_buffer_bytes": int(value.split()[1], 0)}
 
 
+def _ecn(value: str) -> Change:
+    if value not in ("0", "1", "2"):
+        raise ValueError(value)  # 3 and more are AccECN, RFC 9768
+    return {"ecn": int(value)}
+
+
 def _rfc1323(value: str) -> Change:
     return {"window_scaling": value in ("1", "2"), "timestamps": value in ("1", "3")}
 
@@ -46,7 +52,7 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_window_scaling": _flag("window_scaling"),
     "net.ipv4.tcp_sack": _flag("sack"),
     "net.ipv4.tcp_dsack": _flag("dsack"),
-    "net.ipv4.tcp_ecn": _count("ecn"),
+    "net.ipv4.tcp_ecn": _ecn,
     "net.ipv4.tcp_congestion_control": lambda value: {"congestion_control": value},
     "net.ipv4.tcp_rmem": _receive_buffers,
     "net.ipv4.tcp_wmem": _send_buffers,
@@ -63,12 +69,13 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_rto_min_us": _count("minimum_rto_us"),
     "net.inet.tcp.rfc1323": _rfc1323,
     "net.inet.tcp.sack.enable": _flag("sack"),
-    "net.inet.tcp.ecn.enable": _count("ecn"),
+    "net.inet.tcp.ecn.enable": _ecn,
     "net.inet.tcp.cc.algorithm": lambda value: {"congestion_control": value},
     "net.inet.tcp.recvspace": _count("receive_buffer_bytes"),
     "net.inet.tcp.sendspace": _count("send_buffer_bytes"),
     "kern.ipc.maxsockbuf": _count("receive_buffer_limit_bytes"),
     "net.inet.tcp.initcwnd_segments": _count("initial_window_segments"),
+    "net.inet.tcp.keepinit": _scaled("connect_timeout_us", _MILLISECOND),
     "net.inet.tcp.rexmit_initial": _scaled("initial_rto_us", _MILLISECOND),
     "net.inet.tcp.rexmit_min": _scaled("minimum_rto_us", _MILLISECOND),
     "net.inet.tcp.delayed_ack": _flag("delayed_ack"),
@@ -90,7 +97,7 @@ _HARMLESS = {
     "comp_sack_delay_ns comp_sack_slack_ns challenge_ack_limit",
     "net.core.": "somaxconn rmem_max wmem_max optmem_max",
     "net.mptcp.": "enabled",
-    "net.inet.tcp.": "hostcache.purgenow hostcache.purge hostcache.enable tso lro rexmit_slop keepinit recvbuf_auto "
+    "net.inet.tcp.": "hostcache.purgenow hostcache.purge hostcache.enable tso lro rexmit_slop recvbuf_auto "
     "sendbuf_auto functions_default functions_inherit_listen_socket_stack ts_offset_per_conn log_in_vain log_debug",
     "net.inet.icmp.": "icmplim",
     "net.inet6.icmp6.": "errppslimit",
@@ -123,22 +130,14 @@ ONLY_VALUES = {
 }
 """Sysctls whose one value is what the stack does."""
 
-HARMLESS_COMMANDS = {
-    "tc",
-    "ethtool",
-    "ip",
-    "ifconfig",
-    "kldload",
-    "kldstat",
-    "true",
-    ":",
-    "sync",
-    "modprobe",
-    "echo",
-    "rm",
-    "ulimit",
-}
-"""Commands that are skipped: about devices, modules and files."""
+HARMLESS_COMMANDS = (
+    r"tc qdisc (add|del|delete|replace|change) dev \S+ root( (pfifo|fq|fq_codel|pfifo_fast|mq))?",
+    r"ip tcp_metrics flush.*",
+    r"ethtool (-K|--offload) .*",
+    r"(kldload|kldstat|modprobe|sync|echo|ulimit|true|:)\b.*",
+    r"(\S*/)?sysctl_restore\S*",
+)
+"""Commands that are skipped: about queues and offloads of devices, modules, and what was changed before."""
 _LINUX_DEFAULTS = StackSettings(
     receive_buffer_bytes=540000,
     receive_buffer_limit_bytes=15 * 1024 * 1024,
@@ -204,7 +203,7 @@ def _product(text: str) -> int:
 
 def _run(words: list[str], effect: Effect) -> None:
     name = PurePosixPath(words[0]).name
-    if name in ("sysctl",):
+    if name == "sysctl":
         for assignment in _assignments(words[1:]):
             _set(assignment, effect)
     elif name == "set_sysctls.py":
@@ -215,7 +214,7 @@ def _run(words: list[str], effect: Effect) -> None:
         effect.stack = replace(effect.stack, **changes)
     elif name == "sleep":
         effect.sleep_us += round(float(words[1]) * _SECOND)
-    elif name in HARMLESS_COMMANDS or name.startswith("sysctl_restore"):
+    elif any(re.fullmatch(pattern, " ".join(words)) for pattern in HARMLESS_COMMANDS):
         effect.skipped.append(" ".join(words))
     else:
         raise UnsupportedError(f"command {' '.join(words)}")

@@ -16,7 +16,7 @@ FLAG_BITS = {"F": 1, "S": 2, "R": 4, "P": 8, ".": 16, "U": 32, "E": 64, "W": 128
 ECN_BITS = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
 TTL = 255  # of packets of the script's host
 _FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413, appendix A
-_OPTION_KINDS = {"eol": 0, "nop": 1, "mss": 2, "wscale": 3, "sackOK": 4, "sack": 5, "TS": 8, "FO": 34, "FOEXP": 254}
+_OPTION_KINDS = {"eol": 0, "nop": 1, "mss": 2, "wscale": 3, "sackOK": 4, "sack": 5, "TS": 8, "md5": 19, "FO": 34, "FOEXP": 254}
 _OPTION_NAMES = {kind: name for name, kind in _OPTION_KINDS.items()}
 
 ICMP_TYPES: dict[int, dict[str, int]] = {

@@ -11,6 +11,7 @@ _PROTOCOLS = ("udp", "sctp", "udplite")
 _ECN = ("noecn", "ect01", "ect0", "ect1", "ce")
 _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _HEX_BLOB = re.compile(r"[0-9a-fA-F]+(?![0-9A-Za-z])")
+_UNTIL_NEXT_OPTION = re.compile(r"[^,>\n]+")
 _PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
 _ICMP_WORD = re.compile(r"(?!mtu\b|id\b)[A-Za-z_][A-Za-z0-9_]*")
 U16, U32 = 0xFFFF, 0xFFFFFFFF
@@ -136,9 +137,10 @@ def _parse_option(scanner: Scanner) -> TcpOption:
         if len(cookie) % 2:
             raise scanner.error(f"a cookie has an even number of digits, not {cookie}", found=False)
         return TcpOption("FO" if name == "FO" else "FOEXP", blob=bytes.fromhex(cookie))
-    start = scanner.position
-    scanner.accept(re.compile(r"[^,>\n]*"))
-    return TcpOption(name, text=(name + scanner.text[start : scanner.position].rstrip()))
+    if name == "md5" and (digest := scanner.accept(_HEX_BLOB)):
+        return TcpOption(name, blob=bytes.fromhex(digest.rjust(32, "0")))
+    rest = scanner.accept(_UNTIL_NEXT_OPTION) or ""
+    return TcpOption(name, text=" ".join([name, *rest.split()]))
 
 
 def _number_or_anything(scanner: Scanner) -> int | None:

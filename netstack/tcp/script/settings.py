@@ -32,6 +32,7 @@ class StackSettings:
     syn_retries: int | None = None
     synack_retries: int | None = None
     data_retries: int | None = None
+    connect_timeout_us: int | None = None
     initial_rto_us: int | None = None
     minimum_rto_us: int | None = None
     delayed_ack: bool | None = None

@@ -134,6 +134,10 @@ def test_absolute_sequence_numbers() -> None:
     assert packet.ack_absolute
 
 
+def test_a_digest() -> None:
+    assert packet_of("> . 1:1(0) <md5 000102030405060708090a0b0c0d0e0f>").options == (TcpOption("md5", blob=bytes(range(16))),)
+
+
 def test_an_option_that_cannot_be_built_is_kept_as_text() -> None:
     assert packet_of("> . 1:1(0) <nop,nop,md5 valid>").options == (
         TcpOption("nop"),

@@ -52,6 +52,9 @@ def test_harmless_commands_are_skipped_and_said() -> None:
     "text",
     [
         "nft add table x",
+        "tc qdisc add dev tun0 root pfifo limit 0",
+        "ip route change 192.0.2.1 dev tun0 mtu lock 1200",
+        "sysctl -q net.ipv4.tcp_ecn=3",
         "sysctl -q net.ipv4.tcp_unheard_of=1",
         "sysctl net.inet.tcp.blackhole=2",
         "sysctl net.ipv4.tcp_timestamps",
