@@ -17,6 +17,7 @@ from netstack.tcp.script.settings import Settings, UnsupportedError
 from netstack.tcp.script.syntax import Anything, Array, Call, Expression, Number, Struct, SystemCall, Text, Word
 
 _SEND_FLAGS = CONSTANTS["MSG_DONTWAIT"] | CONSTANTS["MSG_NOSIGNAL"] | CONSTANTS["MSG_ZEROCOPY"]
+_MAXIMUM_WRITE_BYTES = 1 << 28
 _RECEIVE_FLAGS = CONSTANTS["MSG_DONTWAIT"] | CONSTANTS["MSG_TRUNC"] | CONSTANTS["MSG_NOSIGNAL"]
 
 
@@ -329,6 +330,8 @@ class Calls(OptionCalls):
 
 def _payload(buffer: Expression, length: int) -> bytes:
     """What an application writes: the text of the script, else zeros, as packetdrill writes."""
+    if length > _MAXIMUM_WRITE_BYTES:
+        raise UnsupportedError(f"writing {length} bytes at once")
     text = buffer.value if isinstance(buffer, Text) else b""
     return text[:length] + bytes(max(length - len(text), 0))
 
@@ -349,6 +352,8 @@ def _vector_bytes(vector: Expression) -> int:
         if not isinstance(item, Struct) or len(item.fields) != 2:
             raise UnsupportedError("an iovec that is none")
         total += evaluate(item.fields[1].value)
+    if not 0 <= total <= _MAXIMUM_WRITE_BYTES:
+        raise UnsupportedError(f"an array of iovec of {total} bytes")
     return total
 
 
