@@ -23,6 +23,7 @@ from netstack.tcp.states import (
 )
 
 LISTEN_IGNORE, LISTEN_OPEN = 0, 1
+MUCH_ANNOUNCED_SEGMENTS = 16
 
 
 @compiled
@@ -158,12 +159,15 @@ def _clear(segment):
 def tcp_received(pcb):
     """The user has read and the host set `rcv_wnd` anew; return TCP_OUTPUT if the window is worth announcing.
 
-    Silly window avoidance of the receiver: by two segments or half of the buffer at least (RFC 9293, section 3.8.6.2.2).
+    Silly window avoidance of the receiver: by two segments or half of the buffer at least (RFC 9293, section 3.8.6.2.2). While
+    much is announced still, the next acknowledgment tells it.
     """
     if pcb.state < ESTABLISHED or pcb.fin_received != 0:
         return 0
-    opened = pcb.rcv_wnd - seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
-    if opened < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
+    announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if pcb.rcv_wnd - announced < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
+        return 0
+    if announced > min(MUCH_ANNOUNCED_SEGMENTS * pcb.mss, pcb.receive_buffer_bytes // 2):
         return 0
     pcb.ack_now = 1
     return TCP_OUTPUT
