@@ -36,8 +36,8 @@ def receive_data(pcb, segment, now_us):
         end = seq_add(end, 1)
     elif pcb.fin_received != 0 and seq_gt(end, pcb.peer_fin_seq):
         end = pcb.peer_fin_seq  # nothing comes after a FIN
-    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end):
-        pcb.ack_now = 1  # a duplicate, or beyond the window
+    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start):
+        pcb.ack_now = 1  # a duplicate, or beyond the window or a FIN
         return TCP_OUTPUT
     if seq_gt(end, window_end):
         end = window_end

@@ -79,8 +79,8 @@ class Endpoint:
             return
         key = connection_key(packet)
         socket = self._sockets.get(key)
-        if socket is not None and socket._state == TIME_WAIT and self._may_reuse(socket):
-            self.forget(socket)
+        if socket is not None and socket.state_now == TIME_WAIT and self._listener_of(key) and self._may_reuse(socket):
+            socket.give_way()
             socket = None
         if socket is None:
             self._receive_without_connection(packet, view, payload, key, now_us)
@@ -93,8 +93,7 @@ class Endpoint:
         if destination not in self._own:
             self.counters["not_for_us"] += 1
             return
-        port = int.from_bytes(key[-2:], "big")
-        listener = self._listeners.get((destination, port)) or self._listeners.get((bytes(size), port))
+        listener = self._listener_of(key)
         flags = int(self._segment["flags"][0])
         if listener is not None:
             action = entry.listen_input(self.segment_address)
@@ -110,6 +109,11 @@ class Endpoint:
                 return
         self.counters["no_connection"] += 1
         self._refuse(header_template(destination, key[:size], entry.TCP))
+
+    def _listener_of(self, key: bytes) -> Listener | None:
+        size = (len(key) - 4) // 2
+        port = int.from_bytes(key[-2:], "big")
+        return self._listeners.get((key[size : 2 * size], port)) or self._listeners.get((bytes(size), port))
 
     def _refuse(self, template: np.ndarray) -> None:
         """Answer the decoded segment with a reset, unless it is one."""
@@ -181,10 +185,10 @@ class Endpoint:
         port = local.port if local is not None and local.port else self._free_port(host, remote)
         key = packed(remote.host) + packed(host) + remote.port.to_bytes(2, "big") + port.to_bytes(2, "big")
         old = self._sockets.get(key)
-        if old is not None and old._state != TIME_WAIT:
+        if old is not None and old.state_now != TIME_WAIT:
             raise OSError(errno.EADDRINUSE, f"{host}:{port} is connected to {remote} already")
         if old is not None:
-            self.forget(old)
+            old.give_way()
         socket = self._new_socket(Address(host, port), remote, key)
         iss = self._secrets.initial_sequence(key, now_us)
         if old is not None and not seq_gt(iss, int(old.pcb["snd_max"])):
@@ -246,7 +250,7 @@ class Endpoint:
         pcb["timestamp_offset"] = self._secrets.timestamp_offset(socket.key)
 
     def _opened(self, socket: Socket, state: int, now_us: int) -> None:
-        socket._state = state
+        socket.state_now = state
         socket.open_buffers()
         self.output(socket, now_us)
 
@@ -388,7 +392,7 @@ class Endpoint:
         if number is None:
             return
         reason = OSError(number, os.strerror(number))
-        if socket._state in HALF_OPEN:
+        if socket.state_now in HALF_OPEN:
             socket.fail(reason)
         else:
             socket.soft_error = reason

@@ -29,6 +29,7 @@ class Socket:
     Attributes:
         local, remote: Addresses of both ends.
         error: What the next `send` or `receive` raises, once; None if all is well.
+        state_now: The number of `state`.
         soft_error: What routers said, and what is the reason if the connection times out (RFC 1122, section 4.2.3.9).
     """
 
@@ -48,7 +49,7 @@ class Socket:
         self._record = np.zeros(1, PCB)
         self.address = self._record.ctypes.data
         self._results = endpoint.results
-        self._state = CLOSED
+        self.state_now = CLOSED
         self._finished = False  # by the peer
         self._shut = False
         self._closed = False
@@ -94,7 +95,7 @@ class Socket:
     @property
     def state(self) -> State:
         """The state of RFC 9293, section 3.3.2."""
-        return State(self._state)
+        return State(self.state_now)
 
     @property
     def readable(self) -> bool:
@@ -104,7 +105,7 @@ class Socket:
     @property
     def writable(self) -> bool:
         """Whether `send` would take at least a byte now."""
-        if self._shut or not (self._state == ESTABLISHED or self._state == CLOSE_WAIT):
+        if self._shut or not (self.state_now == ESTABLISHED or self.state_now == CLOSE_WAIT):
             return False
         return self.unacknowledged_bytes < self._send_buffer_bytes
 
@@ -115,7 +116,7 @@ class Socket:
 
     @property
     def _ended(self) -> bool:
-        return self._state == CLOSED and self.error is None
+        return self.state_now == CLOSED and self.error is None
 
     def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
         """Take bytes to be sent; return how many there was room for.
@@ -124,9 +125,9 @@ class Socket:
             OSError: The pending `error`, or BrokenPipeError after the end.
         """
         self._raise_error()
-        if self._shut or self._state in (CLOSED, TIME_WAIT) or self._state > CLOSE_WAIT:
+        if self._shut or self.state_now in (CLOSED, TIME_WAIT) or self.state_now > CLOSE_WAIT:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        if self._state < ESTABLISHED:
+        if self.state_now < ESTABLISHED:
             return 0
         count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
         if count <= 0:
@@ -181,7 +182,7 @@ class Socket:
     def abort(self, now_us: int) -> None:
         """End the connection with a reset."""
         self._closed = self._shut = True
-        if self._state == CLOSED:
+        if self.state_now == CLOSED:
             return
         sends = entry.abort(self.address, self._endpoint.reply_address)
         if sends:
@@ -217,7 +218,7 @@ class Socket:
     def _apply(self, now_us: int) -> int:
         """Take over what the core reports, and send what it wants to send."""
         flags, delivered, acked, deadline_us, state = self._results.tolist()
-        before, self._state = self._state, state
+        before, self.state_now = self.state_now, state
         if flags & TCP_CONNECTED or before <= SYN_RECEIVED < state:
             self._read_seq = (int(self.pcb["irs"]) + 1) & 0xFFFFFFFF
             self._connected(now_us)
@@ -261,8 +262,12 @@ class Socket:
         self.error = error
         self._end()
 
+    def give_way(self) -> None:
+        """End a connection in TIME-WAIT, because its addresses and ports are used anew."""
+        self._end()
+
     def _end(self) -> None:
-        self._state = CLOSED
+        self.state_now = CLOSED
         self.pcb["state"] = CLOSED
         self._shut = True
         self.deadline_us = 0
@@ -300,11 +305,11 @@ class Socket:
             pcb["own_mss"] = pcb["mss"] = min(int(pcb["own_mss"]), number)
         elif name in PCB_OPTIONS:
             pcb[PCB_OPTIONS[name]] = number
-            if name in ("no_delay", "cork") and self._state >= ESTABLISHED:
+            if name in ("no_delay", "cork") and self.state_now >= ESTABLISHED:
                 self._endpoint.output(self, now_us)
-        elif name == "send_buffer_bytes" and self._state <= LISTEN:
+        elif name == "send_buffer_bytes" and self.state_now <= LISTEN:
             self._send_buffer_bytes = number
-        elif name == "receive_buffer_bytes" and self._state <= LISTEN:
+        elif name == "receive_buffer_bytes" and self.state_now <= LISTEN:
             self._receive_buffer_bytes = number
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
