@@ -72,6 +72,8 @@ def tcp_input(pcb, segment, now_us):
             return 0
         if pcb.state == TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
+        if pcb.use_timestamps != 0 and _repeats_last(pcb, segment):
+            pcb.ts_recent = segment.ts_val  # as BSD does: our ACK was lost, and must not echo the time of the first copy
         pcb.ack_now = 1
         return TCP_OUTPUT
     if segment.flags & RST:
@@ -127,6 +129,13 @@ def _acceptable(pcb, segment):
     if window == 0:
         return offset == 0 and segment.flags & (ACK | RST) != 0  # ACKs and resets count, the payload does not
     return offset < window and offset + length > 0
+
+
+@compiled
+def _repeats_last(pcb, segment):
+    """Return whether the segment is one that our last acknowledgment was for."""
+    end = seq_add(segment.seq, segment.length)
+    return segment.length > 0 and seq_leq(segment.seq, pcb.last_ack_sent) and seq_leq(pcb.last_ack_sent, end)
 
 
 @compiled

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_trace import Endpoint, record
+from packet_trace import MODULUS, Endpoint, record
 
 from netstack.tcp.flags import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
 from netstack.tcp.header import ACK, SEGMENT, SYN
@@ -293,6 +293,16 @@ class TestWindow:
         endpoint.receive(20, "ack 1000 win 1000")  # the edge does not move
         endpoint.sends(20)
 
+    def test_its_edge_stays_when_an_older_segment_acknowledges(self) -> None:
+        """The ACK of 1,000 bytes is older than the segment that set the window: 1,000 of its 2,000 bytes are left."""
+        endpoint = Endpoint(cwnd=20_000)
+        endpoint.write(6000)
+        endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 6000, 1000)])
+        endpoint.receive(10, "100:200 ack 0 win 2000 val 5 ecr 0")
+        endpoint.receive(20, "0:100 ack 1000 win 9000 val 5 ecr 0")
+        assert (endpoint.pcb.snd_una - endpoint.iss) % MODULUS == 1000
+        assert endpoint.pcb.snd_wnd == 1000
+
     def test_an_older_segment_does_not_change_it(self) -> None:
         """Two segments with data changed places on the way: the window of the later one stays."""
         endpoint = Endpoint()
@@ -301,3 +311,12 @@ class TestWindow:
         assert endpoint.pcb.delivered_bytes == 1100
         endpoint.write(4000)
         assert len(endpoint.output(20)) == 4
+
+
+def test_a_repeated_segment_is_echoed_with_its_own_time() -> None:
+    """Our ACK was lost. Its repetition must not echo the first copy, or the sender takes its timeout for a round trip."""
+    endpoint = Endpoint(delayed_ack_us=0)
+    endpoint.receive(10, "0:1000 ack 0 val 5 ecr 0")
+    endpoint.sends(10, "ack 1000 val 10 ecr 5")
+    endpoint.receive(900, "0:1000 ack 0 val 800 ecr 0")
+    endpoint.sends(900, "ack 1000 val 900 ecr 800")

@@ -329,8 +329,7 @@ def fuzz_without_connection(generator: random.Random, state: State, seen: Counte
     peer = Peer(generator, timestamps=False)
     if state is State.LISTEN:
         peer.endpoint.listen(Address(HOST, 80), backlog=2)
-    for _ in range(SEGMENTS_A_CONNECTION):
-        peer.port = generator.randrange(1024, 65536)
+    for peer.port in range(1024, 1024 + SEGMENTS_A_CONNECTION):
         segment = Segment(generator.randrange(MODULUS), generator.randrange(MODULUS), generator.randrange(64))
         segment.payload = bytes(generator.choice([0, 0, 1, 1000]))
         peer.endpoint.receive(peer.packet(segment), peer.now)
