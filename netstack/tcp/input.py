@@ -72,8 +72,8 @@ def tcp_input(pcb, segment, now_us):
             return 0
         if pcb.state == TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
-        if pcb.use_timestamps != 0 and _repeats_last(pcb, segment):
-            pcb.ts_recent = segment.ts_val  # as BSD does: our ACK was lost, and must not echo the time of the first copy
+        if pcb.use_timestamps != 0 and _repeats(pcb, segment):
+            pcb.ts_recent = segment.ts_val  # our ACK was lost, and its repetition must not echo the time of the first copy
         pcb.ack_now = 1
         return TCP_OUTPUT
     if segment.flags & RST:
@@ -132,10 +132,10 @@ def _acceptable(pcb, segment):
 
 
 @compiled
-def _repeats_last(pcb, segment):
-    """Return whether the segment is one that our last acknowledgment was for."""
-    end = seq_add(segment.seq, segment.length)
-    return segment.length > 0 and seq_leq(segment.seq, pcb.last_ack_sent) and seq_leq(pcb.last_ack_sent, end)
+def _repeats(pcb, segment):
+    """Return whether the segment repeats one of the last window's: beyond it, a number may be an attacker's guess."""
+    behind = seq_sub(pcb.rcv_nxt, segment.seq)
+    return segment.length > 0 and 0 < behind <= pcb.receive_buffer_bytes and seq_leq(segment.seq, pcb.last_ack_sent)
 
 
 @compiled
