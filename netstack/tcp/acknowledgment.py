@@ -136,7 +136,8 @@ def measure(pcb, segment, now_us):
 @compiled
 def timestamp(pcb, now_us):
     """Return the value of the time stamp clock at `now_us` (RFC 7323, section 5.4)."""
-    return (now_us // pcb.timestamp_unit_us + pcb.timestamp_offset) & 0xFFFFFFFF
+    ticks = now_us if pcb.timestamp_unit_us == 1 else now_us // pcb.timestamp_unit_us
+    return (ticks + pcb.timestamp_offset) & 0xFFFFFFFF
 
 
 @compiled
