@@ -41,13 +41,13 @@ def test_a_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_links_and_the_layout_exist() -> None:
     layout = re.search(r"## Layout\n\n(.*?)\n\n`", TEXT, re.DOTALL)
     assert layout is not None
-    folder = ROOT
+    folders = [ROOT]
     for line in layout[1].splitlines():
         name = line.split()[0]
-        nested = line.startswith("      ")
-        path = (folder if nested else ROOT) / name
+        depth = (len(line) - len(line.lstrip()) - 4) // 2
+        path = folders[depth] / name
         assert path.exists(), path
-        folder = folder if nested else path
+        folders[depth + 1 :] = [path]
     for target in re.findall(r"\]\((?!http|#)([^)]+)\)", TEXT):
         assert (ROOT / target).exists(), target
 
