@@ -11,10 +11,11 @@ from netstack.tcp.congestion import (
     on_ack,
     on_congestion_mark,
     on_partial_ack,
+    repeat_recovery,
 )
 from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.header import ECE
-from netstack.tcp.sack import sack_first_lost, sack_update
+from netstack.tcp.sack import sack_first_lost, sack_lost_again, sack_update
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
 MAX_RTO_US = 64_000_000
@@ -49,6 +50,7 @@ def receive_ack(pcb, segment, now_us):
             pcb.dupacks = 0
         else:
             on_partial_ack(pcb, acked)
+            pcb.first_hole_max = pcb.snd_max
     else:
         pcb.dupacks = 0
         if seq_gt(segment.ack, pcb.snd_recover):
@@ -82,6 +84,8 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
         if pcb.in_recovery == 0:
             pcb.dupacks += 1
             _notice_loss(pcb, now_us)
+        elif sack_lost_again(pcb):
+            repeat_recovery(pcb)
         return TCP_OUTPUT
     if segment.length > 0 or window != pcb.snd_wnd or window == 0 or pcb.snd_una == pcb.snd_max:
         before = pcb.snd_wnd

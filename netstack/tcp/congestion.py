@@ -54,6 +54,15 @@ def enter_recovery(pcb, now_us):
         pcb.snd_cwnd += DUPACK_THRESHOLD * pcb.mss
     pcb.high_rxt = pcb.snd_una
     pcb.rescue_rxt = pcb.snd_una
+    pcb.first_hole_max = pcb.snd_max
+    pcb.retransmit_now = 1
+
+
+@compiled
+def repeat_recovery(pcb):
+    """The retransmission was lost: send what is missing once more, without another reduction of the window."""
+    pcb.high_rxt = pcb.snd_una
+    pcb.first_hole_max = pcb.snd_max
     pcb.retransmit_now = 1
 
 

@@ -120,6 +120,7 @@ PCB = np.dtype(
         # SACK: the scoreboard, and the recovery that works on it (RFC 6675)
         ("high_rxt", "i8"),
         ("rescue_rxt", "i8"),
+        ("first_hole_max", "i8"),
         ("sacked_start", "i8", (MAX_SACKED,)),
         ("sacked_end", "i8", (MAX_SACKED,)),
         # CUBIC (RFC 9438)

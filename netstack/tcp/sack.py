@@ -49,6 +49,16 @@ def sack_first_lost(pcb):
 
 
 @compiled
+def sack_lost_again(pcb):
+    """Return whether the retransmission of the first hole was lost too: later data than it has arrived, enough for a loss.
+
+    RFC 6675 waits for the timer instead; that a retransmission can be lost like any other segment is RFC 8985's view.
+    """
+    last = pcb.sacked_end[pcb.sacked_count - 1] if pcb.sacked_count > 0 else pcb.snd_una
+    return seq_sub(last, pcb.first_hole_max) >= DUPACK_THRESHOLD * pcb.mss
+
+
+@compiled
 def sack_pipe(pcb):
     """Return the bytes that are estimated to be in the network (RFC 6675, section 4, SetPipe)."""
     pipe = 0

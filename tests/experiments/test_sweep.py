@@ -5,10 +5,12 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import matplotlib.image
@@ -183,14 +185,14 @@ def test_a_broken_law_fails_a_single_point(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(tmp_path: Path) -> None:
-    """The first point is short; the signal, sent to all processes as a terminal does, comes while the second runs."""
+    """The first point is short; the signal, sent to all processes as a terminal does, comes when it is logged."""
     sweep_arguments = ["-m", "conns=6", "engine.warmup_ms=3", "engine.measure_ms=5,6000", "workers=1", f"output_dir={tmp_path}"]
     command = [sys.executable, "run.py", *sweep_arguments]
     environment = {**os.environ, "MLFLOW_RUN_ID": "0123456789abcdef0123456789abcdef"}
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        while not results(tmp_path) and process.poll() is None:
+        while not finished_runs(tmp_path) and process.poll() is None:
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
         output, error = process.communicate()
@@ -208,6 +210,15 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(tmp_path: Path)
     _, (same_parent,), children = logged(tmp_path)
     assert same_parent.info.run_id == parent.info.run_id
     assert [entry.info.status for entry in (same_parent, *children)] == ["FINISHED"] * 3
+
+
+def finished_runs(output_dir: Path) -> int:
+    """How many runs are finished in the database, which another process writes."""
+    with closing(sqlite3.connect(output_dir / "mlflow.db")) as database:
+        try:
+            return database.execute("select count(*) from runs where status = 'FINISHED'").fetchone()[0]
+        except sqlite3.OperationalError:
+            return 0  # it is locked, or not made yet
 
 
 def local(points, _workers, _address, _show):

@@ -112,6 +112,22 @@ def test_recovery_ends_with_an_ack_of_everything_that_was_outstanding() -> None:
     assert endpoint.pcb.snd_cwnd <= endpoint.pcb.snd_ssthresh + 1000
 
 
+def test_a_retransmission_that_is_lost_is_sent_again() -> None:
+    """Segments 10 to 12 left after the retransmission of segment 0 and arrived: it must have been lost."""
+    endpoint = sender()
+    acknowledge(endpoint, 10, 0, (1000, 8000))
+    endpoint.sends(10, "0:1000 ack 0", "10000:11000 ack 0", "11000:12000 ack 0")
+    acknowledge(endpoint, 20, 0, (1000, 11_000))
+    endpoint.output(20)
+    acknowledge(endpoint, 21, 0, (1000, 12_000))
+    sent = [int(segment.seq - ISS) % MODULUS for segment in endpoint.output(21)]
+    assert 0 not in sent
+    acknowledge(endpoint, 22, 0, (1000, 13_000))
+    sent = [int(segment.seq - ISS) % MODULUS for segment in endpoint.output(22)]
+    assert sent[0] == 0
+    assert endpoint.pcb.snd_ssthresh == 5000
+
+
 def test_after_a_timeout_what_arrived_is_not_sent_again() -> None:
     """RFC 6675, section 5.1."""
     endpoint = sender(4)
