@@ -6,6 +6,7 @@ Finds the connection of each packet, opens and forgets connections, and keeps th
 import errno
 import heapq
 import os
+from collections.abc import Mapping
 from itertools import count
 
 import numpy as np
@@ -173,11 +174,14 @@ class Endpoint:
 
     # Connections
 
-    def connect(self, remote: Address, now_us: int, local: Address | None = None) -> Socket:
-        """Open a connection; it is established or has an error later.
+    def connect(
+        self, remote: Address, now_us: int, local: Address | None = None, options: Mapping[str, int | str] | None = None
+    ) -> Socket:
+        """Open a connection with `options` as `Socket.set_option` takes them; it is established or has an error later.
 
         Raises:
             OSError: The local address is not ours, or in use; or no port is free.
+            ValueError: There is no such option, or not with this value.
         """
         host = local.host if local is not None else self._source_for(remote.host)
         if packed(host) not in self._own:
@@ -196,6 +200,8 @@ class Endpoint:
         socket.pcb["max_retransmissions"] = self.config.syn_retries
         socket.pcb["use_ecn"] = self.config.ecn == 1
         socket.pcb["user_timeout_us"] = self.config.connect_timeout_us or self.config.user_timeout_us
+        for name, value in (options or {}).items():
+            socket.set_option(name, value, now_us)
         self._open(socket)
         entry.connect(socket.address, iss, now_us)
         self._opened(socket, SYN_SENT, now_us)

@@ -34,7 +34,7 @@ class Endpoint(Protocol):
     def next_deadline_us(self) -> int | None: ...
     def take_packets(self, now_us: int) -> list[bytes]: ...
     def listen(self, local: Any, backlog: int) -> Any: ...
-    def connect(self, remote: Any, now_us: int, local: Any = None) -> Any: ...
+    def connect(self, remote: Any, now_us: int, local: Any = None, options: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -67,10 +67,26 @@ def state_name(socket: Any) -> str:
     return str(getattr(state, "name", state)).upper().replace("-", "_")
 
 
-CONFIG_FIELDS: dict[str, str] = {}
+CONFIG_FIELDS: dict[str, str] = {
+    name: name
+    for name in (
+        *("timestamps", "window_scaling", "sack", "ecn", "congestion_control", "initial_window_segments"),
+        *("receive_buffer_bytes", "receive_buffer_limit_bytes", "send_buffer_bytes", "default_mss_bytes"),
+        *("syn_retries", "synack_retries", "data_retries", "connect_timeout_us", "initial_rto_us", "minimum_rto_us"),
+        *("delayed_ack", "delayed_ack_us", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
+        *("fin_wait_2_us", "maximum_segment_lifetime_us", "syn_cookies"),
+    )
+}
 """Fields of `StackSettings` and what the endpoint's configuration calls them."""
 
-SOCKET_OPTIONS: dict[str, str] = {}
+SOCKET_OPTIONS: dict[str, str] = {
+    name: name
+    for name in (
+        *("no_delay", "cork", "congestion_control", "maximum_segment_bytes", "send_buffer_bytes", "receive_buffer_bytes"),
+        *("keepalive", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
+        *("user_timeout_us", "syn_retries", "fin_wait_2_us"),
+    )
+}
 """Socket options of scripts and what the endpoint's sockets call them."""
 
 

@@ -48,22 +48,27 @@ class OptionCalls:
         return Returned(0)
 
     def _apply(self, target: Any, name: str, value: int | str, now_us: int) -> None:
-        spec = SOCKET_OPTIONS[name]
-        if spec.target is None or spec.target == REMEMBERED:
-            return
-        scaled = value * spec.unit_us if spec.unit_us and isinstance(value, int) else value
-        target.set_option(OFFERED[spec.target], scaled, now_us)
+        offered = _offered(name, value)
+        try:
+            for option, scaled in offered.items():
+                target.set_option(option, scaled, now_us)
+        except ValueError as error:
+            raise UnsupportedError(f"socket option {name}: {error}") from None
 
     def apply_options(self, descriptor: Descriptor, target: Any, now_us: int) -> None:
-        """Give a socket the options that its descriptor has had before it."""
+        """Give a listener the options that its descriptor has had before it."""
         for name, value in descriptor.options.items():
             self._apply(target, name, value, now_us)
 
     def connect_with_options(self, descriptor: Descriptor, remote: Any, now_us: int) -> Any:
         """Open a connection that has the options of its descriptor."""
-        socket = self.endpoint().connect(remote, now_us, local=descriptor.local)
-        self.apply_options(descriptor, socket, now_us)
-        return socket
+        options: dict[str, int | str] = {}
+        for name, value in descriptor.options.items():
+            options |= _offered(name, value)
+        try:
+            return self.endpoint().connect(remote, now_us, local=descriptor.local, options=options)
+        except ValueError as error:
+            raise UnsupportedError(f"socket option {error}") from None
 
     def take_error(self, descriptor: Descriptor) -> OSError:
         """Return the pending error of a socket, which is then no more."""
@@ -133,6 +138,14 @@ class OptionCalls:
             raise UnsupportedError(f"ioctl {name or request}")
         expected = evaluate(call.arguments[2])
         return Returned(0, differences=() if found == expected else (f"{name} is {found}, expected {expected}",))
+
+
+def _offered(name: str, value: int | str) -> dict[str, int | str]:
+    """An option as the endpoint calls it; empty for one that is only remembered."""
+    spec = SOCKET_OPTIONS[name]
+    if spec.target is None or spec.target == REMEMBERED:
+        return {}
+    return {OFFERED[spec.target]: value * spec.unit_us if spec.unit_us and isinstance(value, int) else value}
 
 
 def _linger(value: Expression) -> int | None:

@@ -128,9 +128,12 @@ class FakeEndpoint:
     def listen(self, local: Address, backlog: int) -> FakeListener:
         return self.listeners.setdefault(local.port, FakeListener())
 
-    def connect(self, remote: Address, now_us: int, local: Address | None = None) -> FakeSocket:
+    def connect(
+        self, remote: Address, now_us: int, local: Address | None = None, options: dict[str, int | str] | None = None
+    ) -> FakeSocket:
         local = local or Address(self.settings.local_address, 60000)
         socket = self._new(local, remote, "SYN_SENT", now_us)
+        socket.set_options.update(options or {})
         socket.emit("S", options=socket.options)
         socket.snd_nxt += 1
         return socket
