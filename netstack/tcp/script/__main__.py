@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from netstack.tcp.script.backend import endpoint_backend
+from netstack.tcp.script.coverage import coverage_table
 from netstack.tcp.script.interpreter import Outcome, Verdict, run_script
 from netstack.tcp.script.parser import load
 from netstack.tcp.script.settings import UnsupportedError
@@ -28,6 +29,7 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--ip_version", choices=["ipv4", "ipv6", "ipv4-mapped-ipv6"], help="for scripts that name none")
     parser.add_argument("--strict", action="store_true", help="compare order and padding of TCP options and echoed timestamps")
     parser.add_argument("--check", action="store_true", help="only parse")
+    parser.add_argument("--coverage", action="store_true", help="only print which sections of which RFC they test")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
     return parser.parse_args(arguments)
 
@@ -37,18 +39,22 @@ def main(arguments: list[str]) -> int:
     options = _arguments(arguments)
     console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=_WIDTH, soft_wrap=True)
     try:
-        backend = None if options.check else endpoint_backend()
+        backend = None if options.check or options.coverage else endpoint_backend()
     except UnsupportedError as error:
         print(f"error: {error}", file=sys.stderr)
         return ONLY_UNSUPPORTED
+    files = 0
     scripts: list[Script] = []
     bad: list[ScriptError] = []
     outcomes: list[Outcome] = []
     for path in options.files:
         try:
-            script = load(path)
-            scripts.append(script)
-            if backend is not None:
+            found = load(path)
+            files += 1
+            scripts += found
+            if backend is None:
+                continue
+            for script in found:
                 trace = (lambda line: console.print(line, markup=False, highlight=False)) if options.verbose else None
                 outcome = run_script(script, backend, options.ip_version, options.strict, trace)
                 outcomes.append(outcome)
@@ -56,9 +62,11 @@ def main(arguments: list[str]) -> int:
         except ScriptError as error:
             bad.append(error)
             print(f"error: {error}", file=sys.stderr)
-    if options.check:
-        console.print(f"{len(scripts)} of {len(options.files)} are scripts", highlight=False)
-    elif len(options.files) > 1:
+    if options.coverage:
+        print(coverage_table(scripts), end="")
+    elif options.check:
+        console.print(f"{files} of {len(options.files)} are scripts", highlight=False)
+    elif len(outcomes) + len(bad) > 1:
         console.print(_summary(outcomes, bad))
     return _exit_code(outcomes, bad)
 
@@ -67,7 +75,8 @@ def _summary(outcomes: list[Outcome], bad: list[ScriptError]) -> Table:
     table = Table("script", "verdict", "line", "why")
     for outcome in outcomes:
         why = outcome.message.split("\n", 1)[0]
-        table.add_row(outcome.path, f"[{_STYLES[outcome.verdict]}]{outcome.verdict.value}", str(outcome.line or ""), why)
+        name = f"{outcome.path}: {outcome.case}" if outcome.case else outcome.path
+        table.add_row(name, f"[{_STYLES[outcome.verdict]}]{outcome.verdict.value}", str(outcome.line or ""), why)
     for error in bad:
         table.add_row(error.path, "[red]not a script", str(error.line), error.reason)
     counts = [f"{sum(outcome.verdict is verdict for outcome in outcomes)} {verdict.value}" for verdict in Verdict]

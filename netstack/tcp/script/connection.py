@@ -57,6 +57,8 @@ class Connection:
     """Remote and local ports that the script itself named."""
     _timestamps: dict[int, int] = field(default_factory=dict)
     _first_timestamp: tuple[int, int] | None = None
+    _reopening: tuple[int, int] | None = None
+    """Number of the last SYN to a known connection, in the script and on the wire: it may open it anew."""
 
     def is_sender_of(self, segment: Segment) -> bool:
         """Whether a segment that the stack sent belongs to this connection; learns the local port from a SYN."""
@@ -97,6 +99,8 @@ class Connection:
         ack = packet.ack or 0
         if "." in packet.flags and not packet.ack_absolute:
             ack += self._local_offset(with_syn)
+        if self.phase is Phase.KNOWN and with_syn and "." not in packet.flags:
+            self._reopening = packet.sequence.start, seq % _MODULUS
         options = tuple(self._option_to_wire(option, packet, with_syn, echo_scaled) for option in packet.options or ())
         return Segment(
             header=header_of(self.remote_address, self.local_address, TCP, packet.ip),
@@ -131,7 +135,7 @@ class Connection:
         """Return a segment that the stack sent as a packet of the script, which expects `expected`."""
         with_syn = bool(segment.flags & flag_bits("S"))
         with_ack = bool(segment.flags & flag_bits("."))
-        if with_syn and with_ack and self.phase is Phase.PACKET_RECEIVED:
+        if with_syn and with_ack and (self.phase is Phase.PACKET_RECEIVED or self._opens_anew(segment)):
             self.phase = Phase.SYNACK_SENT
             self.script_local_isn, self.wire_local_isn = expected.sequence.start, segment.seq
         elif with_syn and not with_ack and self.phase in (Phase.CONNECTING, Phase.SYN_SENT):
@@ -154,6 +158,16 @@ class Connection:
             ip=_ip_info(segment.header, expected.ip),
             ports=(segment.source_port, segment.destination_port) if expected.ports else None,
         )
+
+    def _opens_anew(self, segment: Segment) -> bool:
+        """Whether a SYN-ACK answers a SYN that came when the connection was known, and with another number than its own."""
+        if self.phase is not Phase.KNOWN or self._reopening is None:
+            return False
+        script, wire = self._reopening
+        if wire == self.wire_remote_isn % _MODULUS or segment.ack != (wire + 1) % _MODULUS:
+            return False
+        self.script_remote_isn, self.wire_remote_isn = script, wire
+        return True
 
     def _option_to_script(self, option: TcpOption, expected: TcpPacket, with_syn: bool) -> TcpOption:
         if option.name == "sack":

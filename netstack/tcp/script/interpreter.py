@@ -56,11 +56,13 @@ class Outcome:
     message: str = ""
     events_run: int = 0
     notes: list[str] = field(default_factory=list)
+    case: str = ""
 
     def __str__(self) -> str:
+        case = f"{self.case}: " if self.case else ""
         if self.verdict is Verdict.PASS:
-            return f"{self.path}: pass"
-        return f"{self.path}:{self.line}: {self.verdict.value}: {self.message}"
+            return f"{self.path}: {case}pass"
+        return f"{self.path}:{self.line}: {case}{self.verdict.value}: {self.message}"
 
 
 class FailedError(Exception):
@@ -107,7 +109,8 @@ def run_script(
     try:
         settings = settings_of(script, ip_version)
     except UnsupportedError as error:
-        return Outcome(script.path, Verdict.UNSUPPORTED, script.options[0].line if script.options else 0, str(error))
+        line = script.options[0].line if script.options else 0
+        return Outcome(script.path, Verdict.UNSUPPORTED, line, str(error), case=script.case)
     return Interpreter(script, settings, backend, strict, trace).run()
 
 
@@ -154,7 +157,7 @@ class Interpreter:
         return self._outcome(Verdict.PASS, 0, "", done)
 
     def _outcome(self, verdict: Verdict, line: int, message: str, done: int) -> Outcome:
-        return Outcome(self.script.path, verdict, line, message, done, self.notes)
+        return Outcome(self.script.path, verdict, line, message, done, self.notes, self.script.case)
 
     def _note(self, text: str) -> None:
         self.notes.append(text)
@@ -420,13 +423,21 @@ class Interpreter:
             raise FailedError(f"assertion: {error}") from None
 
     def _finish(self) -> None:
-        """Wait for a call that still blocks. Packets that nobody expects any more are left, as packetdrill leaves them."""
+        """Wait for a call that still blocks, and see what is left.
+
+        Packets that nobody expects any more are left, as packetdrill leaves them; but a case ends with its last packet, so that
+        it can say that nothing is sent.
+        """
         if self._pending is not None:
             self._advance(self._pending.end_us + self._pending.tolerance_us)
             self._must_have_returned()
         for sent_us, segment in self._sent:
             if isinstance(segment, Segment) and self._connection is not None:
                 left = self._connection.to_script(segment, _UNEXPECTED)
+                if self.script.case:
+                    raise FailedError(
+                        f"a packet was sent that is not expected\n  actual: {sent_us / 1e6:.6f} {packet_text(left)}"
+                    )
                 self._note(f"not expected any more: {sent_us / 1e6:.6f} {packet_text(left)}")
 
 

@@ -4,6 +4,7 @@ The language is that of packetdrill (Cardwell et al., USENIX ATC 2013), with add
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from netstack.tcp.script.lexer import BACKTICKS, CODE, SECONDS, STRING, WORD, Scanner
@@ -28,11 +29,14 @@ _OPTION_NAME = re.compile(r"--([A-Za-z0-9_-]+)")
 _OPTION_VALUE = re.compile(r"[^\s]+")
 _DEFINITION = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _NEXT_EVENT = re.compile(r"\n[ \t]*(?=[+*.`\d]|%\{)")
+_CASE = re.compile(r"^[ \t]*//[ \t]*case:[ \t]*(.*)$")
 _UNTIMED = EventTime(TimeKind.RELATIVE, 0)
 
 
-def load(path: str) -> Script:
-    """Read the script in a file.
+def load(path: str) -> list[Script]:
+    """Read the scripts in a file: one, or one a case.
+
+    A line ``// case: NAME`` begins a case, which lasts to the next one; what stands before the first belongs to each.
 
     Raises:
         ScriptError: It cannot be read or is not in the language.
@@ -41,7 +45,19 @@ def load(path: str) -> Script:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise ScriptError(path, 0, (error.strerror or str(error)).lower()) from error
-    return parse(text, path)
+    lines = text.split("\n")
+    starts = [(number, match[1].strip()) for number, line in enumerate(lines) if (match := _CASE.match(line))]
+    if not starts:
+        return [parse(text, path)]
+    ends = [number for number, _ in starts[1:]] + [len(lines)]
+    common = lines[: starts[0][0]]
+    scripts = []
+    for (start, name), end in zip(starts, ends, strict=True):
+        if not name:
+            raise ScriptError(path, start + 1, "a case needs a name")
+        own = [*common, *[""] * (start - len(common)), *lines[start:end]]
+        scripts.append(replace(parse("\n".join(own), path), case=name))
+    return scripts
 
 
 def parse(text: str, path: str = "<script>") -> Script:

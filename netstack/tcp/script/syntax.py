@@ -232,6 +232,8 @@ class Script:
     options: tuple[Option, ...] = ()
     events: tuple[Event, ...] = ()
     lines: tuple[str, ...] = field(default=(), repr=False)
+    case: str = ""
+    """What the script is a case of, if its file has several."""
 
     def source(self, line: int) -> str:
         """Return the text of a line, counted from 1."""

@@ -67,3 +67,13 @@ def test_only_checking(run, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_file_that_is_not_there(run, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["nowhere.pkt"]) == 2
     assert capsys.readouterr().err == "error: nowhere.pkt: no such file or directory\n"
+
+
+def test_a_case_ends_with_its_last_packet(run, capsys: pytest.CaptureFixture[str]) -> None:
+    syn = "+0 < S 0:0(0) win 100 <mss 1000>\n"
+    cases = f"// case: answered\n{syn}+0 > S. 0:0(0) ack 1 <...>\n// case: not answered\n{syn}"
+    assert run(f"{PASSING}{cases}") == 1
+    out = capsys.readouterr().out
+    assert "1.pkt: answered: pass\n" in out
+    assert "1.pkt:8: not answered: fail: a packet was sent that is not expected\n" in out
+    assert "1 pass, 1 fail" in out

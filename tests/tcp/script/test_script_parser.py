@@ -1,5 +1,7 @@
 """What scripts may say, one construct a test, and where errors are."""
 
+from pathlib import Path
+
 import pytest
 
 from netstack.tcp.script.parser import load, parse
@@ -300,3 +302,18 @@ def test_errors_say_where_and_what_was_expected(text: str, message: str) -> None
 def test_a_file_that_is_not_there() -> None:
     with pytest.raises(ScriptError, match="no such file"):
         load("/nonexistent/script.pkt")
+
+
+def test_the_cases_of_a_file_share_what_stands_before_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "s.pkt"
+    path.write_text("0 socket(1) = 3\n// case: one\n+0 close(3) = 0\n// case: two, RFC 1\n+0 listen(3) = 0\n")
+    scripts = load(str(path))
+    assert [script.case for script in scripts] == ["one", "two, RFC 1"]
+    assert [[event.line for event in script.events] for script in scripts] == [[1, 3], [1, 5]]
+
+
+def test_a_case_without_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "s.pkt"
+    path.write_text("0 socket(1) = 3\n// case:\n+0 close(3) = 0\n")
+    with pytest.raises(ScriptError, match="a case needs a name"):
+        load(str(path))
