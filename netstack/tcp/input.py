@@ -79,6 +79,10 @@ def tcp_input(pcb, segment, now_us):
     if segment.flags & RST:
         return _input_reset(pcb, segment, now_us)
     if segment.flags & SYN:
+        if pcb.state == SYN_RECEIVED and pcb.passive != 0:
+            pcb.state = CLOSED  # its listener goes on (RFC 9293, section 3.10.7.4, fourth check)
+            pcb.ended = ENDED_RESET
+            return TCP_CLOSED
         return _challenge(pcb, now_us)
     if not segment.flags & ACK:
         return 0

@@ -18,7 +18,7 @@ from netstack.tcp.sack import (
     until_sacked,
 )
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
-from netstack.tcp.states import ESTABLISHED, LISTEN, SYN_SENT, TIME_WAIT
+from netstack.tcp.states import ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
 
 @compiled
@@ -29,6 +29,10 @@ def tcp_output(pcb, segment, now_us):
     largest window (section 3.8.6.2.1).
     """
     if pcb.state < ESTABLISHED:
+        if pcb.state == SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
+            _fill(pcb, segment, pcb.snd_nxt, 0, now_us)
+            _make_plain(segment)
+            return 1
         return _output_syn(pcb, segment, now_us)
     seq = pcb.snd_nxt
     length = 0
@@ -63,19 +67,14 @@ def tcp_output(pcb, segment, now_us):
             seq = seq_add(pcb.snd_una, -1)  # what the peer must answer (RFC 9293, section 3.8.4)
     _fill(pcb, segment, seq, length, now_us)
     end = seq_add(seq, length)
-    segment.flags = ACK
+    _make_plain(segment)
     if length > 0 and length == pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una):
         segment.flags |= PSH
     if fin:
         segment.flags |= FIN
         end = seq_add(end, 1)
-    segment.mss = 0
-    segment.wscale = -1
-    segment.sack_permitted = 0
-    segment.sack_count = 0
     if pcb.reordered_count > 0 and pcb.use_sack != 0:
         fill_sack_blocks(pcb, segment)
-    segment.ecn = NOT_ECT
     if pcb.use_ecn != 0:
         _mark(pcb, segment, seq, length)
     if length > 0 or fin:
@@ -102,6 +101,17 @@ def _fill(pcb, segment, seq, length, now_us):
     pcb.ack_now = 0
     pcb.unacked_segments = 0
     pcb.delack_deadline_us = 0
+
+
+@compiled
+def _make_plain(segment):
+    """An acknowledgment without the options of a SYN."""
+    segment.flags = ACK
+    segment.mss = 0
+    segment.wscale = -1
+    segment.sack_permitted = 0
+    segment.sack_count = 0
+    segment.ecn = NOT_ECT
 
 
 @compiled

@@ -9,11 +9,16 @@ from netstack.tcp.header import FIN
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
+MAX_WINDOW = 65535  # before scaling
+
 
 @compiled
 def receive_window(pcb):
-    """Return how many bytes from rcv_nxt on are accepted: what was announced is never taken back."""
-    return max(pcb.rcv_wnd, seq_sub(pcb.rcv_adv, pcb.rcv_nxt))
+    """Return how many bytes from rcv_nxt on are accepted: what was announced is never taken back.
+
+    Nor is more accepted than a window field can announce, even if there is room.
+    """
+    return max(min(pcb.rcv_wnd, MAX_WINDOW << pcb.rcv_scale), seq_sub(pcb.rcv_adv, pcb.rcv_nxt))
 
 
 @compiled
