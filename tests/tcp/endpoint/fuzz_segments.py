@@ -227,7 +227,7 @@ def allowed_states(listens: bool, before: dict[str, Any], segment: Segment) -> s
             return {state}
         seq, length, flags = (seq + 1) % MODULUS, length - 1, flags & ~SYN
     first = offset(seq, before["rcv_nxt"])
-    window = max(before["rcv_wnd"], offset(before["rcv_adv"], before["rcv_nxt"]))
+    window = max(min(before["rcv_wnd"], 65535 << before["rcv_scale"]), offset(before["rcv_adv"], before["rcv_nxt"]))
     inside = 0 <= first < window or (first + length > 0 and first < window)
     if window == 0:
         inside = first == 0 and (length == 0 or bool(flags & (ACK | RST)))
@@ -235,6 +235,8 @@ def allowed_states(listens: bool, before: dict[str, Any], segment: Segment) -> s
         return {state}
     if flags & RST:
         return {State.CLOSED} if first == 0 else {state}
+    if flags & SYN and state is State.SYN_RECEIVED and before["passive"]:
+        return {State.CLOSED}  # the listener goes on
     if flags & SYN or not acknowledges:
         return {state}
     if state is State.SYN_RECEIVED:
@@ -291,7 +293,7 @@ def check_invariants(socket: Socket) -> None:
 
 FIELDS = (
     *("state", "iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_wnd", "rcv_adv", "use_timestamps", "ts_recent", "detached"),
-    *("fin_queued", "fin_seq", "fin_received", "reordered_count", "max_snd_wnd"),
+    *("fin_queued", "fin_seq", "fin_received", "reordered_count", "max_snd_wnd", "passive", "rcv_scale"),
 )
 
 
