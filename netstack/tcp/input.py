@@ -125,7 +125,9 @@ def _acceptable(pcb, segment):
     """Return whether a part of the segment is in the window (RFC 9293, section 3.10.7.4, first check)."""
     window = receive_window(pcb)
     length = segment.length
-    if segment.flags & (SYN | FIN):
+    if segment.flags & SYN:
+        length += 1
+    if segment.flags & FIN:
         length += 1
     offset = seq_sub(segment.seq, pcb.rcv_nxt)
     if length == 0:
