@@ -183,6 +183,8 @@ def _establish(pcb, segment, now_us):
     """The peer acknowledged our SYN."""
     if pcb.rexmt_shift > 0:
         pcb.rto_us = max(pcb.rto_us, RTO_AFTER_LOST_SYN_US)
+    if pcb.rexmt_shift > 1:
+        pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: once may have been too early
     measure(pcb, segment, now_us)
     pcb.state = ESTABLISHED
     if pcb.fin_queued != 0:

@@ -125,7 +125,7 @@ def _account(pcb, seq, end, in_order, now_us):
         if pcb.timed_at_us != 0 and seq_gt(end, pcb.timed_seq):
             pcb.timed_at_us = 0  # Karn (RFC 6298, section 3)
     elif pcb.timed_at_us == 0 and (pcb.timestamp_unit_us > 1 or pcb.use_timestamps == 0):
-        pcb.timed_at_us = now_us
+        pcb.timed_at_us = max(now_us, 1)
         pcb.timed_seq = seq
     if in_order:
         pcb.snd_nxt = end

@@ -38,7 +38,8 @@ class EndpointConfig:
     receive_buffer_limit_bytes: int = 0
     """From which the window scale follows; 0 is the receive buffer."""
     send_buffer_bytes: int = 524288
-    syn_retries: int = 6
+    syn_retries: int = 7
+    """With the pauses of RFC 6298 more than the three minutes of RFC 9293, section 3.8.3."""
     synack_retries: int = 5
     data_retries: int = 15
     connect_timeout_us: int = 0
