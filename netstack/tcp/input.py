@@ -52,7 +52,9 @@ def tcp_input(pcb, segment, now_us):
         return 0
     idle_us = now_us - pcb.last_received_us
     pcb.last_received_us = now_us
-    pcb.keepalive_sent = 0
+    if pcb.keepalive_sent != 0:
+        pcb.keepalive_sent = 0
+        pcb.keepalive_deadline_us = now_us + pcb.keepalive_idle_us
     if pcb.use_timestamps != 0 and not segment.flags & RST:
         if segment.has_timestamps == 0:
             return 0  # RFC 7323, section 3.2
