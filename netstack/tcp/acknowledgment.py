@@ -7,6 +7,7 @@ from netstack.compilation import compiled
 from netstack.tcp.congestion import (
     DUPACK_THRESHOLD,
     enter_recovery,
+    flight_size,
     leave_recovery,
     on_ack,
     on_congestion_mark,
@@ -56,7 +57,7 @@ def receive_ack(pcb, segment, now_us):
         if seq_gt(segment.ack, pcb.snd_recover):
             pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or it looks like one ahead 2**31 bytes later
         if segment.flags & ECE and pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover):
-            on_congestion_mark(pcb, now_us)
+            on_congestion_mark(pcb, acked, now_us)
         else:
             on_ack(pcb, acked, now_us)
         if newly_sacked > 0:
@@ -82,7 +83,7 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
         if newly_sacked == 0:
             return flags
         if pcb.in_recovery == 0:
-            pcb.dupacks += 1
+            _count_duplicate(pcb)
             _notice_loss(pcb, now_us)
         elif sack_lost_again(pcb):
             repeat_recovery(pcb)
@@ -95,14 +96,21 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
         if before == 0:
             pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
         return TCP_OUTPUT
-    pcb.dupacks += 1
+    _count_duplicate(pcb)
     if pcb.in_recovery != 0:
         pcb.snd_cwnd += pcb.mss
-        return TCP_OUTPUT
-    if pcb.dupacks == DUPACK_THRESHOLD and seq_gt(pcb.snd_una, pcb.snd_recover):
+    elif pcb.dupacks == DUPACK_THRESHOLD and seq_gt(pcb.snd_una, pcb.snd_recover):
         enter_recovery(pcb, now_us)
-        return TCP_OUTPUT
-    return 0
+    elif pcb.dupacks >= DUPACK_THRESHOLD:
+        return 0
+    return TCP_OUTPUT
+
+
+@compiled
+def _count_duplicate(pcb):
+    if pcb.dupacks == 0:
+        pcb.flight_before_dupacks = flight_size(pcb)
+    pcb.dupacks += 1
 
 
 @compiled

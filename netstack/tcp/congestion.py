@@ -32,21 +32,25 @@ def on_ack(pcb, acked, now_us):
 
 
 @compiled
-def reduce(pcb, now_us):
+def reduce(pcb, flight, now_us):
     """A congestion event: set ssthresh to half the flight, at least two segments (RFC 5681, equation 4), or as CUBIC does."""
     if pcb.congestion == CUBIC:
         pcb.snd_ssthresh = cubic_reduce(pcb, now_us)
     else:
-        pcb.snd_ssthresh = max(flight_size(pcb) // 2, 2 * pcb.mss)
+        pcb.snd_ssthresh = max(flight // 2, 2 * pcb.mss)
 
 
 @compiled
 def enter_recovery(pcb, now_us):
     """Third duplicate ACK: retransmit one segment (RFC 6582, section 3.2, step 2; RFC 6675, section 5, step 4).
 
-    Without SACK the window is inflated by the three segments that left the network; with it, the pipe is estimated.
+    Without SACK the window is inflated by the three segments that left the network; with it, the pipe is estimated. What
+    duplicates let go is no part of the flight (RFC 5681, section 3.2, step 2).
     """
-    reduce(pcb, now_us)
+    flight = flight_size(pcb)
+    if pcb.dupacks > 0:
+        flight = min(flight, pcb.flight_before_dupacks)
+    reduce(pcb, flight, now_us)
     pcb.in_recovery = 1
     pcb.snd_recover = pcb.snd_max
     pcb.snd_cwnd = pcb.snd_ssthresh
@@ -89,7 +93,7 @@ def leave_recovery(pcb):
 def on_timeout(pcb, now_us):
     """The retransmission timer expired: back to one segment (RFC 5681, section 3.1)."""
     if pcb.rexmt_shift == 0:
-        reduce(pcb, now_us)
+        reduce(pcb, flight_size(pcb), now_us)
     pcb.snd_cwnd = pcb.mss
     pcb.in_recovery = 0
     pcb.retransmit_now = 0
@@ -98,9 +102,12 @@ def on_timeout(pcb, now_us):
 
 
 @compiled
-def on_congestion_mark(pcb, now_us):
-    """The peer reports a mark of the network: reduce once a window, without a retransmission (RFC 3168, section 6.1.2)."""
-    reduce(pcb, now_us)
+def on_congestion_mark(pcb, acked, now_us):
+    """The peer reports a mark of the network: reduce once a window, without a retransmission (RFC 3168, section 6.1.2).
+
+    What the report itself acknowledges, `acked`, was in flight when the mark was made.
+    """
+    reduce(pcb, flight_size(pcb) + acked, now_us)
     pcb.snd_cwnd = pcb.snd_ssthresh
     pcb.ecn_recover = pcb.snd_max
     pcb.ecn_reduced = 1

@@ -5,7 +5,7 @@ One segment a call; the host transmits it and calls again until there is none.
 
 from netstack.compilation import compiled
 from netstack.tcp.acknowledgment import timestamp
-from netstack.tcp.congestion import restart_after_idle
+from netstack.tcp.congestion import DUPACK_THRESHOLD, restart_after_idle
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, NOT_ECT, PSH, SYN
 from netstack.tcp.options import fill_syn_options
 from netstack.tcp.reassembly import announced_window
@@ -169,8 +169,9 @@ def _sendable(pcb, seq):
     offset = seq_sub(seq, pcb.snd_una)
     buffered = pcb.send_buffered_bytes - offset
     window = min(pcb.snd_wnd, pcb.snd_cwnd) - offset
-    if pcb.dupacks > 0 and pcb.use_sack != 0:
-        window = min(pcb.snd_wnd - offset, window + min(pcb.dupacks, 2) * pcb.mss)  # limited transmit (RFC 3042)
+    limited_transmit = pcb.limited_transmit != 0 or pcb.use_sack != 0  # RFC 3042; RFC 6675, section 5, step 3
+    if limited_transmit and 0 < pcb.dupacks < DUPACK_THRESHOLD and pcb.in_recovery == 0 and seq == pcb.snd_max:
+        window = min(pcb.snd_wnd - offset, window + pcb.dupacks * pcb.mss)
     length = min(buffered, window)
     if length >= pcb.mss:
         if pcb.burst_segments == 1:

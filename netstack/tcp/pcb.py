@@ -6,6 +6,7 @@ Knows no table it stands in but its link in a hash chain.
 import numpy as np
 
 from netstack.compilation import compiled
+from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.states import ESTABLISHED
 
 MAX_REORDERED = 16  # ranges of out-of-order data a receiver remembers
@@ -60,6 +61,7 @@ PCB = np.dtype(
         ("delayed_ack_us", "i4"),
         ("dupacks", "i4"),
         ("rexmt_shift", "i4"),
+        ("flight_before_dupacks", "i4"),
         ("new_bytes", "i4"),
         ("timestamp_unit_us", "i4"),
         ("burst_segments", "i4"),
@@ -90,6 +92,7 @@ PCB = np.dtype(
         ("use_ecn", "u1"),
         ("no_delay", "u1"),
         ("cork", "u1"),
+        ("limited_transmit", "u1"),
         ("congestion", "u1"),
         # ECN (RFC 3168)
         ("ecn_echo", "u1"),
@@ -104,7 +107,7 @@ PCB = np.dtype(
         ("peer_mss", "i4"),
         ("default_mss", "i4"),
         ("initial_segments", "i4"),
-        ("recent_range_seq", "i8"),
+        ("recent_seqs", "u4", (MAX_SACK_BLOCKS,)),
         # round-trip time without time stamps: one segment at a time (RFC 6298, section 3)
         ("timed_seq", "i8"),
         # timers beside retransmission and delayed ACK

@@ -3,6 +3,8 @@
 RFC 9293, sections 3.10.7.4 and 3.8.6.3; RFC 5681, section 4.2. Payload bytes belong to the host.
 """
 
+import numpy as np
+
 from netstack.compilation import compiled
 from netstack.tcp.flags import TCP_DELAYED_ACK, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.header import FIN
@@ -48,9 +50,9 @@ def receive_data(pcb, segment, now_us):
         end = window_end
     if seq_gt(start, pcb.rcv_nxt):
         pcb.ack_now = 1  # RFC 5681, section 4.2: a duplicate ACK at once
-        pcb.recent_range_seq = start
         count = insert_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, start, end)
         pcb.reordered_count = count
+        _remember(pcb, start)
         if find_range(pcb.reordered_start, pcb.reordered_end, count, start) >= 0:
             _accept(pcb, start, end)
         elif segment.flags & FIN:
@@ -76,6 +78,18 @@ def receive_data(pcb, segment, now_us):
         return TCP_OUTPUT | TCP_DELIVERED
     pcb.delack_deadline_us = now_us + pcb.delayed_ack_us
     return TCP_DELAYED_ACK | TCP_DELIVERED
+
+
+@compiled
+def _remember(pcb, seq):
+    """Put the range with `seq` before those that changed earlier, for the order of SACK blocks."""
+    index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, seq)
+    for place in range(len(pcb.recent_seqs)):
+        earlier = np.int64(pcb.recent_seqs[place])
+        pcb.recent_seqs[place] = seq
+        if find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, earlier) == index:
+            return  # it moved to the front
+        seq = earlier
 
 
 @compiled

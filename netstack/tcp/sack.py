@@ -3,6 +3,8 @@
 Decides which bytes are lost and which to send next in a recovery; when a recovery begins is decided in `acknowledgment`.
 """
 
+import numpy as np
+
 from netstack.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD
 from netstack.tcp.header import MAX_SACK_BLOCKS
@@ -136,17 +138,25 @@ def forget_reneged(pcb):
 
 @compiled
 def fill_sack_blocks(pcb, segment):
-    """Report the ranges held out of order, the one that changed last first (RFC 2018, section 4)."""
+    """Report the ranges held out of order, those that changed last first (RFC 2018, section 4)."""
     room = 3 if pcb.use_timestamps != 0 else MAX_SACK_BLOCKS
-    recent = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.recent_range_seq)
-    count = 0
-    if recent >= 0:
-        segment.sack_start[0] = pcb.reordered_start[recent]
-        segment.sack_end[0] = pcb.reordered_end[recent]
-        count = 1
+    segment.sack_count = 0
+    for place in range(len(pcb.recent_seqs)):
+        seq = np.int64(pcb.recent_seqs[place])
+        index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, seq)
+        if index >= 0:
+            _add_block(pcb, segment, index, room)
     for index in range(pcb.reordered_count):
-        if index != recent and count < room:
-            segment.sack_start[count] = pcb.reordered_start[index]
-            segment.sack_end[count] = pcb.reordered_end[index]
-            count += 1
-    segment.sack_count = count
+        _add_block(pcb, segment, index, room)
+
+
+@compiled
+def _add_block(pcb, segment, index, room):
+    """Report a range, unless it is reported already or there is no room."""
+    for block in range(segment.sack_count):
+        if segment.sack_start[block] == pcb.reordered_start[index]:
+            return
+    if segment.sack_count < room:
+        segment.sack_start[segment.sack_count] = pcb.reordered_start[index]
+        segment.sack_end[segment.sack_count] = pcb.reordered_end[index]
+        segment.sack_count += 1
