@@ -22,7 +22,7 @@ def accept_options(pcb, segment):
     pcb.use_timestamps = 1 if pcb.use_timestamps != 0 and segment.has_timestamps != 0 else 0
     pcb.ts_recent = segment.ts_val if pcb.use_timestamps != 0 else 0
     pcb.use_sack = 1 if pcb.use_sack != 0 and segment.sack_permitted != 0 else 0
-    limit_mss(pcb, pcb.own_mss)
+    limit_mss(pcb, min(pcb.own_mss, pcb.mss))  # of the interface, and of what is known of the path
     if pcb.initial_segments > 0:
         pcb.snd_cwnd = pcb.initial_segments * pcb.mss
     else:

@@ -80,15 +80,16 @@ class Endpoint:
             return
         key = connection_key(packet)
         socket = self._sockets.get(key)
+        old = None
         if socket is not None and socket.state_now == TIME_WAIT and self._listener_of(key) and self._may_reuse(socket):
             socket.give_way()
-            socket = None
+            socket, old = None, socket
         if socket is None:
-            self._receive_without_connection(packet, view, payload, key, now_us)
+            self._receive_without_connection(view, payload, key, old, now_us)
         elif socket.input(view, payload, now_us) & TCP_REPLY_RESET:
             self._refuse(socket.template)
 
-    def _receive_without_connection(self, packet: bytes, view: np.ndarray, payload: int, key: bytes, now_us: int) -> None:
+    def _receive_without_connection(self, view: np.ndarray, payload: int, key: bytes, old: Socket | None, now_us: int) -> None:
         size = (len(key) - 4) // 2
         destination = key[size : 2 * size]
         if destination not in self._own:
@@ -99,7 +100,7 @@ class Endpoint:
         if listener is not None:
             action = entry.listen_input(self.segment_address)
             if action == LISTEN_OPEN:
-                self._open_passively(listener, key, now_us)
+                self._open_passively(listener, key, old, now_us)
                 return
             if action == TCP_REPLY_RESET and listener.expects_cookies(now_us) and not flags & (SYN | RST):
                 socket = self._open_by_cookie(listener, key, now_us)
@@ -194,9 +195,7 @@ class Endpoint:
         if old is not None:
             old.give_way()
         socket = self._new_socket(Address(host, port), remote, key)
-        iss = self._secrets.initial_sequence(key, now_us)
-        if old is not None and not seq_gt(iss, int(old.pcb["snd_max"])):
-            iss = (int(old.pcb["snd_max"]) + 64000) & 0xFFFFFFFF
+        iss = self._initial_sequence(key, old, now_us)
         socket.pcb["max_retransmissions"] = self.config.syn_retries
         socket.pcb["use_ecn"] = self.config.ecn == 1
         socket.pcb["user_timeout_us"] = self.config.connect_timeout_us or self.config.user_timeout_us
@@ -233,8 +232,12 @@ class Endpoint:
             socket.passive_of.forget(socket)
         socket.deadline_us = 0
 
+    def interface_mss(self, remote: str) -> int:
+        """Return what a packet to or from `remote` carries behind bare headers on our interface: what a SYN tells (RFC 6691)."""
+        return self.config.mtu_bytes - HEADER_BYTES[version_of(remote)] - TCP_HEADER_BYTES
+
     def path_mss(self, remote: str) -> int:
-        """Return what a packet to `remote` carries behind bare headers."""
+        """Return what a packet to `remote` carries behind bare headers, as far as is known of the path."""
         mtu_bytes = min(self._path_mtu.get(remote, self.config.mtu_bytes), self.config.mtu_bytes)
         return mtu_bytes - HEADER_BYTES[version_of(remote)] - TCP_HEADER_BYTES
 
@@ -242,6 +245,13 @@ class Endpoint:
     def connections(self) -> list[Socket]:
         """All connections, in any state."""
         return list(self._sockets.values())
+
+    def _initial_sequence(self, key: bytes, old: Socket | None, now_us: int) -> int:
+        """Return an initial number, above all of an `old` connection between the same ends (RFC 9293, section 3.6.1)."""
+        iss = self._secrets.initial_sequence(key, now_us)
+        if old is not None and not seq_gt(iss, int(old.pcb["snd_max"])):
+            iss = (int(old.pcb["snd_max"]) + 64000) & 0xFFFFFFFF
+        return iss
 
     def _new_socket(self, local: Address, remote: Address, key: bytes) -> Socket:
         template = header_template(packed(local.host), packed(remote.host), entry.TCP)
@@ -260,7 +270,7 @@ class Endpoint:
         socket.open_buffers()
         self.output(socket, now_us)
 
-    def _open_passively(self, listener: Listener, key: bytes, now_us: int) -> None:
+    def _open_passively(self, listener: Listener, key: bytes, old: Socket | None, now_us: int) -> None:
         """Answer a SYN: with a half-open connection, with a cookie if there are too many, or not at all."""
         if listener.full:
             listener.dropped += 1
@@ -275,7 +285,7 @@ class Endpoint:
         socket = self._accepted_socket(listener, key)
         socket.pcb["max_retransmissions"] = self.config.synack_retries
         listener.begin(socket)
-        entry.accept(socket.address, self.segment_address, self._secrets.initial_sequence(key, now_us), now_us)
+        entry.accept(socket.address, self.segment_address, self._initial_sequence(key, old, now_us), now_us)
         self._opened(socket, HALF_OPEN[1], now_us)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
@@ -308,7 +318,7 @@ class Endpoint:
         reply["length"] = reply["ecn"] = reply["sack_count"] = 0
         reply["has_timestamps"], reply["ts_ecr"] = timestamps, syn["ts_val"]
         reply["ts_val"] = secrets.cookie_timestamp(stamp, scale, sack)
-        reply["mss"] = self.path_mss(unpacked(key[:size]))
+        reply["mss"] = self.interface_mss(unpacked(key[:size]))
         reply["wscale"] = window_scale(self._scaled_buffer()) if scale >= 0 else -1
         reply["sack_permitted"] = sack
         self.send_reply(template)
@@ -340,8 +350,11 @@ class Endpoint:
         segment, pcb = self._segment[0], socket.pcb
         if int(segment["flags"]) & (SYN | ACK | RST) != SYN:
             return False
-        newer = segment["has_timestamps"] and pcb["use_timestamps"] and seq_gt(int(segment["ts_val"]), int(pcb["ts_recent"]))
-        return bool(newer) or bool(seq_gt(int(segment["seq"]), int(pcb["rcv_nxt"])))
+        higher = bool(seq_gt(int(segment["seq"]), int(pcb["rcv_nxt"])))
+        if not (segment["has_timestamps"] and self.config.timestamps):
+            return higher
+        stamp, recent = int(segment["ts_val"]), int(pcb["ts_recent"])
+        return not pcb["use_timestamps"] or bool(seq_gt(stamp, recent)) or (stamp == recent and higher)
 
     def _source_for(self, remote: str) -> str:
         for host in self.config.addresses:

@@ -70,7 +70,7 @@ class Socket:
         pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
         pcb["congestion"] = CONGESTION[config.congestion_control]
         pcb["initial_segments"] = config.initial_window_segments
-        pcb["burst_segments"] = 1
+        pcb["burst_segments"] = pcb["limited_transmit"] = 1
         pcb["min_rto_us"] = config.minimum_rto_us
         pcb["initial_rto_us"] = config.initial_rto_us
         pcb["delayed_ack_us"] = config.delayed_ack_us if config.delayed_ack else 0
@@ -80,8 +80,8 @@ class Socket:
         pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
         pcb["fin_wait_2_us"] = config.fin_wait_2_us
         pcb["default_mss"] = config.default_mss_bytes
-        mss = self._endpoint.path_mss(self.remote.host)
-        pcb["own_mss"] = pcb["mss"] = mss
+        pcb["own_mss"] = self._endpoint.interface_mss(self.remote.host)
+        pcb["mss"] = self._endpoint.path_mss(self.remote.host)
         pcb["keepalive_interval_us"] = config.keepalive_interval_us
         pcb["keepalive_probes"] = config.keepalive_probes
 
@@ -302,10 +302,10 @@ class Socket:
         elif name == "linger_s":
             self._linger_s = number
         elif name == "maximum_segment_bytes":
-            pcb["own_mss"] = pcb["mss"] = min(int(pcb["own_mss"]), number)
+            pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
         elif name in PCB_OPTIONS:
             pcb[PCB_OPTIONS[name]] = number
-            if name in ("no_delay", "cork") and self.state_now >= ESTABLISHED:
+            if self.state_now >= ESTABLISHED:
                 self._endpoint.output(self, now_us)
         elif name == "send_buffer_bytes" and self.state_now <= LISTEN:
             self._send_buffer_bytes = number
