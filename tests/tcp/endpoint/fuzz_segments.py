@@ -197,7 +197,7 @@ class Peer:
         return segment
 
 
-def allowed_states(listens: bool, before: dict[str, Any], segment: Segment) -> set[State]:
+def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any], segment: Segment) -> set[State]:
     """The states that RFC 9293, section 3.10.7 (with RFC 5961 and RFC 7323), allows after a segment."""
     state = State(before["state"])
     acknowledges = bool(segment.flags & ACK)
@@ -215,8 +215,11 @@ def allowed_states(listens: bool, before: dict[str, Any], segment: Segment) -> s
             return {State.SYN_RECEIVED}
         return {State.CLOSE_WAIT, State.ESTABLISHED} if segment.flags & FIN else {State.ESTABLISHED}
     if state is State.TIME_WAIT and listens and segment.flags & (SYN | ACK | RST) == SYN:
-        newer = before["use_timestamps"] and offset(segment.ts_val or 0, before["ts_recent"]) > 0 and segment.ts_val is not None
-        if newer or offset(segment.seq, before["rcv_nxt"]) > 0:
+        reuses = offset(segment.seq, before["rcv_nxt"]) > 0
+        if segment.ts_val is not None and offers_timestamps:
+            later = offset(segment.ts_val, before["ts_recent"])
+            reuses = not before["use_timestamps"] or later > 0 or (later == 0 and reuses)
+        if reuses:
             return {State.CLOSED}  # makes way for a new connection (RFC 9293, section 3.10.7.4; RFC 6191)
     stale = segment.ts_val is None or offset(segment.ts_val, before["ts_recent"]) < 0
     if before["use_timestamps"] and not segment.flags & RST and stale:
@@ -315,7 +318,7 @@ def fuzz_connection(generator: random.Random, state: State, seen: Counter[str]) 
         peer.endpoint.receive(packet, peer.now)
         seen[f"{State(before['state']).name} to {socket.state.name}"] += 1
         if not garbled:
-            allowed = allowed_states(peer.listens, before, segment)
+            allowed = allowed_states(peer.listens, peer.options_on, before, segment)
             assert socket.state in allowed, (before, segment, socket.state, allowed)
         check_invariants(socket)
         answers = peer.endpoint.take_packets(peer.now)

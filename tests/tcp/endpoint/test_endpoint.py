@@ -8,7 +8,7 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, TCPerror
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 from scapy.packet import Packet, Raw
 
-from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Socket
+from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Listener, Socket
 from netstack.tcp.endpoint.secrets import Secrets, cookie_options, cookie_timestamp
 from netstack.tcp.states import State
 
@@ -24,6 +24,7 @@ class Wire:
     def __init__(self, **settings: Any) -> None:
         self.endpoint = Endpoint(replace(EndpointConfig(addresses=(HOST, HOST6), seed=1), **settings))
         self.now = 1_000_000
+        self.listeners: list[Listener] = []
 
     def send(self, packet: Packet, checked: bool = True) -> list[Packet]:
         """The peer sends a packet; return what comes back, each with checksums that scapy computes too."""
@@ -54,6 +55,7 @@ class Wire:
     def accepted(self, **settings: Any) -> tuple[Socket, int]:
         """A connection that the peer opened from 1000 on, and our next sequence number."""
         listener = self.endpoint.listen(Address(HOST, PORT))
+        self.listeners.append(listener)
         (answer,) = self.send(self.tcp("S", 1000, options=[("MSS", 1460)]))
         self.send(self.tcp("A", 1001, answer.seq + 1))
         socket = listener.accept()
@@ -271,6 +273,15 @@ class TestTimeWait:
         wire = Wire()
         old, _ = self.waiting(wire)
         (answer,) = wire.send(wire.tcp("S", 900))
+        assert (answer[TCP].flags, answer[TCP].ack, old.state) == ("A", 1002, State.TIME_WAIT)
+
+    def test_when_nobody_listens_it_goes_on(self) -> None:
+        """RFC 9293, section 3.10.7.4: only a passive open may take its place."""
+        wire = Wire()
+        old, _ = self.waiting(wire)
+        for listener in wire.listeners:
+            listener.close(wire.now)
+        (answer,) = wire.send(wire.tcp("S", 5000))
         assert (answer[TCP].flags, answer[TCP].ack, old.state) == ("A", 1002, State.TIME_WAIT)
 
     def test_it_ends_after_two_segment_lifetimes(self) -> None:

@@ -105,6 +105,10 @@ class FakeSocket:
 @dataclass
 class FakeListener:
     ready: deque[FakeSocket] = field(default_factory=deque)
+    set_options: dict[str, object] = field(default_factory=dict)
+
+    def set_option(self, name: str, value: int | str, now_us: int) -> None:
+        self.set_options[name] = value
 
     @property
     def readable(self) -> bool:
