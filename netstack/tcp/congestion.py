@@ -33,7 +33,12 @@ def on_ack(pcb, acked, now_us):
 
 @compiled
 def reduce(pcb, flight, now_us):
-    """A congestion event: set ssthresh to half the flight, at least two segments (RFC 5681, equation 4), or as CUBIC does."""
+    """A congestion event: set ssthresh to half the flight, at least two segments (RFC 5681, equation 4), or as CUBIC does.
+
+    With ECN the peer is told, whatever the reason was, and marks on what is outstanding change nothing more (RFC 3168, 6.1.2).
+    """
+    pcb.ecn_recover = pcb.snd_max
+    pcb.ecn_reduced = 1
     if pcb.congestion == CUBIC:
         pcb.snd_ssthresh = cubic_reduce(pcb, now_us)
     else:
@@ -109,8 +114,6 @@ def on_congestion_mark(pcb, acked, now_us):
     """
     reduce(pcb, flight_size(pcb) + acked, now_us)
     pcb.snd_cwnd = pcb.snd_ssthresh
-    pcb.ecn_recover = pcb.snd_max
-    pcb.ecn_reduced = 1
 
 
 @compiled
