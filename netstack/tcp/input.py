@@ -114,6 +114,8 @@ def tcp_input(pcb, segment, now_us):
             flags |= receive_data(pcb, segment, now_us)
         elif pcb.state == TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
+            pcb.ack_now = 1
+            flags |= TCP_OUTPUT
     flags |= receive_ack(pcb, segment, now_us)
     if pcb.state >= FIN_WAIT_1:
         flags |= _finish(pcb, now_us)

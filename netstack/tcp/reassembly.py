@@ -70,6 +70,7 @@ def receive_data(pcb, segment, now_us):
     pcb.delivered_bytes = seq_sub(pcb.rcv_nxt, before)
     if pcb.fin_received != 0 and seq_gt(pcb.rcv_nxt, pcb.peer_fin_seq):
         pcb.delivered_bytes -= 1
+        pcb.rcv_adv = seq_add(pcb.rcv_adv, 1)  # it took no room
         pcb.ack_now = 1
         return TCP_OUTPUT | TCP_FINISHED | (TCP_DELIVERED if pcb.delivered_bytes > 0 else 0)
     pcb.unacked_segments += 1
