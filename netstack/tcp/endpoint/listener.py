@@ -4,7 +4,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from netstack.tcp.endpoint.config import Address
-from netstack.tcp.endpoint.socket import Socket
+from netstack.tcp.endpoint.socket import Socket, check_option
 from netstack.tcp.states import State
 
 if TYPE_CHECKING:
@@ -59,7 +59,12 @@ class Listener:
         self._ready.clear()
 
     def set_option(self, name: str, value: int | str, now_us: int) -> None:
-        """Set an option that connections of this listener begin with."""
+        """Set an option that connections of this listener begin with.
+
+        Raises:
+            ValueError: There is no such option, or not with this value.
+        """
+        check_option(name, value)
         self.options[name] = value
 
     def get_option(self, name: str) -> int | str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netstack.tcp.endpoint import buffers, entry
-from netstack.tcp.endpoint.config import Address, EndpointConfig
+from netstack.tcp.endpoint.config import BUFFER_BYTES, Address, EndpointConfig
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
 from netstack.tcp.states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, End, State
@@ -59,6 +59,7 @@ class Socket:
         self.unacknowledged_bytes = 0
         self._receive_buffer_bytes = config.receive_buffer_bytes
         self._send_buffer_bytes = config.send_buffer_bytes
+        self._connect_timeout_us = config.connect_timeout_us
         self.receive_ring = NO_RING
         self.send_ring = NO_RING
         self._linger_s: int | None = None
@@ -241,7 +242,7 @@ class Socket:
     def _connected(self, now_us: int) -> None:
         config = self._endpoint.config
         self.pcb["max_retransmissions"] = config.data_retries
-        if config.connect_timeout_us:
+        if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
             self.passive_of.established(self)
@@ -286,10 +287,9 @@ class Socket:
         Raises:
             ValueError: There is no such option, or not with this value.
         """
+        check_option(name, value)
         pcb = self.pcb
         if name == "congestion_control":
-            if value not in CONGESTION:
-                raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
             pcb["congestion"] = CONGESTION[str(value)]
             return
         number = int(value)
@@ -307,12 +307,23 @@ class Socket:
             pcb[PCB_OPTIONS[name]] = number
             if self.state_now >= ESTABLISHED:
                 self._endpoint.output(self, now_us)
-        elif name == "send_buffer_bytes" and self.state_now <= LISTEN:
-            self._send_buffer_bytes = number
+        elif name == "connect_timeout_us" and self.state_now <= SYN_SENT:
+            self._connect_timeout_us = pcb["user_timeout_us"] = number
+        elif name == "send_buffer_bytes":
+            self._resize_send_buffer(number)
         elif name == "receive_buffer_bytes" and self.state_now <= LISTEN:
             self._receive_buffer_bytes = number
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
+
+    def _resize_send_buffer(self, size_bytes: int) -> None:
+        """Change the limit; what waits in the ring moves to a new one if that needs to be larger."""
+        self._send_buffer_bytes = size_bytes
+        if self.state_now > LISTEN and size_bytes > len(self.send_ring):
+            first = (self._write_seq - self.unacknowledged_bytes) & 0xFFFFFFFF
+            waiting = buffers.get(self.send_ring, first, self.unacknowledged_bytes)
+            self.send_ring = buffers.ring(size_bytes)
+            buffers.put(self.send_ring, first, waiting)
 
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
@@ -329,6 +340,7 @@ class Socket:
         own = {
             "send_buffer_bytes": self._send_buffer_bytes,
             "receive_buffer_bytes": self._receive_buffer_bytes,
+            "connect_timeout_us": self._connect_timeout_us,
             "linger_s": -1 if self._linger_s is None else self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),
         }
@@ -374,5 +386,33 @@ PCB_OPTIONS = {
     "delayed_ack_us": "delayed_ack_us",
 }
 """Options that are a field of the pcb."""
+
+OPTIONS = {
+    *PCB_OPTIONS,
+    *("congestion_control", "keepalive", "keepalive_idle_us", "linger_s", "maximum_segment_bytes"),
+    *("send_buffer_bytes", "receive_buffer_bytes", "connect_timeout_us"),
+}
+
+
+def check_option(name: str, value: int | str) -> None:
+    """Raise ValueError if there is no such option, or not with this value."""
+    if name not in OPTIONS:
+        raise ValueError(f"{name}: no such option")
+    if name == "congestion_control":
+        if value not in CONGESTION:
+            raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
+        return
+    least, most = 0, (1 << 31) - 1
+    if name in ("send_buffer_bytes", "receive_buffer_bytes"):
+        least, most = BUFFER_BYTES
+    elif name == "maximum_segment_bytes":
+        least = 1
+    elif name in ("keepalive_idle_us", "keepalive_interval_us", "user_timeout_us", "connect_timeout_us", "fin_wait_2_us"):
+        most = 1 << 60
+    elif name == "linger_s":
+        least = -1
+    if not least <= int(value) <= most:
+        raise ValueError(f"{name}={value}: must be from {least} to {most}")
+
 
 HALF_OPEN = (SYN_SENT, SYN_RECEIVED)
