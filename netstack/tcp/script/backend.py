@@ -22,6 +22,9 @@ def endpoint_backend() -> Backend:
         config = endpoint.EndpointConfig(
             addresses=(settings.local_address,), mtu_bytes=settings.mtu_bytes, seed=1, **config_of(settings.stack)
         )
-        return endpoint.Endpoint(config)
+        try:
+            return endpoint.Endpoint(config)
+        except ValueError as error:
+            raise UnsupportedError(f"setting {error}") from None
 
     return Backend(make, endpoint.Address)

@@ -46,6 +46,8 @@ def _rfc1323(value: str) -> Change:
     return {"window_scaling": value in ("1", "2"), "timestamps": value in ("1", "3")}
 
 
+CONGESTION_CONTROLS = {"newreno": "reno"}
+"""What FreeBSD calls otherwise than Linux and the endpoint do."""
 _MILLISECOND, _SECOND = 1000, 1_000_000
 SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_timestamps": _flag("timestamps"),
@@ -70,7 +72,7 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.inet.tcp.rfc1323": _rfc1323,
     "net.inet.tcp.sack.enable": _flag("sack"),
     "net.inet.tcp.ecn.enable": _ecn,
-    "net.inet.tcp.cc.algorithm": lambda value: {"congestion_control": value},
+    "net.inet.tcp.cc.algorithm": lambda value: {"congestion_control": CONGESTION_CONTROLS.get(value, value)},
     "net.inet.tcp.recvspace": _count("receive_buffer_bytes"),
     "net.inet.tcp.sendspace": _count("send_buffer_bytes"),
     "kern.ipc.maxsockbuf": _count("receive_buffer_limit_bytes"),
@@ -185,10 +187,11 @@ def interpret(text: str, stack: StackSettings) -> Effect:
         if "|" in part:
             raise UnsupportedError(f"command {part}")
         try:
-            words = shlex.split(part)
+            words = shlex.split(part, comments=True)
         except ValueError:
             raise UnsupportedError(f"command {part}") from None
-        _run(words, effect)
+        if words:
+            _run(words, effect)
     return effect
 
 

@@ -84,7 +84,7 @@ SOCKET_OPTIONS: dict[str, str] = {
     for name in (
         *("no_delay", "cork", "congestion_control", "maximum_segment_bytes", "send_buffer_bytes", "receive_buffer_bytes"),
         *("keepalive", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
-        *("user_timeout_us", "syn_retries", "fin_wait_2_us"),
+        *("user_timeout_us", "connect_timeout_us", "syn_retries", "fin_wait_2_us"),
     )
 }
 """Socket options of scripts and what the endpoint's sockets call them."""

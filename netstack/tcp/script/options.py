@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
+from netstack.tcp.script.commands import CONGESTION_CONTROLS
 from netstack.tcp.script.constants import CONSTANTS, evaluate
 from netstack.tcp.script.descriptors import REMEMBERED, SOCKET_OPTIONS, Descriptor, OptionSpec
 from netstack.tcp.script.host import SOCKET_OPTIONS as OFFERED
@@ -39,6 +40,8 @@ class OptionCalls:
         if spec.target is None or (spec.target != REMEMBERED and spec.target not in OFFERED):
             raise UnsupportedError(f"socket option {name}")
         number: int | str = value.value.decode() if isinstance(value, Text) else evaluate(value)
+        if name == "TCP_CONGESTION":
+            number = CONGESTION_CONTROLS.get(str(number), number)
         if name in BUFFERS and self.settings.platform == "linux" and isinstance(number, int):
             number *= 2  # for its own records, socket(7)
         descriptor.options[name] = number

@@ -13,6 +13,7 @@ _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _HEX_BLOB = re.compile(r"[0-9a-fA-F]+(?![0-9A-Za-z])")
 _UNTIL_NEXT_OPTION = re.compile(r"[^,>\n]+")
 _PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
+_QUOTED = re.compile(r"\[(?=\d)")
 _ICMP_WORD = re.compile(r"(?!mtu\b|id\b)[A-Za-z_][A-Za-z0-9_]*")
 U16, U32 = 0xFFFF, 0xFFFFFFFF
 
@@ -27,12 +28,13 @@ def parse_packet(scanner: Scanner) -> TcpPacket | IcmpPacket | Unsupported:
     inbound = direction == "<"
     if tunnel := scanner.accept_word(*_TUNNELS):
         return Unsupported(f"tunnel {tunnel}")
+    about = _parse_quoted(scanner) if scanner.peek(_QUOTED) else None  # FreeBSD's scripts have it before the message
     ip = _parse_ip_info(scanner)
     ports = _parse_ports(scanner)
     if protocol := scanner.accept_word(*_PROTOCOLS):
         return Unsupported(f"protocol {protocol}")
     if scanner.accept_word("icmp"):
-        return _parse_icmp(scanner, inbound, ip)
+        return _parse_icmp(scanner, inbound, ip, about)
     return _parse_tcp(scanner, inbound, ip, ports)
 
 
@@ -156,13 +158,20 @@ def _parse_blocks(scanner: Scanner) -> tuple[int, ...]:
     return tuple(edges)
 
 
-def _parse_icmp(scanner: Scanner, inbound: bool, ip: IpInfo) -> IcmpPacket | Unsupported:
+def _parse_quoted(scanner: Scanner) -> Sequence:
+    scanner.expect("[", "[")
+    sequence = _parse_sequence(scanner)
+    scanner.expect("]", "] behind the segment that the message is about")
+    return sequence
+
+
+def _parse_icmp(scanner: Scanner, inbound: bool, ip: IpInfo, echoed: Sequence | None) -> IcmpPacket | Unsupported:
     kind = scanner.expect(WORD, "an ICMP type, for example unreachable")
     code = scanner.accept(_ICMP_WORD)
     mtu = scanner.number("an MTU", U32) if scanner.accept_word("mtu") else None
     if scanner.accept_word("id"):
         return Unsupported("ICMP echo")
-    echoed, protocol = None, "tcp"
+    protocol = "tcp"
     if scanner.accept("["):
         named = scanner.accept_word("udp", "raw", "tcp", "sctp", "udplite")
         if named in ("udp", "raw", "sctp", "udplite"):

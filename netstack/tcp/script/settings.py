@@ -68,6 +68,9 @@ FREEBSD = StackSettings(
     receive_buffer_bytes=65536,
     receive_buffer_limit_bytes=2097152,
     send_buffer_bytes=32768,
+    syn_retries=12,
+    data_retries=12,
+    connect_timeout_us=75_000_000,
 )
 """Defaults of FreeBSD (tcp(4), and kern.ipc.maxsockbuf)."""
 _PLATFORMS = {"linux": LINUX, "freebsd": FREEBSD, "any": StackSettings()}

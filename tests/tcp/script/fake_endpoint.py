@@ -107,12 +107,15 @@ class FakeListener:
     ready: deque[FakeSocket] = field(default_factory=deque)
     set_options: dict[str, object] = field(default_factory=dict)
 
-    def set_option(self, name: str, value: int | str, now_us: int) -> None:
-        self.set_options[name] = value
-
     @property
     def readable(self) -> bool:
         return bool(self.ready)
+
+    def set_option(self, name: str, value: object, now_us: int) -> None:
+        self.set_options[name] = value
+
+    def get_option(self, name: str) -> object:
+        return self.set_options[name]
 
     def accept(self) -> FakeSocket | None:
         return self.ready.popleft() if self.ready else None

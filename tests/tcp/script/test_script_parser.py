@@ -166,6 +166,7 @@ def test_icmp() -> None:
     assert action_of("0 < icmp unreachable frag_needed mtu 1200 [1:1461(1460)]") == IcmpPacket(
         inbound=True, type="unreachable", code="frag_needed", mtu_bytes=1200, echoed=Sequence(1, 1460)
     )
+    assert action_of("0 < [1:2(1)] icmp source_quench") == IcmpPacket(True, "source_quench", echoed=Sequence(1, 1))
     assert action_of("0 <icmp source_quench [0:0(0)]") == IcmpPacket(True, "source_quench", echoed=Sequence(0, 0))
 
 

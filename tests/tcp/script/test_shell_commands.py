@@ -27,6 +27,8 @@ def stack_after(text: str) -> StackSettings:
         ("sysctl net.inet.tcp.sack.enable=1; sysctl net.inet.tcp.ecn.enable=2", StackSettings(sack=True, ecn=2)),
         ("sysctl net.inet.tcp.initcwnd_segments=10 > /dev/null 2>&1", StackSettings(initial_window_segments=10)),
         ("sysctl net.inet.tcp.delacktime=40", StackSettings(delayed_ack_us=40_000)),
+        ("sysctl net.inet.tcp.cc.algorithm=newreno", StackSettings(congestion_control="reno")),
+        ("sysctl -q net.ipv4.tcp_ecn=2    # the server agrees\n# and a line", StackSettings(ecn=2)),
         ("sysctl net.ipv4.tcp_keepalive_time=7 && true", StackSettings(keepalive_idle_us=7_000_000)),
     ],
 )
