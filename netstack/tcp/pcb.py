@@ -9,8 +9,8 @@ from netstack.compilation import compiled
 from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.states import ESTABLISHED
 
-MAX_REORDERED = 16  # ranges of out-of-order data a receiver remembers
-MAX_SACKED = 32  # ranges of data that the peer reported as received out of order
+MAX_REORDERED = 8  # ranges of out-of-order data a receiver remembers
+MAX_SACKED = 16  # ranges of data that the peer reported as received out of order
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
 DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
 LARGE_WINDOW = 1 << 30
