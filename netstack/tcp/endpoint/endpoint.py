@@ -103,6 +103,9 @@ class Endpoint:
                 self._open_passively(listener, key, old, now_us)
                 return
             if action == TCP_REPLY_RESET and listener.expects_cookies(now_us) and not flags & (SYN | RST):
+                if listener.full:
+                    listener.dropped += 1  # the peer sends its data again, with the cookie
+                    return
                 socket = self._open_by_cookie(listener, key, now_us)
                 if socket is not None:
                     socket.input(view, payload, now_us)

@@ -136,6 +136,19 @@ class TestCookies:
         assert reset[TCP].flags == "R"
         assert listener.accept() is None
 
+    def test_a_cookie_for_which_there_is_no_place_yet_is_not_refused(self) -> None:
+        """The peer believes in its connection: its data comes again, and finds a place then."""
+        wire, listener = self.flooded()
+        (answer,) = wire.send(wire.tcp("S", 1000))
+        for port, socket in zip(range(6000, 6008), wire.endpoint.connections, strict=True):
+            wire.send(wire.tcp("A", 2, int(socket.pcb["snd_max"]), sport=port))
+        request = wire.tcp("PA", 1001, answer.seq + 1, b"hello")
+        assert wire.send(request) == []
+        while listener.accept() is not None:
+            pass
+        wire.send(request)
+        assert listener.accept().receive(10, wire.now) == b"hello"
+
     def test_when_they_are_off_the_flood_wins(self) -> None:
         wire, listener = self.flooded(syn_cookies=False)
         assert wire.send(wire.tcp("S", 1000)) == []
