@@ -10,7 +10,6 @@ from netstack.tcp.script.backend import endpoint_backend
 from netstack.tcp.script.coverage import coverage_table
 from netstack.tcp.script.interpreter import Outcome, Verdict, run_script
 from netstack.tcp.script.parser import load
-from netstack.tcp.script.settings import UnsupportedError
 from netstack.tcp.script.syntax import Script, ScriptError
 
 PASSED, FAILED, BAD_INPUT, ONLY_UNSUPPORTED = 0, 1, 2, 3
@@ -38,11 +37,7 @@ def main(arguments: list[str]) -> int:
     """Run the command and return its exit code."""
     options = _arguments(arguments)
     console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=_WIDTH, soft_wrap=True)
-    try:
-        backend = None if options.check or options.coverage else endpoint_backend()
-    except UnsupportedError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ONLY_UNSUPPORTED
+    backend = None if options.check or options.coverage else endpoint_backend()
     files = 0
     scripts: list[Script] = []
     bad: list[ScriptError] = []

@@ -1,6 +1,5 @@
 """Makes the project's own endpoint for a script. The only module here that imports it."""
 
-from importlib import import_module
 from typing import Any
 
 from netstack.tcp.script.host import Backend, config_of
@@ -8,23 +7,22 @@ from netstack.tcp.script.settings import Settings, UnsupportedError
 
 
 def endpoint_backend() -> Backend:
-    """Return what makes endpoints for scripts.
-
-    Raises:
-        UnsupportedError: There is no endpoint.
-    """
-    try:
-        endpoint = import_module("netstack.tcp.endpoint")
-    except ModuleNotFoundError:
-        raise UnsupportedError("there is no endpoint to run scripts against, only --check") from None
+    """Return what makes endpoints for scripts; an endpoint that refuses a setting is an UnsupportedError of the script."""
+    from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig  # compiles, which only parsing need not wait for
 
     def make(settings: Settings) -> Any:
-        config = endpoint.EndpointConfig(
-            addresses=(settings.local_address,), mtu_bytes=settings.mtu_bytes, seed=1, **config_of(settings.stack)
-        )
+        config = config_of(settings.stack)
+        if settings.platform == "freebsd" and settings.stack.receive_buffer_bytes is not None:
+            config["receive_buffer_bytes"] = whole_segments(settings.stack.receive_buffer_bytes, settings)
         try:
-            return endpoint.Endpoint(config)
+            return Endpoint(EndpointConfig(addresses=(settings.local_address,), mtu_bytes=settings.mtu_bytes, seed=1, **config))
         except ValueError as error:
             raise UnsupportedError(f"setting {error}") from None
 
-    return Backend(make, endpoint.Address)
+    return Backend(make, Address)
+
+
+def whole_segments(size_bytes: int, settings: Settings) -> int:
+    """Return a buffer's size rounded up to segments of the interface, as FreeBSD does when a connection is established."""
+    mss_bytes = settings.mtu_bytes - (60 if settings.ip_version == 6 else 40)
+    return -(-size_bytes // mss_bytes) * mss_bytes

@@ -8,6 +8,7 @@ from netstack.tcp.script.commands import CONGESTION_CONTROLS
 from netstack.tcp.script.constants import CONSTANTS, evaluate
 from netstack.tcp.script.descriptors import REMEMBERED, SOCKET_OPTIONS, Descriptor, OptionSpec
 from netstack.tcp.script.host import SOCKET_OPTIONS as OFFERED
+from netstack.tcp.script.host import state_name
 from netstack.tcp.script.results import Returned, errno_of, failed
 from netstack.tcp.script.settings import Settings, UnsupportedError
 from netstack.tcp.script.syntax import Anything, Array, Expression, Number, Struct, SystemCall, Text, Word
@@ -112,6 +113,8 @@ class OptionCalls:
         spec = SOCKET_OPTIONS.get(name, OptionSpec(None))
         offered = OFFERED.get(spec.target or "")
         target = descriptor.socket or descriptor.listener
+        if name == "SO_RCVBUF" and self._rounds_later(descriptor):
+            target = None
         if offered is not None and target is not None:
             value = target.get_option(offered)
             return value // spec.unit_us if spec.unit_us else value
@@ -126,6 +129,11 @@ class OptionCalls:
         if spec.default is None:
             raise UnsupportedError(f"socket option {name}")
         return spec.default
+
+    def _rounds_later(self, descriptor: Descriptor) -> bool:
+        """Whether a receive buffer has the size that was asked for, and is one of whole segments only once established."""
+        opening = descriptor.socket is None or state_name(descriptor.socket) in ("SYN_SENT", "SYN_RECEIVED")
+        return self.settings.platform == "freebsd" and opening
 
     def _call_ioctl(self, call: SystemCall, _: object, __: int) -> Returned:
         descriptor, request = self.descriptors.get(evaluate(call.arguments[0])), call.arguments[1]

@@ -76,11 +76,11 @@ FREEBSD = StackSettings(
 _PLATFORMS = {"linux": LINUX, "freebsd": FREEBSD, "any": StackSettings()}
 _SIGNS = {"linux": ("net.ipv4.", "/proc/sys/net", "defaults.sh"), "freebsd": ("net.inet.", "kldload", "kern.")}
 _IGNORED = (
-    *("gateway_ip", "netmask_ip", "speed", "code_command", "code_format", "code_sockopt", "dry_run", "send_omit_free"),
+    *("gateway_ip", "netmask_ip", "speed", "code_command", "code_format", "code_sockopt", "dry_run", "send_omit_free", "mss"),
     *("wire_client", "wire_server", "wire_server_ip", "wire_server_at", "wire_server_port", "wire_client_dev", "wire_server_dev"),
     *("debug", "verbose", "define", "D", "tun_dev", "persistent_tun_dev"),
 )
-"""Options about the machine that packetdrill runs on, which say nothing about the stack."""
+"""Options about the machine that packetdrill runs on, `mss` being how its device splits segments: nothing about the stack."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +150,6 @@ def _with_option(path: str, settings: Settings, option: Option) -> Settings:
             return replace(settings, tolerance_percent=float(_whole(path, option)))
         case "mtu":
             return replace(settings, mtu_bytes=_whole(path, option))
-        case "mss":
-            return replace(settings, mtu_bytes=_whole(path, option) + (60 if settings.ip_version == 6 else 40))
         case "bind_port":
             return replace(settings, bind_port=_whole(path, option))
         case "connect_port":
