@@ -12,7 +12,7 @@ from netstack.tcp.congestion import (
     on_ack,
     on_congestion_mark,
     on_partial_ack,
-    repeat_recovery,
+    repair,
 )
 from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.header import ECE
@@ -73,29 +73,17 @@ def receive_ack(pcb, segment, now_us):
 def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
     """An ACK that moves nothing: a duplicate (RFC 5681, section 2; with SACK, RFC 6675, section 2) or a window update."""
     if pcb.use_sack != 0:
-        flags = 0
-        before = pcb.snd_wnd
-        _update_window(pcb, segment, window)
-        if pcb.snd_wnd > before:
-            flags = TCP_OUTPUT
-            if before == 0:
-                pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
+        flags = _reopen_window(pcb, segment, window)
         if newly_sacked == 0:
             return flags
         if pcb.in_recovery == 0:
             _count_duplicate(pcb)
             _notice_loss(pcb, now_us)
         elif sack_lost_again(pcb):
-            repeat_recovery(pcb)
+            repair(pcb)
         return TCP_OUTPUT
     if segment.length > 0 or window != pcb.snd_wnd or window == 0 or pcb.snd_una == pcb.snd_max:
-        before = pcb.snd_wnd
-        _update_window(pcb, segment, window)
-        if pcb.snd_wnd <= before:
-            return 0
-        if before == 0:
-            pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
-        return TCP_OUTPUT
+        return _reopen_window(pcb, segment, window)
     _count_duplicate(pcb)
     if pcb.in_recovery != 0:
         pcb.snd_cwnd += pcb.mss
@@ -119,6 +107,18 @@ def _notice_loss(pcb, now_us):
     lost = pcb.dupacks >= DUPACK_THRESHOLD or sack_first_lost(pcb)
     if lost and pcb.in_recovery == 0 and seq_gt(pcb.snd_una, pcb.snd_recover):
         enter_recovery(pcb, now_us)
+
+
+@compiled
+def _reopen_window(pcb, segment, window):
+    """Take the window of an ACK that moves nothing; return TCP_OUTPUT if it became larger."""
+    before = pcb.snd_wnd
+    _update_window(pcb, segment, window)
+    if pcb.snd_wnd <= before:
+        return 0
+    if before == 0:
+        pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
+    return TCP_OUTPUT
 
 
 @compiled

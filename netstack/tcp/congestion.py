@@ -61,15 +61,13 @@ def enter_recovery(pcb, now_us):
     pcb.snd_cwnd = pcb.snd_ssthresh
     if pcb.use_sack == 0:
         pcb.snd_cwnd += DUPACK_THRESHOLD * pcb.mss
-    pcb.high_rxt = pcb.snd_una
     pcb.rescue_rxt = pcb.snd_una
-    pcb.first_hole_max = pcb.snd_max
-    pcb.retransmit_now = 1
+    repair(pcb)
 
 
 @compiled
-def repeat_recovery(pcb):
-    """The retransmission was lost: send what is missing once more, without another reduction of the window."""
+def repair(pcb):
+    """Send what is missing, from the first hole on: once in a recovery, and again if that was lost too."""
     pcb.high_rxt = pcb.snd_una
     pcb.first_hole_max = pcb.snd_max
     pcb.retransmit_now = 1

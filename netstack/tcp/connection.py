@@ -5,14 +5,15 @@ Moves states only; what is to be sent follows from `tcp_output`.
 
 from netstack.compilation import compiled
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
-from netstack.tcp.header import ACK, CWR, ECE, RST, SYN
-from netstack.tcp.options import accept_options, limit_mss
+from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
+from netstack.tcp.options import accept_syn, limit_mss
 from netstack.tcp.pcb import LARGE_WINDOW
 from netstack.tcp.sequence import seq_add, seq_sub
 from netstack.tcp.states import (
     CLOSE_WAIT,
     CLOSED,
     ENDED_ABORTED,
+    ENDED_NONE,
     ESTABLISHED,
     FIN_WAIT_1,
     FIN_WAIT_2,
@@ -44,7 +45,7 @@ def _start(pcb, iss, now_us):
 
 @compiled
 def tcp_connect(pcb, iss, now_us):
-    """Active open of a closed pcb whose addresses, mss, options scales and receive window are set; output sends the SYN."""
+    """Active open of a closed pcb whose addresses, mss, options, scales and receive window are set; output sends the SYN."""
     _start(pcb, iss, now_us)
     pcb.state = SYN_SENT
 
@@ -65,14 +66,8 @@ def tcp_accept(pcb, segment, iss, now_us):
     _start(pcb, iss, now_us)
     pcb.passive = 1
     pcb.state = SYN_RECEIVED
-    pcb.irs = segment.seq
-    pcb.rcv_nxt = seq_add(segment.seq, 1)
-    pcb.rcv_adv = pcb.rcv_nxt
-    pcb.last_ack_sent = pcb.rcv_nxt
-    accept_options(pcb, segment)
+    accept_syn(pcb, segment)
     pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE | CWR else 0
-    pcb.snd_wnd = segment.window
-    pcb.max_snd_wnd = segment.window
 
 
 @compiled
@@ -81,8 +76,7 @@ def tcp_close(pcb, now_us):
     if pcb.fin_queued != 0 or pcb.state == CLOSED:
         return 0
     if pcb.state == LISTEN or pcb.state == SYN_SENT:
-        pcb.state = CLOSED
-        return TCP_CLOSED
+        return tcp_end(pcb, ENDED_NONE)
     pcb.fin_queued = 1
     if pcb.state == SYN_RECEIVED:
         return 0  # the FIN waits for the handshake
@@ -92,6 +86,14 @@ def tcp_close(pcb, now_us):
     elif pcb.state == CLOSE_WAIT:
         pcb.state = LAST_ACK
     return TCP_OUTPUT
+
+
+@compiled
+def tcp_end(pcb, reason):
+    """The connection is gone, `reason` tells why; return TCP_CLOSED."""
+    pcb.state = CLOSED
+    pcb.ended = reason
+    return TCP_CLOSED
 
 
 @compiled
@@ -107,8 +109,7 @@ def tcp_abort(pcb, reset):
     """End the connection at once; fill `reset` and return whether it is to be sent (RFC 9293, section 3.10.5)."""
     sends = pcb.state >= SYN_RECEIVED and pcb.state <= FIN_WAIT_2
     fill_reset(pcb, reset)
-    pcb.state = CLOSED
-    pcb.ended = ENDED_ABORTED
+    tcp_end(pcb, ENDED_ABORTED)
     return sends
 
 
@@ -135,9 +136,8 @@ def reset_reply(segment, reply):
         reply.ack = 0
         reply.flags = RST
     else:
-        length = segment.length + (1 if segment.flags & SYN else 0) + (segment.flags & 1)
         reply.seq = 0
-        reply.ack = seq_add(segment.seq, length)
+        reply.ack = seq_add(segment.seq, sequence_length(segment))
         reply.flags = RST | ACK
     _clear(reply)
     return True
@@ -145,14 +145,11 @@ def reset_reply(segment, reply):
 
 @compiled
 def _clear(segment):
+    """A reset has nothing but its numbers."""
     segment.window = 0
     segment.length = 0
     segment.has_timestamps = 0
-    segment.mss = 0
-    segment.wscale = -1
-    segment.ecn = 0
-    segment.sack_permitted = 0
-    segment.sack_count = 0
+    clear_options(segment)
 
 
 @compiled

@@ -7,5 +7,5 @@ TCP_DELIVERED = 8  # `pcb.delivered_bytes` arrived in order
 TCP_CONNECTED = 16  # the handshake is done
 TCP_FINISHED = 32  # the peer sent all it has to send
 TCP_CLOSED = 64  # the connection is gone, `pcb.ended` tells why
-TCP_REPLY_RESET = 128  # answer the segment as one that belongs to no connection (see `reset`)
-TCP_SEND_RESET = 256  # send the connection's own reset (see `reset`); comes with TCP_CLOSED
+TCP_REPLY_RESET = 128  # answer the segment as one that belongs to no connection (see `connection`)
+TCP_SEND_RESET = 256  # send the connection's own reset (see `connection`); comes with TCP_CLOSED

@@ -46,6 +46,27 @@ _MINIMUM = 20
 
 
 @compiled
+def sequence_length(segment):
+    """Return how many sequence numbers a segment takes: payload, and one each for SYN and FIN (SEG.LEN, RFC 9293, 3.3.1)."""
+    length = segment.length
+    if segment.flags & SYN:
+        length += 1
+    if segment.flags & FIN:
+        length += 1
+    return length
+
+
+@compiled
+def clear_options(segment):
+    """Leave out what only some segments have: the options of a SYN, SACK blocks, and the mark of an ECN-capable sender."""
+    segment.mss = 0
+    segment.wscale = -1
+    segment.sack_permitted = 0
+    segment.sack_count = 0
+    segment.ecn = NOT_ECT
+
+
+@compiled
 def _put16(buffer, offset, value):
     buffer[offset] = (value >> 8) & 255
     buffer[offset + 1] = value & 255

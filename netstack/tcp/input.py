@@ -1,27 +1,27 @@
 """Input: what an arriving segment does to a connection in each state (RFC 9293, section 3.10.7; RFC 5961; RFC 7323).
 
-Moves sequence numbers, windows and states; payload bytes belong to the host. Segments for no connection and for listeners
-are in `listen` and `reset`.
+Moves sequence numbers, windows and states; payload bytes belong to the host. What segments for no connection and for listeners
+do is in `connection`.
 """
 
 from netstack.compilation import compiled
 from netstack.tcp.acknowledgment import measure, receive_ack
+from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import (
-    TCP_CLOSED,
     TCP_CONNECTED,
     TCP_FINISHED,
     TCP_OUTPUT,
     TCP_REPLY_RESET,
     TCP_SEND_RESET,
 )
-from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN
-from netstack.tcp.options import accept_options
+from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN, sequence_length
+from netstack.tcp.options import accept_syn
 from netstack.tcp.reassembly import receive_data, receive_window
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import (
     CLOSE_WAIT,
-    CLOSED,
     CLOSING,
+    ENDED_NONE,
     ENDED_REFUSED,
     ENDED_RESET,
     ESTABLISHED,
@@ -82,9 +82,7 @@ def tcp_input(pcb, segment, now_us):
         return _input_reset(pcb, segment, now_us)
     if segment.flags & SYN:
         if pcb.state == SYN_RECEIVED and pcb.passive != 0:
-            pcb.state = CLOSED  # its listener goes on (RFC 9293, section 3.10.7.4, fourth check)
-            pcb.ended = ENDED_RESET
-            return TCP_CLOSED
+            return tcp_end(pcb, ENDED_RESET)  # its listener goes on (RFC 9293, section 3.10.7.4, fourth check)
         return _challenge(pcb, now_us)
     if not segment.flags & ACK:
         return 0
@@ -108,9 +106,7 @@ def tcp_input(pcb, segment, now_us):
     if segment.length > 0 or segment.flags & FIN:
         if pcb.state == ESTABLISHED or pcb.state == FIN_WAIT_1 or pcb.state == FIN_WAIT_2:
             if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
-                pcb.state = CLOSED  # there is nobody to read it (RFC 9293, section 3.6.1)
-                pcb.ended = ENDED_RESET
-                return TCP_CLOSED | TCP_SEND_RESET
+                return tcp_end(pcb, ENDED_RESET) | TCP_SEND_RESET  # there is nobody to read it (RFC 9293, section 3.6.1)
             flags |= receive_data(pcb, segment, now_us)
         elif pcb.state == TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
@@ -128,11 +124,7 @@ def tcp_input(pcb, segment, now_us):
 def _acceptable(pcb, segment):
     """Return whether a part of the segment is in the window (RFC 9293, section 3.10.7.4, first check)."""
     window = receive_window(pcb)
-    length = segment.length
-    if segment.flags & SYN:
-        length += 1
-    if segment.flags & FIN:
-        length += 1
+    length = sequence_length(segment)
     offset = seq_sub(segment.seq, pcb.rcv_nxt)
     if length == 0:
         return offset == 0 or 0 <= offset < window
@@ -153,11 +145,7 @@ def _input_reset(pcb, segment, now_us):
     """A reset in the window ends the connection only if it has exactly the next number (RFC 5961, section 3.2)."""
     if segment.seq != pcb.rcv_nxt:
         return _challenge(pcb, now_us)
-    pcb.ended = ENDED_RESET
-    if pcb.state == SYN_RECEIVED and pcb.passive == 0:
-        pcb.ended = ENDED_REFUSED
-    pcb.state = CLOSED
-    return TCP_CLOSED
+    return tcp_end(pcb, ENDED_REFUSED if pcb.state == SYN_RECEIVED and pcb.passive == 0 else ENDED_RESET)
 
 
 @compiled
@@ -214,19 +202,11 @@ def _input_syn_sent(pcb, segment, now_us):
     if segment.flags & RST:
         if not acknowledges:
             return 0
-        pcb.state = CLOSED
-        pcb.ended = ENDED_REFUSED
-        return TCP_CLOSED
+        return tcp_end(pcb, ENDED_REFUSED)
     if not segment.flags & SYN:
         return 0
     pcb.last_received_us = now_us
-    pcb.irs = segment.seq
-    pcb.rcv_nxt = seq_add(segment.seq, 1)
-    pcb.rcv_adv = pcb.rcv_nxt
-    pcb.last_ack_sent = pcb.rcv_nxt
-    accept_options(pcb, segment)
-    pcb.snd_wnd = segment.window  # never scaled in a SYN (RFC 7323, section 2.2)
-    pcb.max_snd_wnd = pcb.snd_wnd
+    accept_syn(pcb, segment)
     if not acknowledges:
         pcb.state = SYN_RECEIVED  # both ends opened at once
         pcb.use_ecn = 0
@@ -256,8 +236,7 @@ def _finish(pcb, now_us):
     elif pcb.state == CLOSING:
         _wait(pcb, now_us)
     elif pcb.state == LAST_ACK:
-        pcb.state = CLOSED
-        return TCP_CLOSED
+        return tcp_end(pcb, ENDED_NONE)
     return 0
 
 

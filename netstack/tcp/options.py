@@ -1,17 +1,24 @@
-"""What both ends of a connection agree on in their SYNs: segment size, scaling, time stamps, SACK.
+"""What both ends of a connection tell in their SYNs and agree on: numbers, segment size, scaling, time stamps, SACK.
 
 RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
 """
 
 from netstack.compilation import compiled
 from netstack.tcp.pcb import initial_window
+from netstack.tcp.sequence import seq_add
 
 TIMESTAMPS_BYTES = 12
 
 
 @compiled
-def accept_options(pcb, segment):
-    """Take the options of the peer's SYN: what it does not offer is not used."""
+def accept_syn(pcb, segment):
+    """Take the number, window and options of the peer's SYN: what it does not offer is not used."""
+    pcb.irs = segment.seq
+    pcb.rcv_nxt = seq_add(segment.seq, 1)
+    pcb.rcv_adv = pcb.rcv_nxt
+    pcb.last_ack_sent = pcb.rcv_nxt
+    pcb.snd_wnd = segment.window  # never scaled in a SYN (RFC 7323, section 2.2)
+    pcb.max_snd_wnd = pcb.snd_wnd
     pcb.peer_mss = segment.mss if segment.mss > 0 else pcb.default_mss
     if pcb.use_scaling != 0 and segment.wscale >= 0:
         pcb.snd_scale = segment.wscale

@@ -5,8 +5,8 @@ One segment a call; the host transmits it and calls again until there is none.
 
 from netstack.compilation import compiled
 from netstack.tcp.acknowledgment import timestamp
-from netstack.tcp.congestion import DUPACK_THRESHOLD, restart_after_idle
-from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, NOT_ECT, PSH, SYN
+from netstack.tcp.congestion import DUPACK_THRESHOLD, flight_size, restart_after_idle
+from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
 from netstack.tcp.options import fill_syn_options
 from netstack.tcp.reassembly import announced_window
 from netstack.tcp.sack import (
@@ -31,7 +31,7 @@ def tcp_output(pcb, segment, now_us):
     if pcb.state < ESTABLISHED:
         if pcb.state == SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
             _fill(pcb, segment, pcb.snd_nxt, 0, now_us)
-            _make_plain(segment)
+            segment.flags = ACK
             return 1
         return _output_syn(pcb, segment, now_us)
     seq = pcb.snd_nxt
@@ -43,7 +43,7 @@ def tcp_output(pcb, segment, now_us):
     elif pcb.retransmit_now != 0:
         pcb.retransmit_now = 0
         seq = pcb.snd_una
-        length = min(pcb.mss, min(pcb.send_buffered_bytes, seq_sub(pcb.snd_max, pcb.snd_una)))
+        length = _first_outstanding(pcb)
         in_order = False
     else:
         if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
@@ -67,7 +67,7 @@ def tcp_output(pcb, segment, now_us):
             seq = seq_add(pcb.snd_una, -1)  # what the peer must answer (RFC 9293, section 3.8.4)
     _fill(pcb, segment, seq, length, now_us)
     end = seq_add(seq, length)
-    _make_plain(segment)
+    segment.flags = ACK
     if length > 0 and length == pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una):
         segment.flags |= PSH
     if fin:
@@ -96,22 +96,12 @@ def _fill(pcb, segment, seq, length, now_us):
     segment.has_timestamps = pcb.use_timestamps
     segment.ts_val = timestamp(pcb, now_us)
     segment.ts_ecr = pcb.ts_recent
+    clear_options(segment)
     pcb.rcv_adv = seq_add(pcb.rcv_nxt, segment.window << pcb.rcv_scale)
     pcb.last_ack_sent = pcb.rcv_nxt
     pcb.ack_now = 0
     pcb.unacked_segments = 0
     pcb.delack_deadline_us = 0
-
-
-@compiled
-def _make_plain(segment):
-    """An acknowledgment without the options of a SYN."""
-    segment.flags = ACK
-    segment.mss = 0
-    segment.wscale = -1
-    segment.sack_permitted = 0
-    segment.sack_count = 0
-    segment.ecn = NOT_ECT
 
 
 @compiled
@@ -150,8 +140,6 @@ def _output_syn(pcb, segment, now_us):
     segment.window = min(pcb.rcv_wnd, 65535)  # never scaled (RFC 7323, section 2.2)
     pcb.rcv_adv = seq_add(pcb.rcv_nxt, segment.window)
     fill_syn_options(pcb, segment)
-    segment.sack_count = 0
-    segment.ecn = NOT_ECT
     if pcb.state == SYN_SENT:
         segment.ack = 0
         segment.ts_ecr = 0
@@ -192,18 +180,23 @@ def _sendable(pcb, seq):
 
 
 @compiled
+def _first_outstanding(pcb):
+    """Return the length of the first segment that is not acknowledged."""
+    return min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb)))
+
+
+@compiled
 def _sack_sendable(pcb):
     """Return (seq, length) of what to send in a recovery with SACK (RFC 6675, section 5, steps 4 and C, and NextSeg())."""
     if pcb.retransmit_now != 0:
         pcb.retransmit_now = 0
-        length = min(pcb.mss, min(pcb.send_buffered_bytes, seq_sub(pcb.snd_max, pcb.snd_una)))
-        return pcb.snd_una, until_sacked(pcb, pcb.snd_una, length)
+        return pcb.snd_una, until_sacked(pcb, pcb.snd_una, _first_outstanding(pcb))
     if pcb.snd_cwnd - sack_pipe(pcb) < pcb.mss:
         return pcb.snd_max, 0
     seq, length = sack_next_hole(pcb, True)
     if length > 0:
         return seq, length
-    offset = seq_sub(pcb.snd_max, pcb.snd_una)
+    offset = flight_size(pcb)
     fresh = min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - offset)
     if fresh > 0:
         pcb.snd_nxt = pcb.snd_max

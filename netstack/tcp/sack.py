@@ -27,7 +27,6 @@ def sack_update(pcb, segment):
 
     Blocks outside of what is outstanding are ignored: old ones, duplicate SACKs (RFC 2883), and forged ones.
     """
-    before = sacked_bytes(pcb)
     pcb.sacked_count = drop_ranges_below(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, segment.ack)
     kept = sacked_bytes(pcb)
     for index in range(segment.sack_count):
@@ -35,7 +34,7 @@ def sack_update(pcb, segment):
         end = segment.sack_end[index]
         if seq_lt(start, end) and seq_gt(start, segment.ack) and seq_leq(end, pcb.snd_max):
             pcb.sacked_count = insert_range(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, start, end)
-    return sacked_bytes(pcb) - min(kept, before)
+    return sacked_bytes(pcb) - kept
 
 
 @compiled

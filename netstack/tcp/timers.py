@@ -7,12 +7,12 @@ Knows no clock: the host asks for the earliest deadline and calls when it has pa
 """
 
 from netstack.compilation import compiled
+from netstack.tcp.acknowledgment import MAX_RTO_US
 from netstack.tcp.congestion import on_timeout
+from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.sack import forget_reneged
-from netstack.tcp.states import CLOSED, ENDED_NONE, ENDED_TIMED_OUT, ESTABLISHED
-
-MAX_BACKOFF_US = 64_000_000
+from netstack.tcp.states import ENDED_NONE, ENDED_TIMED_OUT, ESTABLISHED
 
 
 @compiled
@@ -41,9 +41,9 @@ def tcp_timeout(pcb, now_us):
     """Run the timers that expired by `now_us`; return a union of the flags in `flags`."""
     flags = 0
     if 0 < pcb.linger_deadline_us <= now_us:
-        return _end(pcb, ENDED_NONE)
+        return tcp_end(pcb, ENDED_NONE)
     if pcb.user_timeout_us != 0 and 0 < pcb.unanswered_since_us <= now_us - pcb.user_timeout_us:
-        return _end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
+        return tcp_end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
     if 0 < pcb.delack_deadline_us <= now_us:
         pcb.delack_deadline_us = 0
         pcb.ack_now = 1
@@ -60,10 +60,10 @@ def tcp_timeout(pcb, now_us):
             forget_reneged(pcb)
         if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # who answers probes is alive
             if pcb.rexmt_shift >= pcb.max_retransmissions:
-                return _end(pcb, ENDED_TIMED_OUT)
+                return tcp_end(pcb, ENDED_TIMED_OUT)
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
-        pcb.rto_us = min(pcb.rto_us * 2, MAX_BACKOFF_US)
+        pcb.rto_us = min(pcb.rto_us * 2, MAX_RTO_US)
         pcb.snd_nxt = pcb.snd_una
         pcb.timed_at_us = 0
         pcb.rexmt_deadline_us = now_us + pcb.rto_us
@@ -83,16 +83,8 @@ def _keep_alive(pcb, now_us):
         return 0
     if pcb.snd_una == pcb.snd_max:
         if pcb.keepalive_sent >= pcb.keepalive_probes:
-            return _end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET
+            return tcp_end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET
         pcb.keepalive_sent += 1
         pcb.probe_alive = 1
     pcb.keepalive_deadline_us = now_us + pcb.keepalive_interval_us
     return TCP_OUTPUT
-
-
-@compiled
-def _end(pcb, reason):
-    """The connection is gone."""
-    pcb.state = CLOSED
-    pcb.ended = reason
-    return TCP_CLOSED
