@@ -13,17 +13,27 @@ import numpy as np
 
 from netstack.tcp.connection import LISTEN_OPEN
 from netstack.tcp.endpoint import entry, icmp, secrets
-from netstack.tcp.endpoint.config import MINIMUM_MTU_BYTES, Address, EndpointConfig, check
-from netstack.tcp.endpoint.ip import HEADER_BYTES, connection_key, header_template, packed, reverse_key, unpacked, version_of
+from netstack.tcp.endpoint.config import Address, EndpointConfig, check
+from netstack.tcp.endpoint.ip import (
+    HEADER_BYTES,
+    connection_key,
+    ends_of,
+    header_template,
+    key_of,
+    packed,
+    reverse_key,
+    unpacked,
+    version_of,
+)
 from netstack.tcp.endpoint.ip import with_header as ip_packet
 from netstack.tcp.endpoint.listener import Listener
 from netstack.tcp.endpoint.secrets import Secrets
-from netstack.tcp.endpoint.socket import HALF_OPEN, TIMESTAMP_UNIT_US, Socket
+from netstack.tcp.endpoint.socket import TIMESTAMP_UNIT_US, Socket
 from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN
 from netstack.tcp.pcb import window_scale
 from netstack.tcp.sequence import seq_gt
-from netstack.tcp.states import SYN_SENT, TIME_WAIT
+from netstack.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
 TCP_HEADER_BYTES = 20
 FIRST_EPHEMERAL_PORT, LAST_PORT = 32768, 65535
@@ -35,6 +45,11 @@ _ERRNO = {
     icmp.Trouble.UNREACHABLE_PORT: errno.ECONNREFUSED,
     icmp.Trouble.UNREACHABLE_PROTOCOL: errno.ENOPROTOOPT,
 }
+
+
+def _mss(mtu_bytes: int, remote: str) -> int:
+    """Return what a packet to `remote` carries behind bare headers."""
+    return mtu_bytes - HEADER_BYTES[version_of(remote)] - TCP_HEADER_BYTES
 
 
 class Endpoint:
@@ -90,8 +105,7 @@ class Endpoint:
             self._refuse(socket.template)
 
     def _receive_without_connection(self, view: np.ndarray, payload: int, key: bytes, old: Socket | None, now_us: int) -> None:
-        size = (len(key) - 4) // 2
-        destination = key[size : 2 * size]
+        source, destination, _, _ = ends_of(key)
         if destination not in self._own:
             self.counters["not_for_us"] += 1
             return
@@ -113,12 +127,11 @@ class Endpoint:
             if action != TCP_REPLY_RESET:
                 return
         self.counters["no_connection"] += 1
-        self._refuse(header_template(destination, key[:size], entry.TCP))
+        self._refuse(header_template(destination, source, entry.TCP))
 
     def _listener_of(self, key: bytes) -> Listener | None:
-        size = (len(key) - 4) // 2
-        port = int.from_bytes(key[-2:], "big")
-        return self._listeners.get((key[size : 2 * size], port)) or self._listeners.get((bytes(size), port))
+        _, destination, _, port = ends_of(key)
+        return self._listeners.get((destination, port)) or self._listeners.get((bytes(len(destination)), port))
 
     def _refuse(self, template: np.ndarray) -> None:
         """Answer the decoded segment with a reset, unless it is one."""
@@ -191,7 +204,7 @@ class Endpoint:
         if packed(host) not in self._own:
             raise OSError(errno.EADDRNOTAVAIL, f"{host} is not an address of this host")
         port = local.port if local is not None and local.port else self._free_port(host, remote)
-        key = packed(remote.host) + packed(host) + remote.port.to_bytes(2, "big") + port.to_bytes(2, "big")
+        key = key_of(packed(remote.host), packed(host), remote.port, port)
         old = self._sockets.get(key)
         if old is not None and old.state_now != TIME_WAIT:
             raise OSError(errno.EADDRINUSE, f"{host}:{port} is connected to {remote} already")
@@ -237,12 +250,11 @@ class Endpoint:
 
     def interface_mss(self, remote: str) -> int:
         """Return what a packet to or from `remote` carries behind bare headers on our interface: what a SYN tells (RFC 6691)."""
-        return self.config.mtu_bytes - HEADER_BYTES[version_of(remote)] - TCP_HEADER_BYTES
+        return _mss(self.config.mtu_bytes, remote)
 
     def path_mss(self, remote: str) -> int:
         """Return what a packet to `remote` carries behind bare headers, as far as is known of the path."""
-        mtu_bytes = min(self._path_mtu.get(remote, self.config.mtu_bytes), self.config.mtu_bytes)
-        return mtu_bytes - HEADER_BYTES[version_of(remote)] - TCP_HEADER_BYTES
+        return _mss(min(self._path_mtu.get(remote, self.config.mtu_bytes), self.config.mtu_bytes), remote)
 
     @property
     def connections(self) -> list[Socket]:
@@ -264,8 +276,8 @@ class Endpoint:
 
     def _open(self, socket: Socket) -> None:
         pcb = socket.pcb
-        pcb["rcv_wnd"] = pcb["receive_buffer_bytes"] = socket.receive_window()
-        pcb["rcv_scale"] = window_scale(max(socket.receive_window(), self.config.receive_buffer_limit_bytes))
+        pcb["rcv_wnd"] = pcb["receive_buffer_bytes"] = socket.receive_buffer_bytes
+        pcb["rcv_scale"] = self._window_scale(socket.receive_buffer_bytes)
         pcb["timestamp_offset"] = self._secrets.timestamp_offset(socket.key)
 
     def _opened(self, socket: Socket, state: int, now_us: int) -> None:
@@ -289,13 +301,11 @@ class Endpoint:
         socket.pcb["max_retransmissions"] = self.config.synack_retries
         listener.begin(socket)
         entry.accept(socket.address, self.segment_address, self._initial_sequence(key, old, now_us), now_us)
-        self._opened(socket, HALF_OPEN[1], now_us)
+        self._opened(socket, SYN_RECEIVED, now_us)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
-        size = (len(key) - 4) // 2
-        remote = Address(unpacked(key[:size]), int.from_bytes(key[-4:-2], "big"))
-        local = Address(unpacked(key[size : 2 * size]), int.from_bytes(key[-2:], "big"))
-        socket = self._new_socket(local, remote, key)
+        remote, local, remote_port, local_port = ends_of(key)
+        socket = self._new_socket(Address(unpacked(local), local_port), Address(unpacked(remote), remote_port), key)
         socket.passive_of = listener
         for name, value in listener.options.items():
             socket.set_option(name, value, 0)
@@ -306,8 +316,7 @@ class Endpoint:
     def _send_cookie(self, key: bytes, now_us: int) -> None:
         """Answer the SYN in the segment record and keep nothing."""
         syn, reply = self._segment[0], self._reply[0]
-        size = (len(key) - 4) // 2
-        template = header_template(key[size : 2 * size], key[:size], entry.TCP)
+        remote, local, _, _ = ends_of(key)
         peer_mss = int(syn["mss"]) or self.config.default_mss_bytes
         timestamps = bool(syn["has_timestamps"]) and self.config.timestamps
         scale = int(syn["wscale"]) if timestamps and self.config.window_scaling else -1
@@ -321,17 +330,17 @@ class Endpoint:
         reply["length"] = reply["ecn"] = reply["sack_count"] = 0
         reply["has_timestamps"], reply["ts_ecr"] = timestamps, syn["ts_val"]
         reply["ts_val"] = secrets.cookie_timestamp(stamp, scale, sack)
-        reply["mss"] = self.interface_mss(unpacked(key[:size]))
-        reply["wscale"] = window_scale(self._scaled_buffer()) if scale >= 0 else -1
+        reply["mss"] = self.interface_mss(unpacked(remote))
+        reply["wscale"] = self._window_scale(self.config.receive_buffer_bytes) if scale >= 0 else -1
         reply["sack_permitted"] = sack
-        self.send_reply(template)
+        self.send_reply(header_template(local, remote, entry.TCP))
 
     def _open_by_cookie(self, listener: Listener, key: bytes, now_us: int) -> Socket | None:
         """Return the connection whose handshake the ACK in the segment record completes with a cookie, None if it has none."""
         segment = self._segment[0]
         iss, irs = (int(segment["ack"]) - 1) & 0xFFFFFFFF, (int(segment["seq"]) - 1) & 0xFFFFFFFF
         mss = self._secrets.cookie_mss(key, irs, iss, now_us)
-        if mss is None or listener.full:
+        if mss is None:
             return None
         ack = self._segment.copy()
         segment["seq"], segment["mss"], segment["flags"] = irs, mss, SYN
@@ -342,11 +351,12 @@ class Endpoint:
         listener.begin(socket)
         entry.accept_cookie(socket.address, self.segment_address, iss, now_us)
         self._segment[:] = ack
-        self._opened(socket, HALF_OPEN[1], now_us)
+        self._opened(socket, SYN_RECEIVED, now_us)
         return socket
 
-    def _scaled_buffer(self) -> int:
-        return max(self.config.receive_buffer_bytes, self.config.receive_buffer_limit_bytes)
+    def _window_scale(self, receive_buffer_bytes: int) -> int:
+        """Return the scale to offer: that of the largest size to which the buffer may grow."""
+        return window_scale(max(receive_buffer_bytes, self.config.receive_buffer_limit_bytes))
 
     def _may_reuse(self, socket: Socket) -> bool:
         """Whether the decoded segment may open a connection anew that is in TIME-WAIT (RFC 9293, section 3.10.7.4; RFC 6191)."""
@@ -369,10 +379,10 @@ class Endpoint:
         """Return an ephemeral port, drawn at random (RFC 6056)."""
         size = LAST_PORT - FIRST_EPHEMERAL_PORT + 1
         first = self._secrets.random.randrange(size)
-        ends = packed(remote.host) + packed(host) + remote.port.to_bytes(2, "big")
+        foreign, own = packed(remote.host), packed(host)
         for offset in range(size):
             port = FIRST_EPHEMERAL_PORT + (first + offset) % size
-            if ends + port.to_bytes(2, "big") not in self._sockets and (packed(host), port) not in self._listeners:
+            if key_of(foreign, own, remote.port, port) not in self._sockets and (own, port) not in self._listeners:
                 return port
         raise OSError(errno.EADDRNOTAVAIL, f"no port of {host} is free")
 
@@ -402,19 +412,18 @@ class Endpoint:
         if (error.seq - int(pcb["snd_una"])) & 0xFFFFFFFF >= max(outstanding, 1):
             return
         if error.trouble is icmp.Trouble.TOO_BIG:
-            version = version_of(socket.remote.host)
-            mtu_bytes = max(error.mtu_bytes, LEAST_PATH_MTU_BYTES[version], MINIMUM_MTU_BYTES)
-            if mtu_bytes < self._path_mtu.get(socket.remote.host, self.config.mtu_bytes):
-                self._path_mtu[socket.remote.host] = mtu_bytes
-            mss = mtu_bytes - HEADER_BYTES[version] - TCP_HEADER_BYTES
-            if entry.path_mtu(socket.address, error.seq, mss) & TCP_OUTPUT:
+            remote = socket.remote.host
+            mtu_bytes = max(error.mtu_bytes, LEAST_PATH_MTU_BYTES[version_of(remote)])
+            if mtu_bytes < self._path_mtu.get(remote, self.config.mtu_bytes):
+                self._path_mtu[remote] = mtu_bytes
+            if entry.path_mtu(socket.address, error.seq, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
                 self.output(socket, now_us)
             return
         number = _ERRNO.get(error.trouble)
         if number is None:
             return
         reason = OSError(number, os.strerror(number))
-        if socket.state_now in HALF_OPEN:
+        if socket.state_now in (SYN_SENT, SYN_RECEIVED):
             socket.fail(reason)
         else:
             socket.soft_error = reason

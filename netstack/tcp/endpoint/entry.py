@@ -20,7 +20,7 @@ from netstack.tcp.connection import (
     tcp_path_mtu,
     tcp_received,
 )
-from netstack.tcp.header import SEGMENT, decode, encode, internet_checksum
+from netstack.tcp.header import SEGMENT, SYN, decode, encode, internet_checksum
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
 from netstack.tcp.pcb import PCB
@@ -99,7 +99,7 @@ def input_segment(packet, payload, pcb_address, segment_address, ring, results, 
     pcb = pcb_at(pcb_address, 0)
     segment = segment_at(segment_address, 0)
     seq = segment.seq
-    if segment.flags & 2:
+    if segment.flags & SYN:
         seq = (seq + 1) & 0xFFFFFFFF  # payload stands behind a SYN
     flags = tcp_input(pcb, segment, now_us)
     mask = len(ring) - 1

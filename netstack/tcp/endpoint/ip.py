@@ -52,8 +52,19 @@ def internet_checksum(data: bytes) -> int:
     return 0xFFFF - total if total or not any(data) else 0
 
 
+def key_of(source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
+    """Return the key of a connection, seen from its destination: both addresses, and both ports."""
+    return source + destination + source_port.to_bytes(2, "big") + destination_port.to_bytes(2, "big")
+
+
+def ends_of(key: bytes) -> tuple[bytes, bytes, int, int]:
+    """Return what `key_of` put together."""
+    size = (len(key) - 4) // 2
+    return key[:size], key[size : 2 * size], int.from_bytes(key[-4:-2], "big"), int.from_bytes(key[-2:], "big")
+
+
 def connection_key(packet: bytes) -> bytes:
-    """Return source and destination addresses and ports of a TCP packet whose headers have been checked."""
+    """Return the key of a TCP packet whose headers have been checked."""
     if packet[0] >> 4 == 4:
         header = (packet[0] & 15) << 2
         return packet[12:20] + packet[header : header + 4]
@@ -62,5 +73,5 @@ def connection_key(packet: bytes) -> bytes:
 
 def reverse_key(key: bytes) -> bytes:
     """Return the key of the opposite direction."""
-    size = (len(key) - 4) // 2
-    return key[size : 2 * size] + key[:size] + key[-2:] + key[-4:-2]
+    source, destination, source_port, destination_port = ends_of(key)
+    return key_of(destination, source, destination_port, source_port)

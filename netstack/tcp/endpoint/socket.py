@@ -57,7 +57,7 @@ class Socket:
         self._write_seq = 0
         self.unread_bytes = 0
         self.unacknowledged_bytes = 0
-        self._receive_buffer_bytes = config.receive_buffer_bytes
+        self.receive_buffer_bytes = config.receive_buffer_bytes
         self._send_buffer_bytes = config.send_buffer_bytes
         self._connect_timeout_us = config.connect_timeout_us
         self.receive_ring = NO_RING
@@ -196,13 +196,9 @@ class Socket:
         """Allocate the rings; the sequence numbers are known now."""
         pcb = self.pcb
         slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
-        self.receive_ring = buffers.ring(self._receive_buffer_bytes + slack)
+        self.receive_ring = buffers.ring(self.receive_buffer_bytes + slack)
         self.send_ring = buffers.ring(self._send_buffer_bytes)
         self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
-
-    def receive_window(self) -> int:
-        """Return the size of the receive buffer."""
-        return self._receive_buffer_bytes
 
     def input(self, packet: np.ndarray, payload: int, now_us: int) -> int:
         """Process the segment that the endpoint has decoded; return the flags of the core."""
@@ -312,7 +308,7 @@ class Socket:
         elif name == "send_buffer_bytes":
             self._resize_send_buffer(number)
         elif name == "receive_buffer_bytes" and self.state_now <= LISTEN:
-            self._receive_buffer_bytes = number
+            self.receive_buffer_bytes = number
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
 
@@ -339,7 +335,7 @@ class Socket:
             return int(pcb["keepalive_idle_us"] > 0)
         own = {
             "send_buffer_bytes": self._send_buffer_bytes,
-            "receive_buffer_bytes": self._receive_buffer_bytes,
+            "receive_buffer_bytes": self.receive_buffer_bytes,
             "connect_timeout_us": self._connect_timeout_us,
             "linger_s": -1 if self._linger_s is None else self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),
@@ -413,6 +409,3 @@ def check_option(name: str, value: int | str) -> None:
         least = -1
     if not least <= int(value) <= most:
         raise ValueError(f"{name}={value}: must be from {least} to {most}")
-
-
-HALF_OPEN = (SYN_SENT, SYN_RECEIVED)
