@@ -1,40 +1,13 @@
-"""What the interpreter needs of an endpoint, and how the settings and options of scripts are called there.
+"""Which settings and options of scripts the endpoint has, and what it tells of a connection.
 
-The one place that knows the endpoint's own names: what it does not offer is missing in the tables here.
+The one place that knows: what the endpoint does not offer is missing in the tables here.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from netstack.tcp.script.settings import Settings, StackSettings
-
-
-class Socket(Protocol):
-    """A connection, as the endpoint offers it to applications."""
-
-    readable: bool
-    writable: bool
-    at_eof: bool
-    error: OSError | None
-    state: Any
-
-    def send(self, data: bytes, now_us: int) -> int: ...
-    def receive(self, limit: int, now_us: int) -> bytes: ...
-    def shutdown(self, now_us: int) -> None: ...
-    def close(self, now_us: int) -> None: ...
-    def abort(self, now_us: int) -> None: ...
-
-
-class Endpoint(Protocol):
-    """A host without I/O: packets in, packets out, time as an argument (microseconds)."""
-
-    def receive(self, packet: bytes, now_us: int) -> None: ...
-    def run_timers(self, now_us: int) -> None: ...
-    def next_deadline_us(self) -> int | None: ...
-    def take_packets(self, now_us: int) -> list[bytes]: ...
-    def listen(self, local: Any, backlog: int) -> Any: ...
-    def connect(self, remote: Any, now_us: int, local: Any = None, options: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -67,37 +40,30 @@ def state_name(socket: Any) -> str:
     return str(getattr(state, "name", state)).upper().replace("-", "_")
 
 
-CONFIG_FIELDS: dict[str, str] = {
-    name: name
-    for name in (
+CONFIG_FIELDS = frozenset(
+    (
         *("timestamps", "window_scaling", "sack", "ecn", "congestion_control", "initial_window_segments"),
         *("receive_buffer_bytes", "receive_buffer_limit_bytes", "send_buffer_bytes", "default_mss_bytes"),
         *("syn_retries", "synack_retries", "data_retries", "connect_timeout_us", "initial_rto_us", "minimum_rto_us"),
         *("delayed_ack", "delayed_ack_us", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
         *("fin_wait_2_us", "maximum_segment_lifetime_us", "syn_cookies"),
     )
-}
-"""Fields of `StackSettings` and what the endpoint's configuration calls them."""
+)
+"""Fields of `StackSettings` that the endpoint's configuration has too, by the same names."""
 
-SOCKET_OPTIONS: dict[str, str] = {
-    name: name
-    for name in (
+SOCKET_OPTIONS = frozenset(
+    (
         *("no_delay", "cork", "congestion_control", "maximum_segment_bytes", "send_buffer_bytes", "receive_buffer_bytes"),
         *("keepalive", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
         *("user_timeout_us", "connect_timeout_us", "syn_retries", "fin_wait_2_us"),
     )
-}
-"""Socket options of scripts and what the endpoint's sockets call them."""
+)
+"""Targets of `descriptors` that the endpoint's sockets have as options, by the same names."""
 
 
 def config_of(stack: StackSettings) -> dict[str, Any]:
-    """Return settings by the names of the endpoint's configuration, without those that it does not have."""
-    return {CONFIG_FIELDS[name]: value for name, value in vars(stack).items() if name in CONFIG_FIELDS and value is not None}
-
-
-def unoffered(stack: StackSettings) -> list[str]:
-    """Return the settings that a script makes and the endpoint has no name for."""
-    return [name for name, value in vars(stack).items() if value is not None and name not in CONFIG_FIELDS]
+    """Return the settings that a script makes and the endpoint's configuration has."""
+    return {name: value for name, value in vars(stack).items() if name in CONFIG_FIELDS and value is not None}
 
 
 def configure(endpoint: Any, settings: Settings) -> None:

@@ -111,12 +111,11 @@ class OptionCalls:
         if name in fixed:
             return fixed[name]
         spec = SOCKET_OPTIONS.get(name, OptionSpec(None))
-        offered = OFFERED.get(spec.target or "")
         target = descriptor.socket or descriptor.listener
         if name == "SO_RCVBUF" and self._rounds_later(descriptor):
             target = None
-        if offered is not None and target is not None:
-            value = target.get_option(offered)
+        if spec.target in OFFERED and target is not None:
+            value = target.get_option(spec.target)
             return value // spec.unit_us if spec.unit_us else value
         if name in descriptor.options:
             return descriptor.options[name]
@@ -156,7 +155,7 @@ def _offered(name: str, value: int | str) -> dict[str, int | str]:
     spec = SOCKET_OPTIONS[name]
     if spec.target is None or spec.target == REMEMBERED:
         return {}
-    return {OFFERED[spec.target]: value * spec.unit_us if spec.unit_us and isinstance(value, int) else value}
+    return {spec.target: value * spec.unit_us if spec.unit_us and isinstance(value, int) else value}
 
 
 def _linger(value: Expression) -> int | None:

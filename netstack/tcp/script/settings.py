@@ -59,19 +59,7 @@ LINUX = StackSettings(
     send_buffer_bytes=16384,
 )
 """Defaults of Linux (Documentation/networking/ip-sysctl.rst)."""
-FREEBSD = StackSettings(
-    timestamps=True,
-    window_scaling=True,
-    sack=True,
-    ecn=2,
-    congestion_control="cubic",
-    receive_buffer_bytes=65536,
-    receive_buffer_limit_bytes=2097152,
-    send_buffer_bytes=32768,
-    syn_retries=12,
-    data_retries=12,
-    connect_timeout_us=75_000_000,
-)
+FREEBSD = replace(LINUX, receive_buffer_bytes=65536, receive_buffer_limit_bytes=2097152, send_buffer_bytes=32768)
 """Defaults of FreeBSD (tcp(4), and kern.ipc.maxsockbuf)."""
 _PLATFORMS = {"linux": LINUX, "freebsd": FREEBSD, "any": StackSettings()}
 _SIGNS = {"linux": ("net.ipv4.", "/proc/sys/net", "defaults.sh"), "freebsd": ("net.inet.", "kldload", "kern.")}
