@@ -97,7 +97,9 @@ def _fill(pcb, segment, seq, length, now_us):
     segment.ts_val = timestamp(pcb, now_us)
     segment.ts_ecr = pcb.ts_recent
     clear_options(segment)
-    pcb.rcv_adv = seq_add(pcb.rcv_nxt, segment.window << pcb.rcv_scale)
+    announced_end = seq_add(pcb.rcv_nxt, segment.window << pcb.rcv_scale)
+    if seq_gt(announced_end, pcb.rcv_adv):
+        pcb.rcv_adv = announced_end  # else it stays: what the shift cuts off must not add up (RFC 7323, section 2.4)
     pcb.last_ack_sent = pcb.rcv_nxt
     pcb.ack_now = 0
     pcb.unacked_segments = 0

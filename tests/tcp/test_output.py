@@ -121,6 +121,21 @@ class TestWindow:
         endpoint.sends(200, "8000:9000 ack 0")
 
 
+    def test_what_the_shift_cuts_off_does_not_add_up(self) -> None:
+        """The announced end of the window goes back by less than one unit, however many segments arrive (RFC 7323, section 2.4)."""
+        endpoint = Endpoint(receive_buffer=1 << 20)
+        unit = 1 << int(endpoint.pcb.rcv_scale)
+        furthest = 0
+        for start in range(0, 50_000, 999):
+            endpoint.receive(start, f"{start}:{start + 999} ack 0")
+            endpoint.pcb.rcv_wnd -= endpoint.pcb.delivered_bytes
+            for segment in endpoint.output(start):
+                end = start + 999 + (int(segment.window) << int(endpoint.pcb.rcv_scale))
+                assert end > furthest - unit
+                furthest = max(furthest, end)
+        assert furthest > 0
+
+
 class TestNagle:
     """RFC 9293, section 3.7.4: a small segment waits until all that was sent is acknowledged."""
 
