@@ -16,6 +16,7 @@ from netstack.tcp.sack import (
     sack_rescue,
     skip_sacked,
     until_sacked,
+    without_sack_blocks,
 )
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
 from netstack.tcp.states import ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
@@ -54,6 +55,8 @@ def tcp_output(pcb, segment, now_us):
         length = _sendable(pcb, seq)
         if pcb.sacked_count > 0:
             length = until_sacked(pcb, seq, length)
+    if length > 0 and pcb.reordered_count > 0 and pcb.use_sack != 0:
+        length = without_sack_blocks(pcb, length)
     fin = _sends_fin(pcb, seq, length)
     if length <= 0 and not fin:
         if pcb.send_buffered_bytes > 0 and pcb.rexmt_deadline_us == 0:

@@ -11,6 +11,8 @@ from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
+SACK_KIND_BYTES, SACK_BLOCK_BYTES = 4, 8  # kind and length, with what aligns them; both edges
+
 
 @compiled
 def sacked_bytes(pcb):
@@ -136,9 +138,27 @@ def forget_reneged(pcb):
 
 
 @compiled
+def sack_block_count(pcb, has_payload):
+    """Return how many ranges the next segment can report: as many as options have room for, and leave a byte for payload."""
+    room = 3 if pcb.use_timestamps != 0 else MAX_SACK_BLOCKS
+    if has_payload:
+        room = min(room, max((pcb.mss - SACK_KIND_BYTES - 1) // SACK_BLOCK_BYTES, 0))
+    return min(room, pcb.reordered_count)
+
+
+@compiled
+def without_sack_blocks(pcb, length):
+    """Return how much of `length` bytes of payload fits into a segment with the blocks that it carries (RFC 6691, section 2)."""
+    count = sack_block_count(pcb, True)
+    if count == 0:
+        return length
+    return min(length, pcb.mss - SACK_KIND_BYTES - count * SACK_BLOCK_BYTES)
+
+
+@compiled
 def fill_sack_blocks(pcb, segment):
     """Report the ranges held out of order, those that changed last first (RFC 2018, section 4)."""
-    room = 3 if pcb.use_timestamps != 0 else MAX_SACK_BLOCKS
+    room = sack_block_count(pcb, segment.length > 0)
     segment.sack_count = 0
     for place in range(len(pcb.recent_seqs)):
         seq = np.int64(pcb.recent_seqs[place])

@@ -33,6 +33,23 @@ class TestSegmentation:
         assert (first.has_timestamps, first.ts_val, first.ts_ecr) == (1, 5, 77)
         assert (first.mss, first.wscale) == (0, -1)
 
+    @pytest.mark.parametrize(("mss", "timestamps"), [(1000, 1), (1000, 0), (48, 0), (36, 1), (16, 1), (5, 0)])
+    def test_sack_blocks_leave_less_room_for_payload(self, mss: int, timestamps: int) -> None:
+        """RFC 6691, section 2: the sender takes off the options of each segment; all of the stream is sent nevertheless."""
+        endpoint = Endpoint(mss=mss, cwnd=64_000)
+        endpoint.pcb.use_sack, endpoint.pcb.use_timestamps, endpoint.pcb.no_delay = 1, timestamps, 1
+        for start in range(2000, 10_000, 2000):
+            endpoint.receive(start, f"{start}:{start + 1000} ack 0")
+        endpoint.write(3000)
+        end = ISS
+        for segment in endpoint.output(10_000):
+            options = 4 + 8 * int(segment.sack_count) if segment.sack_count else 0
+            assert options + segment.length <= mss
+            assert segment.sack_count == min(4 - timestamps, max((mss - 5) // 8, 0))
+            assert segment.seq == end % (1 << 32)
+            end += int(segment.length)
+        assert end == ISS + 3000
+
     def test_a_record_that_was_used_before_is_filled_anew(self) -> None:
         """The host hands in the same record for every segment."""
         endpoint = Endpoint()
@@ -120,9 +137,8 @@ class TestWindow:
         endpoint.receive(200, "ack 7000 win 2000")
         endpoint.sends(200, "8000:9000 ack 0")
 
-
     def test_what_the_shift_cuts_off_does_not_add_up(self) -> None:
-        """The announced end of the window goes back by less than one unit, however many segments arrive (RFC 7323, section 2.4)."""
+        """The announced end of the window goes back by less than one unit, whatever arrives (RFC 7323, section 2.4)."""
         endpoint = Endpoint(receive_buffer=1 << 20)
         unit = 1 << int(endpoint.pcb.rcv_scale)
         furthest = 0
