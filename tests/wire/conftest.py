@@ -1,9 +1,11 @@
 """A network for tests with the kernel, where the host allows it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import cache
 
 import pytest
+from laboratory import Laboratory, laboratory
 
 from netstack.wire.namespace import Network, open_network, why_not
 
@@ -18,3 +20,13 @@ def network() -> Iterator[Network]:
         pytest.skip(reason)
     with open_network() as opened:
         yield opened
+
+
+@pytest.fixture
+def open_laboratory(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Laboratory]]:
+    """Return a function with the arguments of `laboratory`. All that the endpoint has sent is judged at the end."""
+    reason = why_not_once()
+    if reason is not None:
+        pytest.skip(reason)
+    with ExitStack() as stack:
+        yield lambda **arguments: stack.enter_context(laboratory(monkeypatch, **arguments))
