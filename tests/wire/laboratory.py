@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -447,6 +448,28 @@ def _enter(path: str) -> None:
         os.close(descriptor)
 
 
+@cache
+def compile_once() -> None:
+    """Use an endpoint without the kernel, so that no timer of a test expires while code is compiled."""
+    client, server = (Endpoint(EndpointConfig(addresses=(host,), seed=1)) for host in ("10.0.0.1", "10.0.0.2"))
+    listener = server.listen(Address("10.0.0.2", 1))
+    opened = client.connect(Address("10.0.0.2", 1), 0)
+    client.connect(Address("10.0.0.2", 2), 0)  # refused
+    for now_us in range(1, 7):
+        for source, target in ((client, server), (server, client)):
+            for packet in source.take_packets(now_us):
+                target.receive(packet, now_us)
+        accepted = listener.accept()
+        if accepted is not None:
+            accepted.send(b"1", now_us)
+        if now_us == 5:
+            assert opened.receive(1, now_us) == b"1"
+            opened.shutdown(now_us)
+        client.run_timers(now_us)
+    client.run_timers(10_000_000)
+    opened.abort(10_000_000)
+
+
 @contextmanager
 def laboratory(
     monkeypatch: pytest.MonkeyPatch,
@@ -456,6 +479,7 @@ def laboratory(
     config: EndpointConfig | None = None,
 ) -> Iterator[Laboratory]:
     """Open a namespace with an endpoint; at the end all that the endpoint has sent is judged."""
+    compile_once()
     config = replace(config or EndpointConfig(), addresses=ENDPOINT_ADDRESSES, mtu_bytes=mtu_bytes)
     with open_network(max(mtu_bytes, IPV6_MINIMUM_MTU_BYTES)) as network:
         if mtu_bytes < IPV6_MINIMUM_MTU_BYTES:  # takes the addresses of IPv6 away
