@@ -118,7 +118,7 @@ def fill_reset(pcb, reset):
     """Fill `reset` with the connection's own reset."""
     reset.source_port = pcb.local_port
     reset.destination_port = pcb.foreign_port
-    reset.seq = pcb.snd_nxt
+    reset.seq = pcb.snd_max  # what snd_nxt goes back to in a retransmission may be below the window of the peer
     reset.ack = pcb.rcv_nxt
     reset.flags = RST | ACK
     _clear(reset)

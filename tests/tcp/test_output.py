@@ -3,7 +3,8 @@
 import pytest
 from packet_trace import FOREIGN, IRS, ISS, LOCAL, Endpoint, record
 
-from netstack.tcp.header import ACK, PSH, SEGMENT
+from netstack.tcp.connection import tcp_abort
+from netstack.tcp.header import ACK, PSH, RST, SEGMENT
 from netstack.tcp.output import tcp_output
 
 SECOND = 1_000_000
@@ -286,6 +287,19 @@ class TestRefused:
         assert endpoint.refuse(10) == "0:0 ack 1000"
         endpoint.write(0)
         endpoint.sends(20, "ack 1000")
+
+
+def test_an_abort_has_the_number_behind_all_that_was_sent() -> None:
+    """Though older data is being sent again: the peer may have all of it and heeds no other number (RFC 9293, 3.10.7.4)."""
+    endpoint = Endpoint()
+    endpoint.write(3000)
+    endpoint.sends(0, "0:1000 ack 0", "1000:2000 ack 0", "2000:3000 ack 0")
+    endpoint.expire(SECOND)
+    endpoint.sends(SECOND, "0:1000 ack 0")
+    reset = record(SEGMENT)
+    assert tcp_abort(endpoint.pcb, reset)
+    assert (reset.seq, reset.ack) == ((ISS + 3000) % (1 << 32), IRS)
+    assert reset.flags == RST | ACK
 
 
 class TestClosedWindow:
