@@ -102,8 +102,9 @@ def read(packet: bytes) -> Any:
 
 
 def flags_of(packet: bytes) -> str:
-    """Return the flags of a TCP packet by their letters."""
-    return str(read(packet)[TCP].flags)
+    """Return the flags of a TCP packet by their letters, nothing for another one."""
+    ip = read(packet)
+    return str(ip[TCP].flags) if TCP in ip else ""
 
 
 def passed(packet: bytes) -> list[bytes]:
