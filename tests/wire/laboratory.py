@@ -309,6 +309,15 @@ class Laboratory:
         self.until(exchange.step)
         exchange.check()
 
+    def show_that_it_works(self, theirs: socket.socket, ours: Socket) -> None:
+        """Show that a connection works, and leave it open."""
+        data = bytes(range(200))
+        theirs.sendall(data)
+        assert self.read(ours, 200) == data
+        self.send(ours, data)
+        assert self.kernel_read(theirs, 200) == data
+        self.until(lambda: ours.unacknowledged_bytes == 0)
+
     def kernel_error(self, theirs: socket.socket) -> int:
         """Return the error that the kernel's connection ends with."""
         errors: list[int] = []

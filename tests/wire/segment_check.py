@@ -209,7 +209,7 @@ class Judge:
         stream = conversation.stream
         assert start >= (0 if payload or "F" in flags else -1), "sequence number before the stream"
         assert end <= len(stream) + (not payload), "sequence number beyond the stream"
-        assert payload == stream[max(start, 0) : end], "payload is not what was written"
+        assert not payload or payload == stream[start:end], "payload is not what was written"
         assert start <= conversation.sent_end, "a gap in what was sent"
         if "F" in flags:
             assert end == len(stream), "FIN before the end"
