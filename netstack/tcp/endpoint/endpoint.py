@@ -124,6 +124,9 @@ class Endpoint:
                 if socket is not None:
                     socket.input(view, payload, now_us)
                     return
+                if self._secrets.is_cookie(key, (int(self._segment["ack"][0]) - 1) & 0xFFFFFFFF, now_us):
+                    listener.dropped += 1  # what would have opened the connection was lost, and comes again
+                    return
             if action != TCP_REPLY_RESET:
                 return
         self.counters["no_connection"] += 1

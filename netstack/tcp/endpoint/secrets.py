@@ -36,18 +36,33 @@ class Secrets:
         """Return the sequence number that stands for a half-open connection, with the largest known MSS up to `mss`."""
         index = max((place for place, known in enumerate(COOKIE_MSS) if known <= mss), default=0)
         period = now_us // COOKIE_PERIOD_US
-        return (period & 31) << 27 | index << 24 | self._cookie_hash(connection, peer_sequence, index, period)
+        own = self._cookie_hash(connection, index, period)
+        return (period & 31) << 27 | index << 24 | self._cookie_hash(connection, index, period, peer_sequence) << 12 | own
 
     def cookie_mss(self, connection: bytes, peer_sequence: int, cookie: int, now_us: int) -> int | None:
         """Return the MSS that a cookie carries, None if it is not one of ours, or too old."""
+        index, period = cookie >> 24 & 7, self._cookie_period(connection, cookie, now_us)
+        if period is None or self._cookie_hash(connection, index, period, peer_sequence) != cookie >> 12 & 0xFFF:
+            return None
+        return COOKIE_MSS[index]
+
+    def is_cookie(self, connection: bytes, cookie: int, now_us: int) -> bool:
+        """Return whether the connection got this cookie and it is not too old, wherever the peer's numbers began.
+
+        Of other numbers one in 65536 seems to be a cookie.
+        """
+        return self._cookie_period(connection, cookie, now_us) is not None
+
+    def _cookie_period(self, connection: bytes, cookie: int, now_us: int) -> int | None:
+        """Return when a cookie was made, by the half of its hash that does not depend on the peer's number."""
         index = cookie >> 24 & 7
         for period in range(now_us // COOKIE_PERIOD_US, now_us // COOKIE_PERIOD_US - COOKIE_PERIODS, -1):
-            if period & 31 == cookie >> 27 and self._cookie_hash(connection, peer_sequence, index, period) == cookie & 0xFFFFFF:
-                return COOKIE_MSS[index]
+            if period & 31 == cookie >> 27 and self._cookie_hash(connection, index, period) == cookie & 0xFFF:
+                return period
         return None
 
-    def _cookie_hash(self, connection: bytes, peer_sequence: int, index: int, period: int) -> int:
-        return self._hash(b"cookie", connection, f"{peer_sequence} {index} {period}".encode()) & 0xFFFFFF
+    def _cookie_hash(self, connection: bytes, *parts: int) -> int:
+        return self._hash(b"cookie", connection, " ".join(map(str, parts)).encode()) & 0xFFF
 
 
 def cookie_timestamp(value: int, scale: int, sack: bool) -> int:

@@ -149,6 +149,25 @@ class TestCookies:
         wire.send(request)
         assert listener.accept().receive(10, wire.now) == b"hello"
 
+    @pytest.mark.parametrize("payload", [b" world", b""])
+    def test_what_follows_a_lost_segment_with_the_cookie_is_not_refused(self, payload: bytes) -> None:
+        """More data, or the acknowledgment of a second SYN-ACK: only what comes first can open the connection."""
+        wire, listener = self.flooded()
+        (answer,) = wire.send(wire.tcp("S", 1000))
+        later = wire.tcp("A", 1006, answer.seq + 1, payload)
+        assert wire.send(later) == []
+        wire.send(wire.tcp("A", 1001, answer.seq + 1, b"hello"))
+        wire.send(later)
+        assert listener.accept().receive(20, wire.now) == b"hello" + payload
+
+    def test_numbers_of_an_earlier_connection_are_no_cookie(self) -> None:
+        """Both ends sent as much: the distance of the numbers is that of the handshake."""
+        wire, listener = self.flooded()
+        (answer,) = wire.send(wire.tcp("S", 1000))
+        (reset,) = wire.send(wire.tcp("A", 1001 + 500, answer.seq + 1 + 500))
+        assert reset[TCP].flags == "R"
+        assert listener.accept() is None
+
     def test_when_they_are_off_the_flood_wins(self) -> None:
         wire, listener = self.flooded(syn_cookies=False)
         assert wire.send(wire.tcp("S", 1000)) == []
