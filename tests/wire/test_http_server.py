@@ -184,6 +184,10 @@ def test_put(running: Running, root: Path, chunked: bool) -> None:
     assert (status, headers["location"]) == (201, "/sub%20folder/new.bin")
     assert (root / "sub folder" / "new.bin").read_bytes() == CONTENT
     assert running.ask("PUT", "/sub%20folder/new.bin", b"other")[0] == 204
+    assert running.lines == [
+        f"PUT /sub%20folder/new.bin 201 {len(CONTENT)} bytes",
+        "PUT /sub%20folder/new.bin 204 5 bytes",
+    ]
     assert (root / "sub folder" / "new.bin").read_bytes() == b"other"
     assert [path.name for path in (root / "sub folder").iterdir()] == ["new.bin"]
 

@@ -190,7 +190,13 @@ def _shown(name: str) -> str:
 
 
 class Upload:
-    """A file that is being received. It has its name only once it is complete."""
+    """A file that is being received. It has its name only once it is complete.
+
+    Attributes:
+        path: What it will be called.
+        replaces: Whether there was a file of that name.
+        size_bytes: What was received of it.
+    """
 
     def __init__(self, path: Path) -> None:
         """Begin.
@@ -199,6 +205,7 @@ class Upload:
             HttpError: 409 if there is no such folder, or a folder of that name; 403 if it may not be written.
         """
         self.path = path
+        self.size_bytes = 0
         if path.is_dir():
             raise HttpError(409, "there is a folder of that name")
         self.replaces = path.exists()
@@ -217,6 +224,7 @@ class Upload:
             HttpError: 507 if there is no room.
         """
         view = memoryview(data)
+        self.size_bytes += len(data)
         try:
             while view:
                 view = view[self._file.write(view) :]

@@ -77,7 +77,7 @@ class HttpConnection:
         read_only: bool = False,
         log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Serve the files below `root`; `log` gets a line for each answer."""
+        """Serve the files below `root`; `log` gets a line for each answer, with the size of its body or of the file put."""
         self.socket = socket
         self._root = root
         self._methods = READ_METHODS + (() if read_only else WRITE_METHODS)
@@ -174,9 +174,9 @@ class HttpConnection:
             upload.finish()
             location = "/" + quote(upload.path.relative_to(self._root.resolve()).as_posix())
             if upload.replaces:
-                self._answer(204, {})
+                self._answer(204, {}, received_bytes=upload.size_bytes)
             else:
-                self._answer(201, {"Location": location, "Content-Length": "0"})
+                self._answer(201, {"Location": location, "Content-Length": "0"}, received_bytes=upload.size_bytes)
         elif self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
 
@@ -246,13 +246,16 @@ class HttpConnection:
         names = {name for name, _ in self._request.headers} if self._request is not None else {b"content-length"}
         return not names & {b"content-length", b"transfer-encoding"}
 
-    def _answer(self, status: int, headers: dict[str, str], body: Body | None = None) -> None:
+    def _answer(
+        self, status: int, headers: dict[str, str], body: Body | None = None, *, received_bytes: int | None = None
+    ) -> None:
         fields = {"Date": http_date(), "Server": SERVER} | headers
         response = h11.Response(status_code=status, headers=list(fields.items()), reason=HTTPStatus(status).phrase)
         self._outgoing.put(self._http.send(response) or b"")
         self._body = body or Page(b"")
         what = "?" if self._request is None else f"{self._request.method.decode()} {self._request.target.decode('latin-1')}"
-        self._log(f"{what} {status} {headers.get('Content-Length', '0')} bytes")
+        size = headers.get("Content-Length", "0") if received_bytes is None else received_bytes
+        self._log(f"{what} {status} {size} bytes")
         if self._request is not None and self._request.method == b"HEAD":
             self._body.close()
 
