@@ -8,7 +8,7 @@ from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
 from netstack.tcp.options import accept_syn, limit_mss
 from netstack.tcp.pcb import LARGE_WINDOW
-from netstack.tcp.sequence import seq_add, seq_sub
+from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import (
     CLOSE_WAIT,
     CLOSED,
@@ -171,12 +171,18 @@ def tcp_received(pcb):
 
 
 @compiled
-def tcp_path_mtu(pcb, seq, path_mss):
-    """A router could not forward the segment at `seq`: send smaller ones, and what is outstanding again (RFC 1191; RFC 5927).
+def is_outstanding(pcb, seq):
+    """Return whether `seq` has been sent and not acknowledged: what an error message must be about (RFC 5927, section 4.1)."""
+    return seq_leq(pcb.snd_una, seq) and seq_lt(seq, pcb.snd_max)
 
-    Returns TCP_OUTPUT if the message is about something outstanding and lowers the size.
+
+@compiled
+def tcp_path_mtu(pcb, path_mss):
+    """A router could not forward a segment that is outstanding: send smaller ones, and that again (RFC 1191).
+
+    Returns TCP_OUTPUT if this lowers the size.
     """
-    if seq_sub(seq, pcb.snd_una) < 0 or seq_sub(seq, pcb.snd_max) >= 0 or pcb.state < SYN_RECEIVED:
+    if pcb.state < SYN_RECEIVED:
         return 0
     before = pcb.mss
     limit_mss(pcb, path_mss)

@@ -408,18 +408,14 @@ class Endpoint:
     def _heed(self, error: icmp.IcmpError, now_us: int) -> None:
         """An error message about a segment of ours: heeded only if that is outstanding (RFC 5927, section 4.1)."""
         socket = self._sockets.get(reverse_key(error.key))
-        if socket is None:
-            return
-        pcb = socket.pcb
-        outstanding = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
-        if (error.seq - int(pcb["snd_una"])) & 0xFFFFFFFF >= max(outstanding, 1):
+        if socket is None or not entry.outstanding(socket.address, error.seq):
             return
         if error.trouble is icmp.Trouble.TOO_BIG:
             remote = socket.remote.host
             mtu_bytes = max(error.mtu_bytes, LEAST_PATH_MTU_BYTES[version_of(remote)])
             if mtu_bytes < self._path_mtu.get(remote, self.config.mtu_bytes):
                 self._path_mtu[remote] = mtu_bytes
-            if entry.path_mtu(socket.address, error.seq, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
+            if entry.path_mtu(socket.address, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
                 self.output(socket, now_us)
             return
         number = _ERRNO.get(error.trouble)

@@ -10,6 +10,7 @@ from netstack.compilation import compiled
 from netstack.records import record_accessor
 from netstack.tcp.connection import (
     fill_reset,
+    is_outstanding,
     reset_reply,
     tcp_abort,
     tcp_accept,
@@ -252,6 +253,12 @@ def written(pcb_address, count):
 
 
 @compiled
-def path_mtu(pcb_address, seq, mss):
-    """Heed a router that could not forward the segment at `seq`; return TCP_OUTPUT if something is to be sent again."""
-    return tcp_path_mtu(pcb_at(pcb_address, 0), seq, mss)
+def outstanding(pcb_address, seq):
+    """Return whether the connection waits for the acknowledgment of `seq`."""
+    return is_outstanding(pcb_at(pcb_address, 0), seq)
+
+
+@compiled
+def path_mtu(pcb_address, mss):
+    """Heed a router that could not forward a segment of that size; return TCP_OUTPUT if something is to be sent again."""
+    return tcp_path_mtu(pcb_at(pcb_address, 0), mss)

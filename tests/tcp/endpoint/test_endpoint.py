@@ -248,6 +248,15 @@ class TestIcmp:
             assert wire.send(self.about(wrong % (1 << 32), 3, 4, 800)) == []
         assert socket.info()["snd_mss"] == 1460
 
+    def test_an_idle_connection_has_no_segment_that_a_message_could_be_about(self) -> None:
+        """RFC 5927, section 4.1: from SND.UNA on, and below SND.NXT."""
+        wire = Wire()
+        socket, seq = wire.accepted()
+        wire.send(self.about(seq, 3, 4, 800))
+        wire.send(self.about(seq, 3, 1))
+        assert wire.endpoint.path_mss(PEER) == 1460
+        assert socket.soft_error is None
+
     def test_no_router_can_ask_for_tiny_segments(self) -> None:
         wire = Wire()
         socket, seq = wire.accepted()
