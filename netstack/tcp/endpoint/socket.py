@@ -62,7 +62,7 @@ class Socket:
         self._connect_timeout_us = config.connect_timeout_us
         self.receive_ring = NO_RING
         self.send_ring = NO_RING
-        self._linger_s: int | None = None
+        self._linger_s = -1
         self._configure(config)
 
     def _configure(self, config: EndpointConfig) -> None:
@@ -169,7 +169,10 @@ class Socket:
             self._apply(now_us)
 
     def close(self, now_us: int) -> None:
-        """Neither send nor receive any more. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525)."""
+        """Neither send nor receive any more. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525).
+
+        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing.
+        """
         if self._closed:
             return
         self._closed = True
@@ -337,7 +340,7 @@ class Socket:
             "send_buffer_bytes": self._send_buffer_bytes,
             "receive_buffer_bytes": self.receive_buffer_bytes,
             "connect_timeout_us": self._connect_timeout_us,
-            "linger_s": -1 if self._linger_s is None else self._linger_s,
+            "linger_s": self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),
         }
         if name in own:

@@ -122,9 +122,8 @@ class Calls(OptionCalls):
             return self._blocked(descriptor)
         flags = evaluate(call.arguments[3]) if len(call.arguments) > 3 else 0
         number = self._script_number(call)
-        child = Descriptor(number, bool(flags & CONSTANTS["SOCK_NONBLOCK"]), socket=socket, options=dict(descriptor.options))
-        child.linger_s = descriptor.linger_s
-        self.descriptors[number] = child
+        nonblocking = bool(flags & CONSTANTS["SOCK_NONBLOCK"])
+        self.descriptors[number] = Descriptor(number, nonblocking, socket=socket, options=dict(descriptor.options))
         return Returned(number)
 
     _call_accept4 = _call_accept
@@ -257,10 +256,7 @@ class Calls(OptionCalls):
         if descriptor.listener is not None:
             descriptor.listener.close(now_us)
         if descriptor.socket is not None:
-            if descriptor.linger_s == 0:
-                descriptor.socket.abort(now_us)
-            else:
-                descriptor.socket.close(now_us)
+            descriptor.socket.close(now_us)
         return Returned(0)
 
     def _call_fcntl(self, call: SystemCall, _: Progress, __: int) -> Returned:

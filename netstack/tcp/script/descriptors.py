@@ -22,7 +22,7 @@ SOCKET_OPTIONS: dict[str, OptionSpec] = {
     "SO_REUSEPORT": OptionSpec(REMEMBERED, 0),
     "SO_DEBUG": OptionSpec(REMEMBERED, 0),
     "SO_PRIORITY": OptionSpec(REMEMBERED, 0),
-    "SO_LINGER": OptionSpec("linger"),
+    "SO_LINGER": OptionSpec("linger_s", -1),
     "SO_KEEPALIVE": OptionSpec("keepalive", 0),
     "SO_RCVBUF": OptionSpec("receive_buffer_bytes"),
     "SO_SNDBUF": OptionSpec("send_buffer_bytes"),
@@ -76,5 +76,4 @@ class Descriptor:
     socket: Any = None
     connecting: bool = False
     read_shut: bool = False
-    linger_s: int | None = None
     options: dict[str, int | str] = field(default_factory=dict)

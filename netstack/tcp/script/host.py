@@ -55,7 +55,7 @@ SOCKET_OPTIONS = frozenset(
     (
         *("no_delay", "cork", "congestion_control", "maximum_segment_bytes", "send_buffer_bytes", "receive_buffer_bytes"),
         *("keepalive", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
-        *("user_timeout_us", "connect_timeout_us", "syn_retries", "fin_wait_2_us"),
+        *("user_timeout_us", "connect_timeout_us", "syn_retries", "fin_wait_2_us", "linger_s"),
     )
 )
 """Targets of `descriptors` that the endpoint's sockets have as options, by the same names."""

@@ -34,13 +34,10 @@ class OptionCalls:
         if descriptor is None:
             return failed("EBADF")
         value = call.arguments[3]
-        if name == "SO_LINGER":
-            descriptor.linger_s = _linger(value)
-            return Returned(0)
         spec = SOCKET_OPTIONS.get(name, OptionSpec(None))
         if spec.target is None or (spec.target != REMEMBERED and spec.target not in OFFERED):
             raise UnsupportedError(f"socket option {name}")
-        number: int | str = value.value.decode() if isinstance(value, Text) else evaluate(value)
+        number = _option_value(name, value)
         if name == "TCP_CONGESTION":
             number = CONGESTION_CONTROLS.get(str(number), number)
         if name in BUFFERS and self.settings.platform == "linux" and isinstance(number, int):
@@ -93,12 +90,8 @@ class OptionCalls:
             if socket is not None and socket.error is not None:
                 found = errno_of(self.take_error(descriptor))
             return Returned(0, differences=_error_difference(wanted, found))
-        if name == "SO_LINGER":
-            expected = _linger(wanted)
-            same = expected == descriptor.linger_s
-            return Returned(0, differences=() if same else (f"SO_LINGER is {descriptor.linger_s}, expected {expected}",))
         value = self._value(descriptor, name)
-        expected_value = _text_or_number(wanted)
+        expected_value = _option_value(name, wanted)
         same = value == expected_value
         return Returned(0, differences=() if same else (f"{name} is {value}, expected {expected_value}",))
 
@@ -158,18 +151,20 @@ def _offered(name: str, value: int | str) -> dict[str, int | str]:
     return {spec.target: value * spec.unit_us if spec.unit_us and isinstance(value, int) else value}
 
 
-def _linger(value: Expression) -> int | None:
-    """Seconds of lingering; None for not lingering."""
+def _linger_s(value: Expression) -> int:
+    """Return for how long to linger; -1 for not lingering."""
     if not isinstance(value, Struct):
         raise UnsupportedError("SO_LINGER without a structure")
     values = [value.get("onoff"), value.get("linger")]
     if None in values:
         values = [field.value for field in value.fields[:2]]
     on, seconds = (evaluate(item or Number(0, "0")) for item in values)
-    return seconds if on else None
+    return seconds if on else -1
 
 
-def _text_or_number(value: Expression) -> int | str:
+def _option_value(name: str, value: Expression) -> int | str:
+    if name == "SO_LINGER":
+        return _linger_s(value)
     if isinstance(value, Array) and len(value.items) == 1:
         value = value.items[0]
     return value.value.decode() if isinstance(value, Text) else evaluate(value)

@@ -91,7 +91,9 @@ class FakeSocket:
         self.state = "FIN_WAIT_1"
 
     def close(self, now_us: int) -> None:
-        if self.state in ("ESTABLISHED", "CLOSE_WAIT"):
+        if self.set_options.get("linger_s") == 0:
+            self.abort(now_us)
+        elif self.state in ("ESTABLISHED", "CLOSE_WAIT"):
             self.shutdown(now_us)
 
     def abort(self, now_us: int) -> None:
