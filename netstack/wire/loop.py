@@ -15,7 +15,7 @@ from netstack.wire.interface import EndpointLike
 from netstack.wire.pcap import PcapWriter
 
 PACKETS_A_TURN = 64
-"""More would not make a packet cheaper, but keep the peer waiting for acknowledgments."""
+"""More would not make a packet cheaper, but keep the peer waiting for acknowledgments, and fill the queues of listeners."""
 
 
 class Application(Protocol):
@@ -77,6 +77,7 @@ class EventLoop:
         self._capture = capture
         self._clock = clock
         self._epoch_offset_us = time.time_ns() // 1000 - clock()
+        self._arrived: deque[bytes] = deque()  # what the endpoint did not get yet
         self._backlog: deque[bytes] = deque()  # what the device did not take yet
         self._stopping = False
         self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -116,14 +117,16 @@ class EventLoop:
         os.close(self._wake_up)
 
     def turn(self) -> bool:
-        """Do once what can be done now; return whether packets were read, so that it is worth looking again."""
+        """Do once what can be done now; return whether it is worth looking again: packets were read, or are left."""
         packets = self._device.read(PACKETS_A_TURN)
         now_us = self._clock()
         busy = bool(packets)
         if self._inbound is not None:
             for packet in packets:
                 self._inbound.offer(packet, now_us)
-            packets = self._inbound.take(now_us)
+            self._arrived.extend(self._inbound.take(now_us))  # all that were on the way for long enough
+            packets = [self._arrived.popleft() for _ in range(min(len(self._arrived), PACKETS_A_TURN))]
+            busy = busy or bool(self._arrived)
         if self._capture is not None:
             self._record(packets, now_us)
         self.received += len(packets)

@@ -93,6 +93,24 @@ def numbers(packets: list[bytes]) -> list[int]:
     return [IP(raw)[ICMP].seq for raw in packets]
 
 
+def test_what_arrives_at_once_after_a_delay_is_taken_in_batches(device: QueueDevice) -> None:
+    """Applications come to their turn in between: queues of listeners are for no more than a batch and what waits already."""
+    now = 0
+    application = Recorder()
+    inbound = Impairment(ImpairmentSettings(delay_us=1000), "in")
+    loop = EventLoop(device, EchoEndpoint(), [application], inbound=inbound, clock=lambda: now)
+    device.inbound += [request(number) for number in range(2 * PACKETS_A_TURN + 1)]
+    while loop.turn():
+        pass
+    steps, now = len(application.steps), 1000
+    received = []
+    while loop.turn():
+        received.append(loop.received)
+    assert (received, loop.received) == ([PACKETS_A_TURN, 2 * PACKETS_A_TURN], 2 * PACKETS_A_TURN + 1)
+    assert len(application.steps) - steps == 3
+    assert numbers(device.outbound) == list(range(2 * PACKETS_A_TURN + 1))
+
+
 def test_a_turn_takes_a_batch_and_answers_in_order(device: QueueDevice) -> None:
     application = Recorder()
     loop = EventLoop(device, EchoEndpoint(), [application], clock=lambda: 5)
