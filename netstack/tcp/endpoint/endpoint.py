@@ -14,8 +14,10 @@ import numpy as np
 from netstack.tcp.connection import LISTEN_OPEN
 from netstack.tcp.endpoint import entry, icmp, secrets
 from netstack.tcp.endpoint.config import Address, EndpointConfig, check
+from netstack.tcp.endpoint.fragments import Reassembly
 from netstack.tcp.endpoint.ip import (
     HEADER_BYTES,
+    addresses_of,
     connection_key,
     ends_of,
     header_template,
@@ -64,10 +66,11 @@ class Endpoint:
         """Raises ValueError if the configuration cannot be used."""
         check(config)
         self.config = config
-        self.counters = {"received": 0, "bad": 0, "not_for_us": 0, "no_connection": 0, "sent": 0}
+        self.counters = {"received": 0, "bad": 0, "fragments": 0, "not_for_us": 0, "no_connection": 0, "sent": 0}
         self.results = np.zeros(entry.RESULTS, np.int64)
         self._own = {packed(host) for host in config.addresses}
         self._secrets = Secrets(config.seed)
+        self._reassembly = Reassembly()
         self._segment = np.zeros(1, SEGMENT)
         self._reply = np.zeros(1, SEGMENT)
         self.segment_address = self._segment.ctypes.data
@@ -85,6 +88,9 @@ class Endpoint:
     def receive(self, packet: bytes, now_us: int) -> None:
         """Process one IP packet."""
         self.counters["received"] += 1
+        self._receive(packet, now_us)
+
+    def _receive(self, packet: bytes, now_us: int) -> None:
         view = np.frombuffer(packet, np.uint8)
         payload = entry.read_packet(view, self.segment_address)
         if payload == entry.BAD_PACKET:
@@ -92,6 +98,9 @@ class Endpoint:
             return
         if payload == entry.NOT_TCP:
             self._receive_other(packet, now_us)
+            return
+        if payload == entry.FRAGMENT:
+            self._receive_fragment(packet, now_us)
             return
         key = connection_key(packet)
         socket = self._sockets.get(key)
@@ -103,6 +112,15 @@ class Endpoint:
             self._receive_without_connection(view, payload, key, old, now_us)
         elif socket.input(view, payload, now_us) & TCP_REPLY_RESET:
             self._refuse(socket.template)
+
+    def _receive_fragment(self, packet: bytes, now_us: int) -> None:
+        self.counters["fragments"] += 1
+        if addresses_of(packet)[1] not in self._own:
+            self.counters["not_for_us"] += 1
+            return
+        whole = self._reassembly.add(packet, now_us)
+        if whole is not None:
+            self._receive(whole, now_us)
 
     def _receive_without_connection(self, view: np.ndarray, payload: int, key: bytes, old: Socket | None, now_us: int) -> None:
         source, destination, _, _ = ends_of(key)
@@ -393,7 +411,7 @@ class Endpoint:
 
     def _receive_other(self, packet: bytes, now_us: int) -> None:
         message = icmp.message_of(packet)
-        source, destination = (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
+        source, destination = addresses_of(packet)
         if message is None or destination not in self._own:
             self.counters["not_for_us"] += 1
             return

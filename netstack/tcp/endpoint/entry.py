@@ -21,6 +21,7 @@ from netstack.tcp.connection import (
     tcp_path_mtu,
     tcp_received,
 )
+from netstack.tcp.endpoint.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES
 from netstack.tcp.header import SEGMENT, SYN, decode, encode, internet_checksum
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
@@ -30,7 +31,7 @@ from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout
 
 FLAGS, DELIVERED, ACKED, DEADLINE_US, STATE = range(5)
 RESULTS = 5
-NOT_TCP, BAD_PACKET = -10, -11
+NOT_TCP, BAD_PACKET, FRAGMENT = -10, -11, -12
 TCP = 6
 IPV4_BYTES, IPV6_BYTES = 20, 40
 
@@ -40,9 +41,9 @@ segment_at = record_accessor(SEGMENT)
 
 @compiled
 def read_packet(packet, segment_address):
-    """Decode an IP packet into the segment; return the offset of the payload, NOT_TCP, or BAD_PACKET if a check fails.
+    """Decode an IP packet into the segment; return the offset of the payload, NOT_TCP, FRAGMENT, or BAD_PACKET if a check fails.
 
-    Checked are lengths, the checksum of an IPv4 header, that of the segment, and that the packet is no fragment.
+    Checked are lengths, the checksum of an IPv4 header, and that of the segment.
     """
     size = len(packet)
     if size < IPV4_BYTES:
@@ -56,7 +57,7 @@ def read_packet(packet, segment_address):
         if internet_checksum(packet, 0, header, 0) != 0:
             return BAD_PACKET
         if (np.int64(packet[6]) & 0x3F) != 0 or packet[7] != 0:
-            return BAD_PACKET  # a fragment
+            return FRAGMENT
         protocol = np.int64(packet[9])
         ecn = np.int64(packet[1]) & 3
         first_address = 12
@@ -68,6 +69,8 @@ def read_packet(packet, segment_address):
         if length > size:
             return BAD_PACKET
         protocol = np.int64(packet[6])
+        if protocol == FRAGMENT_HEADER:
+            return FRAGMENT if length >= header + FRAGMENT_HEADER_BYTES else BAD_PACKET
         ecn = (np.int64(packet[1]) >> 4) & 3
         first_address = 8
     else:

@@ -6,6 +6,7 @@ import numpy as np
 
 DONT_FRAGMENT = 0x40
 HEADER_BYTES = {4: 20, 6: 40}
+FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES = 44, 8  # of IPv6: its number as the next header, and its size
 
 
 def version_of(host: str) -> int:
@@ -50,6 +51,11 @@ def internet_checksum(data: bytes) -> int:
     """Return the Internet checksum (RFC 1071) of bytes whose checksum field is 0."""
     total = int.from_bytes(data + b"\0" * (len(data) & 1), "big") % 0xFFFF
     return 0xFFFF - total if total or not any(data) else 0
+
+
+def addresses_of(packet: bytes) -> tuple[bytes, bytes]:
+    """Return source and destination of a packet whose header has been checked."""
+    return (packet[12:16], packet[16:20]) if packet[0] >> 4 == 4 else (packet[8:24], packet[24:40])
 
 
 def key_of(source: bytes, destination: bytes, source_port: int, destination_port: int) -> bytes:
