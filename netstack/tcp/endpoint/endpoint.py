@@ -417,7 +417,9 @@ class Endpoint:
             return
         reply = icmp.echo_reply(*message, destination, source)
         if reply is not None:
-            self._outgoing.append(ip_packet(header_template(destination, source, message[0]), reply))
+            answer = ip_packet(header_template(destination, source, message[0]), reply)
+            if len(answer) <= self.config.mtu_bytes:  # a request in fragments may be larger, and we send none
+                self._outgoing.append(answer)
             return
         error = icmp.error_of(*message)
         if error is not None:

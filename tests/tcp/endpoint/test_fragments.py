@@ -180,14 +180,12 @@ class TestEndpoint:
             (answer,) = wire.send(head)
             assert TCP in answer or answer[ICMPv6EchoReply].data == bytes(100)
 
-    def test_a_large_echo_request_of_version_4(self) -> None:
-        wire = Wire()
-        answers = [
-            answer
-            for piece in fragment(IP(src=PEER, dst=HOST) / ICMP(id=7) / Raw(bytes(1000)), 400)
-            for answer in wire.send(piece)
-        ]
-        assert [bytes(answer[ICMP].payload) for answer in answers] == [bytes(1000)]
+    @pytest.mark.parametrize(("size", "answered"), [(1472, True), (1473, False)])
+    def test_an_echo_request_is_answered_if_the_answer_needs_no_fragments(self, size: int, answered: bool) -> None:
+        wire = Wire(mtu_bytes=1500)
+        pieces = fragment(IP(src=PEER, dst=HOST) / ICMP(id=7) / Raw(bytes(size)), 400)
+        answers = [answer for piece in pieces for answer in wire.send(piece)]
+        assert [bytes(answer[ICMP].payload) for answer in answers] == ([bytes(size)] if answered else [])
 
     def test_fragments_for_others_are_not_kept(self) -> None:
         wire = Wire()
