@@ -120,7 +120,7 @@ def test_both_directions_by_ip_version_6(network: Network, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("way", WAYS)
 def test_many_connections_at_a_time(network: Network, tmp_path: Path, way: str) -> None:
-    """Twice as many as the backlog of the listener: others get cookies, and find the queue full."""
+    """Twice as many as the backlog of the listener: others get cookies."""
     count, size = 256, 50_000
     source, target = tmp_path / "file", tmp_path / "copy"
     for number in range(count):
