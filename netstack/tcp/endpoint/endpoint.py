@@ -111,7 +111,9 @@ class Endpoint:
         if socket is None:
             self._receive_without_connection(view, payload, key, old, now_us)
         elif socket.input(view, payload, now_us) & TCP_REPLY_RESET:
-            self._refuse(socket.template)
+            listener = socket.passive_of
+            if listener is None or not self._receive_cookie(listener, view, payload, key, now_us):
+                self._refuse(socket.template)
 
     def _receive_fragment(self, packet: bytes, now_us: int) -> None:
         self.counters["fragments"] += 1
@@ -128,27 +130,33 @@ class Endpoint:
             self.counters["not_for_us"] += 1
             return
         listener = self._listener_of(key)
-        flags = int(self._segment["flags"][0])
         if listener is not None:
             action = entry.listen_input(self.segment_address)
             if action == LISTEN_OPEN:
                 self._open_passively(listener, key, old, now_us)
                 return
-            if action == TCP_REPLY_RESET and listener.expects_cookies(now_us) and not flags & (SYN | RST):
-                if listener.full:
-                    listener.dropped += 1  # the peer sends its data again, with the cookie
-                    return
-                socket = self._open_by_cookie(listener, key, now_us)
-                if socket is not None:
-                    socket.input(view, payload, now_us)
-                    return
-                if self._secrets.is_cookie(key, (int(self._segment["ack"][0]) - 1) & 0xFFFFFFFF, now_us):
-                    listener.dropped += 1  # what would have opened the connection was lost, and comes again
-                    return
+            if action == TCP_REPLY_RESET and self._receive_cookie(listener, view, payload, key, now_us):
+                return
             if action != TCP_REPLY_RESET:
                 return
         self.counters["no_connection"] += 1
         self._refuse(header_template(destination, source, entry.TCP))
+
+    def _receive_cookie(self, listener: Listener, view: np.ndarray, payload: int, key: bytes, now_us: int) -> bool:
+        """Open the connection whose cookie the decoded ACK brings; return False if it brings none and is to be refused."""
+        if not listener.expects_cookies(now_us) or int(self._segment["flags"][0]) & (SYN | RST):
+            return False
+        if listener.full:
+            listener.dropped += 1  # the peer sends its data again, with the cookie
+            return True
+        socket = self._open_by_cookie(listener, key, now_us)
+        if socket is not None:
+            socket.input(view, payload, now_us)
+            return True
+        if self._secrets.is_cookie(key, (int(self._segment["ack"][0]) - 1) & 0xFFFFFFFF, now_us):
+            listener.dropped += 1  # what would have opened the connection was lost, and comes again
+            return True
+        return False
 
     def _listener_of(self, key: bytes) -> Listener | None:
         _, destination, _, port = ends_of(key)
@@ -363,6 +371,9 @@ class Endpoint:
         mss = self._secrets.cookie_mss(key, irs, iss, now_us)
         if mss is None:
             return None
+        half_open = self._sockets.get(key)
+        if half_open is not None:
+            half_open.give_way()  # there was place for a second SYN, but the peer knows the first answer only
         ack = self._segment.copy()
         segment["seq"], segment["mss"], segment["flags"] = irs, mss, SYN
         if segment["has_timestamps"]:

@@ -160,6 +160,20 @@ class TestCookies:
         wire.send(later)
         assert listener.accept().receive(20, wire.now) == b"hello" + payload
 
+    @pytest.mark.parametrize("first", [b"", b"hello"])
+    def test_a_cookie_holds_though_a_second_syn_found_place(self, first: bytes) -> None:
+        """The peer goes by the first SYN-ACK that it gets."""
+        wire, listener = self.flooded()
+        (answer,) = wire.send(wire.tcp("S", 1000))
+        wire.send(wire.tcp("R", 2, sport=6000))
+        (second,) = wire.send(wire.tcp("S", 1000))
+        assert second.seq != answer.seq
+        assert wire.send(wire.tcp("A", 1006, answer.seq + 1, b" world")) == []  # overtook the first
+        wire.send(wire.tcp("A", 1001, answer.seq + 1, first))
+        socket = listener.accept()
+        assert (socket.state, socket.receive(10, wire.now)) == (State.ESTABLISHED, first)
+        assert len(wire.endpoint.connections) == 8
+
     def test_numbers_of_an_earlier_connection_are_no_cookie(self) -> None:
         """Both ends sent as much: the distance of the numbers is that of the handshake."""
         wire, listener = self.flooded()
