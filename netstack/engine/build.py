@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netstack.compilation import compiled
 from netstack.engine.config import SimulationConfig
+from netstack.engine.connections import build_connections
 from netstack.machine.config import CacheConfig
 from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
 from netstack.machine.recency import initial_order
@@ -40,6 +40,7 @@ from netstack.machine.state import (
     line_stride,
 )
 from netstack.organization.config import LOOKUP_FIRST
+from netstack.organization.connections import PARTITIONED, REPLICATED, SHARED
 from netstack.organization.items import (
     APPLICATION_THREAD,
     CLOCK_THREAD,
@@ -55,30 +56,24 @@ from netstack.organization.items import (
 from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
 from netstack.records import allocate
 from netstack.tcp.header import SEGMENT
-from netstack.tcp.lookup import BUCKET, lookup_insert, tuple_hash
-from netstack.tcp.pcb import PCB, pcb_init
+from netstack.tcp.lookup import BUCKET
+from netstack.tcp.pcb import PCB
 from netstack.workload.config import HEADER_BYTES
 from netstack.workload.state import (
     CELL_DTYPE,
     COUNTER_DTYPE,
     FLOW_DTYPE,
     LATENCY_BUCKETS,
-    LOCAL,
     MBUF_DTYPE,
     PACKET_DTYPE,
     QUEUE_DTYPE,
     READY_DTYPE,
     SEND,
     STACK_DTYPE,
-    flow_of,
-    pcb_of,
-    peer_of,
-    wheel_of,
 )
 from netstack.workload.timers import TICK_US
 
 WHEEL_SLOTS = 4096
-BUCKET_BYTES = BUCKET.itemsize
 PORT_CAPACITY = 1024  # packets a message port holds
 PRIORITIES = {APPLICATION_THREAD: 0, CLOCK_THREAD: 1, PORT_THREAD: 2, INBOUND_THREAD: 3}
 REQUIRED_STRUCTURES = ("inpcb", "mbuf", "transmit_ring", "receive_ring", "receive_buffer")
@@ -113,6 +108,7 @@ class Sizes:
     cores_used: int
     threads: int
     app_threads: int
+    listeners: int
     groups: int
     ports: int
     queues: int
@@ -146,8 +142,12 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
     arrivals = 2 * (config.conns // nic.count + 1 + frames)
     packets = nic.count * (arrivals + nic.receive_ring) + ports * PORT_CAPACITY + config.conns
+    if workload.bytes_per_connection > 0:
+        arrivals += 2 * config.conns // nic.count  # the last segments of a connection and the SYN of the next
+        packets = nic.count * (arrivals + nic.receive_ring) + ports * PORT_CAPACITY + 3 * config.conns
     if org.handoff == "inline_else_queue":
         packets += 2 * config.conns * units  # no queue drops: a request or the acknowledgments of each unit of a send buffer
+    listeners = {"shared": 1, "partitioned": groups, "replicated": app_threads}[org.listener]
     locks = 1 + (groups if org.serialize == "group_lock" else 0) + (config.conns if org.serialize == "connection_lock" else 0)
     buckets_per_group = max(8, config.costs.hash_buckets // groups)
     instances = {
@@ -162,6 +162,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         "tx_slot": nic.count * nic.transmit_ring,
         "rx_slot": nic.count * nic.receive_ring,
         "mbuf": mbufs,
+        "listener": listeners,
     }
     lines = sum(structure.lines * instances[structure.per] for structure in config.costs.structures.values())
     return Sizes(
@@ -169,6 +170,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         cores_used,
         threads,
         app_threads,
+        listeners,
         groups,
         ports,
         queues,
@@ -207,7 +209,7 @@ def build(config: SimulationConfig) -> Simulation:
     _build_costs(simulation, sizes)
     _build_stack(simulation, sizes)
     _build_threads(simulation, sizes)
-    _build_connections(simulation, sizes)
+    build_connections(config, simulation.s, simulation.tables, sizes.app_threads)
     return simulation
 
 
@@ -324,11 +326,20 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     s["use_backlog"] = org.contention == "backlog"
     s["lock_kind"] = {"connection_lock": LOCK_CONNECTION, "group_lock": LOCK_GROUP}.get(org.serialize, NO_LOCK)
     s["first_phase"] = LOOKUP_LOCK if org.lookup == "global_lock" else SERIALIZE
+    s["bytes_per_connection"] = workload.bytes_per_connection
+    s["think_cycles"] = round(workload.think_us * config.machine.clock_mhz)
+    s["client_closes_first"] = workload.closes_first == "client"
+    s["listener_kind"] = {"shared": SHARED, "partitioned": PARTITIONED, "replicated": REPLICATED}[org.listener]
     s["global_lock"], s["group_lock_first"], s["connection_lock_first"] = 0, 1, 1
     _add(simulation, s, "pcb", PCB, config.conns)
     _add(simulation, s, "peer", PCB, config.conns)
     buckets = _add(simulation, s, "bucket", BUCKET, sizes.groups * sizes.buckets_per_group)
     buckets["head"] = -1
+    sections = (("listener", sizes.listeners), ("bucket_section", len(buckets) if workload.bytes_per_connection > 0 else 0))
+    for name, count in sections:
+        table = _add(simulation, s, name, SECTION_DTYPE, count)
+        table["start"], table["end"] = -1, -1
+    _add(simulation, s, "pcb_template", PCB, 2)
     _add(simulation, s, "flow", FLOW_DTYPE, config.conns)
     mbufs = _add(simulation, s, "mbuf", MBUF_DTYPE, sizes.mbufs)
     mbufs["next"] = _chain(sizes.mbufs)
@@ -375,90 +386,6 @@ def _build_threads(simulation: Simulation, sizes: Sizes) -> None:
     simulation.tables["nic"]["thread"] = sizes.app_threads + np.arange(nics)
     simulation.tables["queue"]["thread"][: sizes.ports] = s["port_thread_first"] + np.arange(sizes.ports)
     simulation.tables["packet"]["thread"][sizes.packets :] = np.arange(sizes.app_threads + 1)
-
-
-def _build_connections(simulation: Simulation, sizes: Sizes) -> None:
-    """Draw distances, start times and hash seed from the seed, and open all connections between host and peers."""
-    config, m, s = simulation.config, simulation.m, simulation.s
-    workload = config.workload
-    random = np.random.Generator(np.random.PCG64(config.seed))
-    s["hash_seed"] = random.integers(1 << 31)
-    flows = simulation.tables["flow"]
-    rtt_us = random.uniform(workload.rtt_min_us, workload.rtt_max_us, config.conns)
-    one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
-    flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
-    number = np.arange(config.conns)
-    flows["nic"] = number % config.machine.nic.count
-    flows["app_thread"] = (number + number // config.machine.nic.count) % sizes.app_threads
-    for name in ("first_mbuf", "last_mbuf", "next_ready", "next_expired", "tick", "next_timer", "previous_timer"):
-        flows[name] = -1
-    flows["brief_start"] = flows["brief_end"] = -1
-    start_us = random.uniform(0, workload.start_spread_us, config.conns)
-    start_ticks = (start_us // TICK_US).astype(np.int64) + 1
-    sequences = random.integers(0, 1 << 32, (config.conns, 2))
-    _open_connections(
-        m,
-        s,
-        start_ticks,
-        sequences,
-        workload.mss_bytes,
-        workload.receive_buffer_bytes,
-        workload.delayed_ack_us,
-        workload.min_rto_us,
-    )
-
-
-@compiled
-def _open_connections(m, s, start_ticks, sequences, mss, receive_buffer, delayed_ack_us, min_rto_us):
-    for index in range(s.conns):
-        flow = flow_of(s, index)
-        local_address = 0x0A000001 + flow.nic * 65536
-        foreign_address = local_address + 1 + index // 50000
-        local_port = 5001
-        foreign_port = 1024 + index % 50000
-        local = pcb_of(s, index)
-        remote = peer_of(s, index)
-        iss = sequences[index, 0]
-        irs = sequences[index, 1]
-        pcb_init(
-            local,
-            local_address,
-            local_port,
-            foreign_address,
-            foreign_port,
-            iss,
-            irs,
-            mss,
-            receive_buffer,
-            receive_buffer,
-            delayed_ack_us,
-            min_rto_us,
-        )
-        pcb_init(
-            remote,
-            foreign_address,
-            foreign_port,
-            local_address,
-            local_port,
-            irs,
-            iss,
-            mss,
-            receive_buffer,
-            receive_buffer,
-            delayed_ack_us,
-            min_rto_us,
-        )
-        value = tuple_hash(s.hash_seed, local_address, local_port, foreign_address, foreign_port)
-        flow.group = (value >> 16) % s.groups
-        group_buckets = s.bucket_table + flow.group * s.buckets_per_group * BUCKET_BYTES
-        lookup_insert(s.pcb_table, group_buckets, s.buckets_per_group, s.hash_seed, index)
-        head = wheel_of(s, start_ticks[index])
-        flow.tick[LOCAL] = start_ticks[index]
-        flow.next_timer[LOCAL] = head.value
-        if head.value >= 0:
-            flow_of(s, head.value >> 1).previous_timer[head.value & 1] = index * 2 + LOCAL
-        head.value = index * 2 + LOCAL
-        s.timers_listed += 1
 
 
 def data_part(cache: CacheConfig, instruction_bytes: int) -> CacheConfig:

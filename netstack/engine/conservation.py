@@ -6,6 +6,8 @@ from netstack.engine.build import Simulation
 from netstack.errors import ConservationError
 from netstack.machine.state import BLOCKED, LOCK_CLASSES
 from netstack.organization.paths import TICK
+from netstack.tcp.lookup import tuple_hash
+from netstack.tcp.states import CLOSED, ESTABLISHED
 from netstack.workload.state import SEND
 
 FAULTS = {
@@ -13,6 +15,7 @@ FAULTS = {
     2: "the packet pool is empty",
     3: "the mbuf zone is empty",
     4: "a packet's connection was not found",
+    5: "a connection ended before its application closed it",
 }
 
 
@@ -23,6 +26,7 @@ def check_conservation(simulation: Simulation) -> None:
         raise ConservationError(FAULTS[fault])
     check_cycles(simulation)
     check_bytes(simulation)
+    check_connections(simulation)
     check_locks(simulation)
     check_messages(simulation)
     check_frames(simulation)
@@ -45,12 +49,34 @@ def check_bytes(simulation: Simulation) -> None:
     _all_equal("bytes written", flows["written_bytes"], "acknowledged and buffered", kept)
     unacknowledged = (peers["rcv_nxt"] - pcbs["snd_una"]) % (1 << 32)
     outstanding = (pcbs["snd_max"] - pcbs["snd_una"]) % (1 << 32)
-    if (unacknowledged > outstanding).any():
-        flow = int(np.argmax(unacknowledged > outstanding))
+    broken = (pcbs["state"] >= ESTABLISHED) & (unacknowledged > outstanding)
+    if broken.any():
+        flow = int(np.argmax(broken))
         raise ConservationError(f"connection {flow}: the peer received bytes that were not sent")
     _all_equal("bytes of requests that wait", flows["waiting_bytes"], "requests in queues", _requested(simulation))
     if (pcbs["send_buffered_bytes"] + flows["waiting_bytes"] > int(simulation.s["send_buffer"])).any():
         raise ConservationError("a send buffer and the requests that wait for it hold more bytes than it has room for")
+
+
+def check_connections(simulation: Simulation) -> None:
+    """Every connection opened is closed or open, and the table has those that are open: each once, in its own bucket."""
+    s, flows, pcbs = simulation.s, simulation.tables["flow"], simulation.tables["pcb"]
+    still = int(flows["open"].sum())
+    _equal("connections opened", int(s["connections_opened"]), "closed and open", int(s["connections_closed"]) + still)
+    _all_equal("open connections", flows["open"], "those with a state", (pcbs["state"] != CLOSED).astype(int))
+    listed = np.zeros(len(flows), int)
+    for bucket, head in enumerate(simulation.tables["bucket"]["head"]):
+        index = int(head)
+        while index >= 0 and listed[index] == 0:
+            pcb = pcbs[index]
+            names = ("local_address", "local_port", "foreign_address", "foreign_port")
+            value = tuple_hash(int(s["hash_seed"]), *(int(pcb[name]) for name in names))
+            group = (value >> 16) % int(s["groups"])
+            own = group * int(s["buckets_per_group"]) + value % int(s["buckets_per_group"])
+            _equal(f"bucket of connection {index}", bucket, "that of its addresses and ports", own)
+            listed[index] += 1
+            index = int(pcb["hash_next"])
+    _all_equal("connections in the table", listed, "open ones", flows["open"])
 
 
 def check_locks(simulation: Simulation) -> None:
@@ -111,7 +137,7 @@ def check_mbufs(simulation: Simulation) -> None:
     queued = int((nics["transmit_tail"] - nics["transmit_head"]).sum())
     flows = simulation.tables["flow"]
     buffered = simulation.tables["pcb"]["send_buffered_bytes"] + flows["front_bytes"] + flows["waiting_bytes"]
-    units = int((buffered // int(s["send_unit"])).sum())
+    units = int((-(-buffered // int(s["send_unit"]))).sum())  # the last one of a connection may be a part
     if not 0 <= used - queued - units <= int(s["app_threads"]):
         raise ConservationError(f"mbufs in use ({used}) are not those of rings ({queued}) and send buffers ({units})")
 

@@ -30,7 +30,7 @@ going to sleep on a lock and being woken from it.
 
 CHARGEABLE = ("protocol", "application", "copy", "driver", "interrupt", "scheduling", "lock_spin", "lock_sleep")
 
-INSTANCES = ("kernel", "core", "thread", "flow", "bucket", "lock", "group", "nic", "tx_slot", "rx_slot", "mbuf")
+INSTANCES = ("kernel", "core", "thread", "flow", "bucket", "lock", "group", "nic", "tx_slot", "rx_slot", "mbuf", "listener")
 """What a structure exists once for; an operation is charged against the current instance of each."""
 
 OPERATIONS = (
@@ -79,6 +79,14 @@ OPERATIONS = (
     "message_deliver",  # take one out of this core's own queue of such, and append it to its port
     "perimeter_add",  # leave a message in the queue of a perimeter
     "perimeter_take",  # take one out of the queue
+    "connection_create",  # answer a SYN: pcb, timers and socket of a new connection
+    "connection_insert",  # put a pcb into its bucket of the connection table
+    "connection_remove",  # take a pcb out of its bucket, free it with its socket
+    "bucket_section",  # lock of one bucket for an insertion or a removal, where look-ups take no lock of all
+    "listener_queue",  # one connection into, between or out of the queues of a listening socket, under its lock
+    "accept_call",  # system call accept(): descriptor, file, the peer's address, events of the new socket
+    "close_call",  # system call close(): descriptor, file, events
+    "reset",  # answer a segment of no connection with a reset
 )
 
 

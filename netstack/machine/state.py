@@ -26,7 +26,7 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     CACHE_STALL,
     IDLE,
 ) = range(len(CATEGORIES))
-(KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF) = range(len(INSTANCES))
+(KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF, LISTENER) = range(len(INSTANCES))
 (
     OP_APP_EVENT,
     OP_APP_WAIT,
@@ -73,6 +73,14 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
     OP_MESSAGE_DELIVER,
     OP_PERIMETER_ADD,
     OP_PERIMETER_TAKE,
+    OP_CONNECTION_CREATE,
+    OP_CONNECTION_INSERT,
+    OP_CONNECTION_REMOVE,
+    OP_BUCKET_SECTION,
+    OP_LISTENER_QUEUE,
+    OP_ACCEPT_CALL,
+    OP_CLOSE_CALL,
+    OP_RESET,
 ) = range(len(OPERATIONS))
 
 LOCK_CLASSES = (
@@ -87,6 +95,8 @@ LOCK_CLASSES = (
     "route",
     "callout",
     "page_queue",
+    "listener",
+    "bucket",
 )
 (
     GLOBAL_LOCK,
@@ -100,6 +110,8 @@ LOCK_CLASSES = (
     ROUTE,
     CALLOUT,
     PAGE_QUEUE,
+    LISTENER_LOCK,
+    BUCKET_LOCK,
 ) = range(len(LOCK_CLASSES))
 
 BLOCKED, RUNNABLE, RUNNING = range(3)
@@ -206,6 +218,7 @@ THREAD_DTYPE = _record(
     ("batch_left", "i8"),
     ("message_kind", "i8"),
     ("waits_for", "i8"),
+    ("table_locked", "i8"),
 )
 """A kernel or application thread. `item` and the fields after it belong to its program."""
 

@@ -1,8 +1,8 @@
 """The way of an item through the protocol: look-up, serialization, processing, output, and out again.
 
-An item is a received packet, a send request or an expired timer. Which locks, queues and perimeters are on its way is data of
-the organization; which thread brings it is the business of `threads`. A step ends where another core could matter: before a
-lock is tried or released, and after each segment.
+An item is a received packet, a request to send or to close, or an expired timer. Which locks, queues and perimeters are on its
+way is data of the organization; which thread brings it is the business of `threads`. A step ends where another core could matter:
+before a lock is tried or released, and after each segment.
 """
 
 from netstack.compilation import compiled
@@ -23,6 +23,14 @@ from netstack.machine.state import (
     lock_of,
     thread_of,
 )
+from netstack.organization.connections import (
+    KNOWN,
+    OPENED,
+    admit_segment,
+    may_change_table,
+    remove_connection,
+    tell_application,
+)
 from netstack.organization.paths import (
     TICK,
     WORK,
@@ -35,8 +43,21 @@ from netstack.organization.paths import (
     so_wakeup,
 )
 from netstack.organization.queues import leave_message, put_left, take_left
-from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
-from netstack.workload.state import LOCAL, PACKET, SEND, flow_of, free_packet, packet_of, queue_of, take_packet
+from netstack.tcp.connection import tcp_close
+from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT
+from netstack.workload.state import (
+    CLOSE,
+    LOCAL,
+    PACKET,
+    SEND,
+    TIMER,
+    flow_of,
+    free_packet,
+    packet_of,
+    pcb_of,
+    queue_of,
+    take_packet,
+)
 from netstack.workload.timers import arm
 
 APPLICATION_THREAD, INBOUND_THREAD, PORT_THREAD, CLOCK_THREAD = range(4)
@@ -63,7 +84,10 @@ def step_item(m, s, core):
                 _lookup(m, s, core)
             _admit(m, s, core)
     elif thread.phase == PROCESS:
-        release(m, core, s.global_lock)
+        if may_change_table(s, thread.item):
+            thread.table_locked = 1
+        else:
+            release(m, core, s.global_lock)
         _process(m, s, core)
     elif not output_segment(m, s, core, thread.flow):
         _settle(m, s, core)
@@ -85,15 +109,17 @@ def begin_item(m, s, core, item, group):
 
 @compiled
 def _lookup(m, s, core):
-    """Find the connection of the current item, and its lock where connections have one."""
+    """Find the connection of the current item, and its lock where connections have one.
+
+    A packet of none is one of its client's: of the record that the client's connections follow each other in.
+    """
     cpu = core_of(m, core)
     thread = thread_of(m, cpu.thread)
     packet = packet_of(s, thread.item)
     if packet.kind == PACKET:
-        packet.flow = lookup_connection(m, s, core, thread.item)
-        if packet.flow < 0:
+        found = lookup_connection(m, s, core, thread.item)
+        if found < 0 and s.bytes_per_connection == 0:
             m.fault = 4
-            packet.flow = 0
     thread.flow = packet.flow
     cpu.instance[FLOW] = packet.flow
     cpu.instance[NIC] = flow_of(s, packet.flow).nic
@@ -111,6 +137,13 @@ def _admit(m, s, core):
     if kind == SEND:
         process_send(m, s, core, thread.item)
     elif kind == PACKET:
+        if s.bytes_per_connection != 0:
+            answer = admit_segment(m, s, core, thread.item)
+            if answer != KNOWN:
+                thread.table_locked = s.use_global_lock
+                thread.flags = 0
+                thread.phase = OUTPUT if answer == OPENED else FINISH
+                return
         predict_packet(m, core)
     thread.phase = PROCESS
     if s.use_global_lock == 0:
@@ -126,8 +159,12 @@ def _process(m, s, core):
         thread.flags = TCP_OUTPUT
     elif kind == PACKET:
         thread.flags = process_packet(m, s, core, thread.item)
+    elif kind == CLOSE:
+        thread.flags = tcp_close(pcb_of(s, thread.flow), core_of(m, core).clock // s.cycles_per_us)
     else:
-        thread.flags = process_timer(m, s, core, thread.flow)
+        thread.flags = process_timer(m, s, core, thread.item)
+    if thread.flags & TCP_CLOSED:
+        remove_connection(m, s, core, thread.flow)
     if kind != PACKET and thread.item < s.packets:
         free_packet(s, thread.item)
     if thread.flags & TCP_OUTPUT:
@@ -138,11 +175,13 @@ def _process(m, s, core):
 
 @compiled
 def _settle(m, s, core):
-    """Last work on the connection under its lock: list its timers, tell a writer that there is room."""
+    """Last work on the connection under its lock: list its timers, tell the application what it waits for."""
     thread = thread_of(m, core_of(m, core).thread)
     arm(s, thread.flow, LOCAL)
     if thread.flags & TCP_ACKED:
         so_wakeup(m, s, core, thread.flow)
+    if s.bytes_per_connection != 0:
+        tell_application(m, s, core, thread.flow, thread.flags)
     thread.phase = FINISH
 
 
@@ -159,7 +198,7 @@ def _leave_to_owner(m, s, core):
     """Leave an item to the application that holds the connection, a timer to the next tick; a request waits (False)."""
     thread = thread_of(m, core_of(m, core).thread)
     kind = packet_of(s, thread.item).kind
-    if kind == SEND:
+    if kind != PACKET and kind != TIMER:
         return False
     if kind == PACKET:
         leave_message(m, s, core, thread.item, s.backlog_first + thread.flow, OP_BACKLOG_ADD, thread.lock)
@@ -263,13 +302,12 @@ def finish_item(m, s, core):
     if s.use_backlog != 0 and thread.kind == APPLICATION_THREAD and queue_of(s, s.backlog_first + thread.flow).count > 0:
         thread.item = take_left(m, s, core, s.backlog_first + thread.flow, OP_BACKLOG_TAKE)
         cpu.instance[RX_SLOT] = packet_of(s, thread.item).slot
-        predict_packet(m, core)
-        _process(m, s, core)
+        _admit(m, s, core)
         return
     if s.lock_kind != NO_LOCK:
         release(m, core, thread.lock)
     thread.phase = NEXT
-    if thread.kind == PORT_THREAD and thread.message_kind == SEND:
+    if thread.kind == PORT_THREAD and (thread.message_kind == SEND or thread.message_kind == CLOSE):
         _answer(m, s, core)
     thread.item = -1
 

@@ -50,7 +50,7 @@ from netstack.machine.state import (
 )
 from netstack.tcp.flags import TCP_ACKED
 from netstack.tcp.input import tcp_input
-from netstack.tcp.lookup import lookup_matches, tuple_hash
+from netstack.tcp.lookup import lookup_matches
 from netstack.tcp.output import tcp_output, tcp_output_refused
 from netstack.tcp.timers import tcp_timeout
 from netstack.workload.config import HEADER_BYTES
@@ -58,8 +58,11 @@ from netstack.workload.peer import peer_receive
 from netstack.workload.state import (
     LOCAL,
     bucket_of,
+    bucket_of_hash,
+    connection_hash,
     flow_of,
     free_packet,
+    group_of_hash,
     latency_bucket,
     latency_of,
     mbuf_of,
@@ -88,7 +91,9 @@ def sosend_unit(m, s, core, packet):
     mbuf = get_mbuf(m, s, core)
     charge(m, core, OP_SOSEND_UNIT)
     charge_section(m, core, PAGE_QUEUE, OP_PAGE_WIRE)
-    request.bytes = s.send_unit
+    flow = flow_of(s, request.flow)
+    request.bytes = min(s.send_unit, flow.unwritten_bytes)
+    flow.unwritten_bytes -= request.bytes
     request.mbuf = mbuf
     request.written_at = core_of(m, core).clock
 
@@ -131,20 +136,21 @@ def output_segment(m, s, core, flow_index):
         return False
     mbuf = get_mbuf(m, s, core)
     charge(m, core, OP_TCP_OUTPUT)
-    if timer_stood:
+    if timer_stood and pcb.rexmt_deadline_us != 0:
         charge_section(m, core, CALLOUT, OP_CALLOUT_SET)
-    if not _transmit(m, s, core, flow_index, segment, mbuf):
+    if not transmit_segment(m, s, core, flow_index, segment, mbuf):
         put_mbuf(m, s, core, mbuf)
         s.interface_queue_drops += 1
         tcp_output_refused(pcb, segment, cpu.clock // s.cycles_per_us)
         return False
-    s.data_segments += 1
+    if segment.length > 0:
+        s.data_segments += 1
     s.retransmitted_segments += pcb.retransmitted_segments - retransmitted
     return True
 
 
 @compiled
-def _transmit(m, s, core, flow_index, segment, mbuf):
+def transmit_segment(m, s, core, flow_index, segment, mbuf):
     """Send a segment through IP and the driver. Its last bit leaves at a known time: deliver it to the peer at once."""
     cpu = core_of(m, core)
     nic_index = flow_of(s, flow_index).nic
@@ -204,28 +210,20 @@ def _reclaim_departed(m, s, core, nic_index):
 @compiled
 def packet_group(s, packet):
     """Return the connection group that a received packet's 4-tuple hashes to."""
-    return _group_of_hash(s, _packet_hash(s, packet))
+    return group_of_hash(s, _packet_hash(s, packet))
 
 
 @compiled
 def _packet_hash(s, packet):
     segment = segment_of(s, packet)
-    return tuple_hash(
-        s.hash_seed, segment.destination_address, segment.destination_port, segment.source_address, segment.source_port
-    )
-
-
-@compiled
-def _group_of_hash(s, value):
-    return (value >> 16) % s.groups
+    return connection_hash(s, segment.destination_address, segment.destination_port, segment.source_address, segment.source_port)
 
 
 @compiled
 def lookup_connection(m, s, core, packet):
     """Find a received packet's connection: hash, bucket, and every pcb of the chain up to it. Return -1 if there is none."""
     cpu = core_of(m, core)
-    value = _packet_hash(s, packet)
-    bucket = _group_of_hash(s, value) * s.buckets_per_group + value % s.buckets_per_group
+    bucket = bucket_of_hash(s, _packet_hash(s, packet))
     cpu.instance[BUCKET] = bucket >> 3  # eight list heads a line
     charge(m, core, OP_LOOKUP)
     segment = segment_of(s, packet)
@@ -254,7 +252,7 @@ def predict_packet(m, core):
 
 @compiled
 def process_packet(m, s, core, packet):
-    """Segment input of an established connection; return TCP's flags. Acknowledged mbufs leave the send buffer."""
+    """Segment input of a connection; return TCP's flags. Acknowledged mbufs leave the send buffer."""
     record = packet_of(s, packet)
     cpu = core_of(m, core)
     charge(m, core, OP_TCP_INPUT)
@@ -268,10 +266,13 @@ def process_packet(m, s, core, packet):
 
 
 @compiled
-def process_timer(m, s, core, flow_index):
-    """Run the connection's expired timers; return TCP's flags."""
+def process_timer(m, s, core, packet):
+    """Run the connection's expired timers, unless it ended meanwhile; return TCP's flags."""
+    record = packet_of(s, packet)
     charge(m, core, OP_TIMER)
-    pcb = pcb_of(s, flow_index)
+    pcb = pcb_of(s, record.flow)
+    if pcb.foreign_port != record.bytes:
+        return 0
     timeouts = pcb.retransmission_timeouts
     flags = tcp_timeout(pcb, core_of(m, core).clock // s.cycles_per_us)
     s.timeouts += pcb.retransmission_timeouts - timeouts
@@ -303,10 +304,16 @@ def _drop_acknowledged(m, s, core, flow_index, acked_bytes):
 
 @compiled
 def so_wakeup(m, s, core, flow_index):
-    """Put a connection that became writable on its application's event queue, and wake the application if it waits."""
+    """Tell the application of a connection that became writable, if it has more to write."""
     flow = flow_of(s, flow_index)
-    if flow.ready != 0 or socket_space(s, flow_index) < s.lowat:
-        return
+    if flow.ready == 0 and flow.unwritten_bytes > 0 and socket_space(s, flow_index) >= s.lowat:
+        wake_application(m, s, core, flow_index)
+
+
+@compiled
+def wake_application(m, s, core, flow_index):
+    """Put a connection on its application's event queue, and wake the application if it waits."""
+    flow = flow_of(s, flow_index)
     cpu = core_of(m, core)
     queue = ready_of(s, flow.app_thread)
     application = s.app_thread_first + flow.app_thread

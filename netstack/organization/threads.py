@@ -5,6 +5,7 @@ has it. Which of these exist is data of the organization.
 """
 
 from netstack.compilation import compiled
+from netstack.machine.locks import release
 from netstack.machine.memory import charge
 from netstack.machine.nic import receive_frame, take_arrival, unmask
 from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep
@@ -14,6 +15,7 @@ from netstack.machine.state import (
     NIC,
     OP_APP_EVENT,
     OP_APP_WAIT,
+    OP_CLOSE_CALL,
     OP_DRIVER_RECEIVE,
     OP_IP_INPUT,
     OP_WRITE_CALL,
@@ -23,6 +25,7 @@ from netstack.machine.state import (
     receive_slot_of,
     thread_of,
 )
+from netstack.organization.connections import accept_connection
 from netstack.organization.items import (
     APPLICATION_THREAD,
     FINISH,
@@ -47,15 +50,19 @@ from netstack.organization.paths import (
     sosend_unit,
 )
 from netstack.organization.queues import open_port, send_message, take_message
+from netstack.tcp.states import ESTABLISHED
 from netstack.tcp.timers import tcp_next_deadline_us
-from netstack.workload.peer import peer_timeout
+from netstack.workload.peer import peer_open, peer_timeout
 from netstack.workload.state import (
+    CLOSE,
     PACKET,
     REMOTE,
+    SEND,
     TIMER,
     flow_of,
     free_packet,
     packet_of,
+    pcb_of,
     queue_of,
     side_of,
     take_packet,
@@ -68,6 +75,10 @@ from netstack.workload.timers import arm, end_tick
 def step_thread(m, s, core):
     """Run one step of the thread on `core`."""
     thread = thread_of(m, core_of(m, core).thread)
+    if thread.table_locked != 0:
+        thread.table_locked = 0
+        release(m, core, s.global_lock)
+        return
     if thread.phase == FINISH:
         finish_item(m, s, core)
         if thread.phase != NEXT or thread.state != RUNNING:
@@ -86,9 +97,12 @@ def step_thread(m, s, core):
 
 @compiled
 def _next_write(m, s, core):
-    """Application: write the next unit to the current connection, or turn to the next one that is writable."""
+    """Application: write the next unit to the current connection, close it after its last, or turn to the next that is ready."""
     cpu = core_of(m, core)
     thread = thread_of(m, cpu.thread)
+    if thread.writes_to >= 0 and flow_of(s, thread.writes_to).unwritten_bytes == 0:
+        _end_service(m, s, core)
+        return
     if thread.writes_to >= 0 and (thread.remaining_bytes < s.send_unit or socket_space(s, thread.writes_to) < s.send_unit):
         if socket_space(s, thread.writes_to) >= s.lowat:
             push_ready(s, thread.writes_to)
@@ -105,14 +119,44 @@ def _next_write(m, s, core):
         thread.remaining_bytes = s.write_bytes
         cpu.instance[FLOW] = thread.writes_to
         charge(m, core, OP_APP_EVENT)
-        charge(m, core, OP_WRITE_CALL)
+        flow = flow_of(s, thread.writes_to)
+        if flow.accepted == 0:
+            accept_connection(m, s, core, thread.writes_to)
+        if flow.unwritten_bytes > 0:
+            charge(m, core, OP_WRITE_CALL)
         return
     cpu.instance[FLOW] = thread.writes_to
     thread.remaining_bytes -= s.send_unit
     request = s.packets + thread.index
+    packet_of(s, request).kind = SEND
     packet_of(s, request).flow = thread.writes_to
     sosend_unit(m, s, core, request)
-    group = flow_of(s, thread.writes_to).group
+    _make_request(m, s, core, request)
+
+
+@compiled
+def _end_service(m, s, core):
+    """Application: close the current connection, to which all is written, or wait for its client to close it."""
+    cpu = core_of(m, core)
+    thread = thread_of(m, cpu.thread)
+    flow_index = thread.writes_to
+    thread.writes_to = -1
+    flow_of(s, flow_index).ready = 0
+    if s.client_closes_first != 0 and pcb_of(s, flow_index).state == ESTABLISHED:
+        return
+    cpu.instance[FLOW] = flow_index
+    charge(m, core, OP_CLOSE_CALL)
+    request = s.packets + thread.index
+    packet_of(s, request).kind = CLOSE
+    packet_of(s, request).flow = flow_index
+    _make_request(m, s, core, request)
+
+
+@compiled
+def _make_request(m, s, core, request):
+    """Application: have a request processed by the owner of its connection's group, or process it."""
+    thread = thread_of(m, core_of(m, core).thread)
+    group = flow_of(s, packet_of(s, request).flow).group
     if s.queue_requests != 0:
         thread.waits_for = REPLY
         send_message(m, s, core, request, group)
@@ -169,6 +213,7 @@ def _next_timer(m, s, core):
     packet = packet_of(s, item)
     packet.kind = TIMER
     packet.flow = flow_index
+    packet.bytes = pcb_of(s, flow_index).foreign_port
     packet.thread = thread.index
     if s.queue_requests != 0:
         send_message(m, s, core, item, flow.group)
@@ -216,9 +261,12 @@ def clock_tick(m, s, now):
 
 @compiled
 def _start(m, s, flow_index):
-    """Begin a connection's transfer: its application finds it writable."""
+    """Begin a connection's transfer: its application finds it writable. A client opens its first connection instead."""
     flow = flow_of(s, flow_index)
     flow.started = 1
+    if s.bytes_per_connection != 0:
+        peer_open(m, s, flow_index, s.clock_next - s.tick_cycles)
+        return
     push_ready(s, flow_index)
     application = s.app_thread_first + flow.app_thread
     thread = thread_of(m, application)

@@ -48,6 +48,25 @@ def lookup_insert(pcbs_address, buckets_address, bucket_count, seed, index):
 
 
 @compiled
+def lookup_remove(pcbs_address, buckets_address, bucket_count, seed, index):
+    """Take pcb `index` out of its chain; return the pcb before it, -1 if it was the first."""
+    pcb = _pcb_at(pcbs_address, index)
+    value = tuple_hash(seed, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
+    bucket = _bucket_at(buckets_address, value % bucket_count)
+    before = np.int64(-1)
+    current = np.int64(bucket.head)
+    while current != index:
+        before = current
+        current = np.int64(_pcb_at(pcbs_address, current).hash_next)
+    if before < 0:
+        bucket.head = pcb.hash_next
+    else:
+        _pcb_at(pcbs_address, before).hash_next = pcb.hash_next
+    pcb.hash_next = -1
+    return before
+
+
+@compiled
 def lookup_matches(pcbs_address, index, local_address, local_port, foreign_address, foreign_port):
     """Return whether pcb `index` is the connection of a 4-tuple."""
     pcb = _pcb_at(pcbs_address, index)

@@ -6,6 +6,7 @@ Knows no table it stands in but its link in a hash chain.
 import numpy as np
 
 from netstack.compilation import compiled
+from netstack.records import record_accessor
 from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.states import ESTABLISHED
 
@@ -144,6 +145,17 @@ PCB = np.dtype(
 The host sets `rcv_wnd` to the room in its receive buffer. After input, `accepted_bytes` of payload from `accepted_seq` on are new
 and belong into that buffer, `delivered_bytes` of it have become readable.
 """
+
+
+_word_at = record_accessor(np.dtype([("value", "i8")]))
+_WORDS = PCB.itemsize // 8
+
+
+@compiled
+def pcb_copy(target_address, source_address):
+    """Copy the pcb at one address to another."""
+    for index in range(_WORDS):
+        _word_at(target_address, index).value = _word_at(source_address, index).value
 
 
 @compiled

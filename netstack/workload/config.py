@@ -5,15 +5,21 @@ from dataclasses import dataclass
 from netstack.errors import ConfigError
 
 HEADER_BYTES = 52  # IPv4 (20) and TCP (20) headers, timestamps option (12): RFC 791, RFC 9293, RFC 7323
+CLOSES_FIRST = ("host", "client")
 
 
 @dataclass
 class WorkloadConfig:
-    """Bulk send: event-driven application threads keep the send buffers of their connections full.
+    """Event-driven application threads write to their connections as long as there is room, for ever or so many bytes each.
 
     A visit of a connection writes at most `write_bytes`, one `send_unit_bytes` a protocol request (a page, with
     zero-copy I/O). A connection becomes writable when `lowat_bytes` fit. `mbufs` bounds the pages and headers of
     all send buffers together: with many connections each buffer is smaller.
+
+    With `bytes_per_connection` of 0, connections are open from the beginning and never end. Otherwise each is opened by its
+    remote client, gets that many bytes and is closed at both ends, first by `closes_first` (`host` or `client`), which is in
+    TIME-WAIT for `time_wait_us` then. The client opens the next one `think_us` after the host has forgotten the last. A lost SYN
+    or SYN-ACK is repeated after `initial_rto_us`.
     """
 
     name: str = "bulk_send"
@@ -30,6 +36,11 @@ class WorkloadConfig:
     delayed_ack_us: int = 100000
     min_rto_us: int = 230000
     mbufs: int = 1048576
+    bytes_per_connection: int = 0
+    think_us: float = 0.0
+    closes_first: str = "host"
+    time_wait_us: int = 0
+    initial_rto_us: int = 1_000_000
 
     @property
     def mss_bytes(self) -> int:
@@ -38,8 +49,8 @@ class WorkloadConfig:
 
     def validate(self) -> None:
         """Raise ConfigError for the first value that no workload can have."""
-        if self.name != "bulk_send":
-            raise ConfigError("workload.name", self.name, "allowed is bulk_send")
+        if self.closes_first not in CLOSES_FIRST:
+            raise ConfigError("workload.closes_first", self.closes_first, f"allowed are {', '.join(CLOSES_FIRST)}")
         bounds = {
             "threads_per_core": (1, 64),
             "mtu_bytes": (256, 9000),
@@ -54,6 +65,10 @@ class WorkloadConfig:
             "delayed_ack_us": (0, 500_000),
             "min_rto_us": (1000, 60_000_000),
             "mbufs": (1024, 1 << 27),
+            "bytes_per_connection": (0, 1 << 30),
+            "think_us": (0, 10_000_000),
+            "time_wait_us": (0, 240_000_000),
+            "initial_rto_us": (1000, 60_000_000),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

@@ -6,12 +6,30 @@ keeps it. Knows nothing of the machine but its NICs.
 
 from netstack.compilation import compiled
 from netstack.machine.nic import send_to_host
-from netstack.tcp.flags import TCP_OUTPUT
+from netstack.tcp.connection import tcp_close, tcp_connect
+from netstack.tcp.flags import TCP_CLOSED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
+from netstack.tcp.pcb import PCB, pcb_copy
+from netstack.tcp.sequence import seq_sub
+from netstack.tcp.states import CLOSED, ESTABLISHED, TIME_WAIT
 from netstack.tcp.timers import tcp_timeout
-from netstack.workload.state import PACKET, REMOTE, flow_of, out_segment, packet_of, peer_of, segment_of, take_packet
+from netstack.workload.state import (
+    PACKET,
+    REMOTE,
+    connection_hash,
+    flow_of,
+    group_of_hash,
+    out_segment,
+    packet_of,
+    peer_of,
+    segment_of,
+    take_packet,
+)
 from netstack.workload.timers import arm
+
+FIRST_PORT, LAST_PORT = 1024, 65535
+PCB_BYTES = PCB.itemsize
 
 
 @compiled
@@ -21,19 +39,78 @@ def peer_receive(m, s, flow_index, segment, now):
     arrival = now + flow.outbound_cycles
     now_us = arrival // s.cycles_per_us
     peer = peer_of(s, flow_index)
+    if segment.destination_port != peer.local_port:
+        return  # a reset for a connection that this client has forgotten
     if 0 < peer.delack_deadline_us <= now_us:
         peer_timeout(m, s, flow_index, peer.delack_deadline_us)
     flags = tcp_input(peer, segment, now_us)
     if flags & TCP_OUTPUT:
         _peer_output(m, s, flow_index, arrival)
+    if s.bytes_per_connection != 0:
+        _close(m, s, flow_index, flags, arrival)
     arm(s, flow_index, REMOTE)
+
+
+@compiled
+def _close(m, s, flow_index, flags, now):
+    """A client closes when the host has, or first, when it has all bytes; notice when its end is done with."""
+    peer = peer_of(s, flow_index)
+    received_all = s.client_closes_first != 0 and seq_sub(peer.rcv_nxt, peer.irs) > s.bytes_per_connection
+    closes = flags & TCP_FINISHED != 0 or (peer.state == ESTABLISHED and received_all)
+    if closes and tcp_close(peer, now // s.cycles_per_us) & TCP_OUTPUT:
+        _peer_output(m, s, flow_index, now)
+    if _is_done(peer):
+        flow_of(s, flow_index).client_ended = now
+        open_next(m, s, flow_index, now)
+
+
+@compiled
+def _is_done(pcb):
+    """Return whether the user of an end is done with its connection."""
+    return pcb.state == CLOSED or pcb.state == TIME_WAIT
+
+
+@compiled
+def open_next(m, s, flow_index, now):
+    """Let the client open its next connection if the last one is done with at both ends, as one of them is at `now`."""
+    flow = flow_of(s, flow_index)
+    if flow.open == 0 and _is_done(peer_of(s, flow_index)):
+        peer_open(m, s, flow_index, max(now, flow.client_ended) + s.think_cycles)
+
+
+@compiled
+def peer_open(m, s, flow_index, now):
+    """Open a connection from the client's next port at `now`: its SYN goes on its way."""
+    peer = peer_of(s, flow_index)
+    client_address, host_address, host_port = peer.local_address, peer.foreign_address, peer.foreign_port
+    client_port = peer.local_port + 1 if peer.local_port < LAST_PORT else FIRST_PORT
+    pcb_copy(s.peer_table + flow_index * PCB_BYTES, s.pcb_template_table + REMOTE * PCB_BYTES)
+    peer.local_address = client_address
+    peer.local_port = client_port
+    peer.foreign_address = host_address
+    peer.foreign_port = host_port
+    now_us = now // s.cycles_per_us
+    value = connection_hash(s, host_address, host_port, client_address, client_port)
+    flow_of(s, flow_index).group = group_of_hash(s, value)
+    tcp_connect(peer, initial_sequence(value, now_us), now_us)
+    _peer_output(m, s, flow_index, now)
+    arm(s, flow_index, REMOTE)
+
+
+@compiled
+def initial_sequence(value, now_us):
+    """Return a connection's first number: a clock of 4 us and the hash of its 4-tuple (RFC 6528, section 3)."""
+    return (value + now_us // 4) & 0xFFFFFFFF
 
 
 @compiled
 def peer_timeout(m, s, flow_index, now_us):
     """Run the remote end's expired timers at `now_us`."""
-    if tcp_timeout(peer_of(s, flow_index), now_us) & TCP_OUTPUT:
+    flags = tcp_timeout(peer_of(s, flow_index), now_us)
+    if flags & TCP_OUTPUT:
         _peer_output(m, s, flow_index, now_us * s.cycles_per_us)
+    if flags & TCP_CLOSED:
+        peer_of(s, flow_index).linger_deadline_us = 0
 
 
 @compiled
@@ -64,3 +141,5 @@ def copy_segment(target, source):
     target.ts_val = source.ts_val
     target.ts_ecr = source.ts_ecr
     target.has_timestamps = source.has_timestamps
+    target.mss = source.mss
+    target.wscale = source.wscale

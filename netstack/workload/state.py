@@ -6,13 +6,14 @@ Only the layout and the allocators that cost nothing are here. -1 means "none" i
 import numpy as np
 
 from netstack.compilation import compiled
+from netstack.machine.state import SECTION_DTYPE
 from netstack.records import record_accessor, table_accessor
 from netstack.tcp.header import SEGMENT
-from netstack.tcp.lookup import BUCKET
+from netstack.tcp.lookup import BUCKET, tuple_hash
 from netstack.tcp.pcb import PCB
 
 LOCAL, REMOTE = range(2)
-PACKET, SEND, TIMER = range(3)
+PACKET, SEND, TIMER, CLOSE = range(4)
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
 
@@ -44,10 +45,17 @@ FLOW_DTYPE = _record(
     ("waiting_bytes", "i4"),
     ("brief_start", "i8"),
     ("brief_end", "i8"),
+    ("unwritten_bytes", "i8"),
+    ("client_ended", "i8"),
+    ("open", "i4"),
+    ("accepted", "i4"),
 )
 """A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel.
 
-`waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already.
+`waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already. `unwritten_bytes` are
+left for the application to write. A client's connections follow each other in the same record, each with a port of its own:
+`open` while the host has the pcb in its table, `accepted` when the application has it. `client_ended` is when the client's end
+was done with, in cycles.
 """
 
 MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))
@@ -61,9 +69,10 @@ PACKET_DTYPE = _record(
     ("slot", "i4"),
     ("written_at", "i8"),
 )
-"""A message about a connection: a received packet (its segment is in the segment table), a send request or a timer.
+"""A message about a connection: a received packet (its segment is in the segment table), a request or an expired timer.
 
-`slot` is the receive slot whose buffer a packet came in.
+`slot` is the receive slot whose buffer a packet came in. `bytes` are those of a send request; of a timer, the client's port, by
+which its connection is known from a later one.
 """
 
 QUEUE_DTYPE = _record(
@@ -87,8 +96,10 @@ queue_packets queue_requests use_global_lock lookup_first lookup_operation use_b
 input_by_owner lock_kind first_phase
 connection_lock_first group_lock_first global_lock
 app_thread_first port_thread_first inpcb_kind
+bytes_per_connection think_cycles client_closes_first listener_kind
+connections_opened connections_closed resets_sent stray_segments
 pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table queue_table ready_table wheel_table
-latency_table out_segment_table
+latency_table out_segment_table pcb_template_table listener_table bucket_section_table
 """
 STACK_DTYPE = _record(*[(name, "i8") for name in _STACK_FIELDS.split()])
 
@@ -126,8 +137,32 @@ queue_of = table_accessor(QUEUE_DTYPE, "queue_table")
 ready_of = table_accessor(READY_DTYPE, "ready_table")
 """Return an application thread's event queue."""
 
+listener_of = table_accessor(SECTION_DTYPE, "listener_table")
+"""Return when a listening socket's lock was last held."""
+
+bucket_section_of = table_accessor(SECTION_DTYPE, "bucket_section_table")
+"""Return when the lock of a bucket was last held."""
+
 latency_of = table_accessor(COUNTER_DTYPE, "latency_table")
 """Return one bucket of the write-to-acknowledgment histogram."""
+
+
+@compiled
+def connection_hash(s, local_address, local_port, foreign_address, foreign_port):
+    """Return the host's hash of a 4-tuple."""
+    return tuple_hash(s.hash_seed, local_address, local_port, foreign_address, foreign_port)
+
+
+@compiled
+def group_of_hash(s, value):
+    """Return the connection group of a hash."""
+    return (value >> 16) % s.groups
+
+
+@compiled
+def bucket_of_hash(s, value):
+    """Return the bucket of a hash, in the table of its group."""
+    return group_of_hash(s, value) * s.buckets_per_group + value % s.buckets_per_group
 
 
 @compiled

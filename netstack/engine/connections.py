@@ -1,0 +1,156 @@
+"""Lays out a simulation's connections: established ones from the beginning, or clients that open theirs one after the other.
+
+Distances, start times and first sequence numbers are drawn here, from the point's seed.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from netstack.compilation import compiled
+from netstack.engine.config import SimulationConfig
+from netstack.tcp.lookup import BUCKET, lookup_insert
+from netstack.tcp.pcb import DEFAULT_MSS, pcb_init, window_scale
+from netstack.workload.config import HEADER_BYTES, WorkloadConfig
+from netstack.workload.peer import FIRST_PORT
+from netstack.workload.state import LOCAL, REMOTE, connection_hash, flow_of, group_of_hash, pcb_of, peer_of, wheel_of
+from netstack.workload.timers import TICK_US
+
+BUCKET_BYTES = BUCKET.itemsize
+BARE_HEADER_BYTES = 40  # IPv4 and TCP without options: what an announced MSS leaves room for (RFC 6691)
+SERVER_PORT = 5001
+CLIENT_PORTS = 50000
+ENDLESS_BYTES = 1 << 62
+
+
+def build_connections(config: SimulationConfig, s: Any, tables: dict[str, np.ndarray], app_threads: int) -> None:
+    """Draw distances, start times and hash seed from the seed; open all connections, or place their clients."""
+    workload = config.workload
+    random = np.random.Generator(np.random.PCG64(config.seed))
+    s["hash_seed"] = random.integers(1 << 31)
+    flows = tables["flow"]
+    rtt_us = random.uniform(workload.rtt_min_us, workload.rtt_max_us, config.conns)
+    one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
+    flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
+    number = np.arange(config.conns)
+    flows["nic"] = number % config.machine.nic.count
+    flows["app_thread"] = (number + number // config.machine.nic.count) % app_threads
+    for name in ("first_mbuf", "last_mbuf", "next_ready", "next_expired", "tick", "next_timer", "previous_timer"):
+        flows[name] = -1
+    flows["brief_start"] = flows["brief_end"] = -1
+    start_us = random.uniform(0, workload.start_spread_us, config.conns)
+    _list_starts(s, (start_us // TICK_US).astype(np.int64) + 1)
+    sequences = random.integers(0, 1 << 32, (config.conns, 2))
+    if workload.bytes_per_connection > 0:
+        _fill_templates(tables["pcb_template"], workload)
+        tables["pcb"][:] = tables["pcb_template"][LOCAL]
+        _place_clients(s)
+        return
+    flows["open"] = flows["accepted"] = 1
+    flows["unwritten_bytes"] = ENDLESS_BYTES
+    s["connections_opened"] = config.conns
+    _open_connections(
+        s,
+        sequences,
+        workload.mss_bytes,
+        workload.receive_buffer_bytes,
+        workload.delayed_ack_us,
+        workload.min_rto_us,
+    )
+
+
+def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
+    """Set what all pcbs of each end begin with: a closed connection that offers scaling and timestamps."""
+    values = {
+        "hash_next": -1,
+        "own_mss": workload.mss_bytes + HEADER_BYTES - BARE_HEADER_BYTES,
+        "default_mss": DEFAULT_MSS,
+        "use_timestamps": 1,
+        "use_scaling": 1,
+        "timestamp_unit_us": 1,
+        "burst_segments": 1,
+        "max_retransmissions": 255,
+        "receive_buffer_bytes": workload.receive_buffer_bytes,
+        "rcv_wnd": workload.receive_buffer_bytes,
+        "rcv_scale": window_scale(workload.receive_buffer_bytes),
+        "initial_rto_us": workload.initial_rto_us,
+        "min_rto_us": workload.min_rto_us,
+        "delayed_ack_us": workload.delayed_ack_us,
+        "time_wait_us": workload.time_wait_us,
+    }
+    for name, value in values.items():
+        templates[name][[LOCAL, REMOTE]] = value
+
+
+@compiled
+def _list_starts(s, start_ticks):
+    """List each connection's start in the timer wheel."""
+    for index in range(s.conns):
+        flow = flow_of(s, index)
+        head = wheel_of(s, start_ticks[index])
+        flow.tick[LOCAL] = start_ticks[index]
+        flow.next_timer[LOCAL] = head.value
+        if head.value >= 0:
+            flow_of(s, head.value >> 1).previous_timer[head.value & 1] = index * 2 + LOCAL
+        head.value = index * 2 + LOCAL
+        s.timers_listed += 1
+
+
+@compiled
+def _place_clients(s):
+    """Give each client an address of its own, the server's, and the port before its first."""
+    for index in range(s.conns):
+        peer = peer_of(s, index)
+        peer.foreign_address = _host_address(s, index)
+        peer.foreign_port = SERVER_PORT
+        peer.local_address = peer.foreign_address + 1 + index
+        peer.local_port = FIRST_PORT + index % CLIENT_PORTS
+
+
+@compiled
+def _host_address(s, index):
+    return 0x0A000001 + flow_of(s, index).nic * 65536
+
+
+@compiled
+def _open_connections(s, sequences, mss, receive_buffer, delayed_ack_us, min_rto_us):
+    for index in range(s.conns):
+        flow = flow_of(s, index)
+        local_address = _host_address(s, index)
+        foreign_address = local_address + 1 + index // CLIENT_PORTS
+        foreign_port = FIRST_PORT + index % CLIENT_PORTS
+        local = pcb_of(s, index)
+        remote = peer_of(s, index)
+        iss = sequences[index, 0]
+        irs = sequences[index, 1]
+        pcb_init(
+            local,
+            local_address,
+            SERVER_PORT,
+            foreign_address,
+            foreign_port,
+            iss,
+            irs,
+            mss,
+            receive_buffer,
+            receive_buffer,
+            delayed_ack_us,
+            min_rto_us,
+        )
+        pcb_init(
+            remote,
+            foreign_address,
+            foreign_port,
+            local_address,
+            SERVER_PORT,
+            irs,
+            iss,
+            mss,
+            receive_buffer,
+            receive_buffer,
+            delayed_ack_us,
+            min_rto_us,
+        )
+        flow.group = group_of_hash(s, connection_hash(s, local_address, SERVER_PORT, foreign_address, foreign_port))
+        group_buckets = s.bucket_table + flow.group * s.buckets_per_group * BUCKET_BYTES
+        lookup_insert(s.pcb_table, group_buckets, s.buckets_per_group, s.hash_seed, index)
