@@ -78,7 +78,7 @@ def admit_segment(m, s, core, packet):
     else:
         s.stray_segments += 1
         if answer == TCP_REPLY_RESET:
-            _send_reset(m, s, core, record.flow, segment)
+            send_reset(m, s, core, record.flow, segment)
     free_packet(s, packet)
     return result
 
@@ -120,10 +120,11 @@ def _insert(m, s, core, flow_index):
 
 @compiled
 def remove_connection(m, s, core, flow_index):
-    """Take an ended connection out of the table and free it. Faults if its application has not closed it."""
+    """Take an ended connection out of the table and free it. Faults if an application has it and has not closed it."""
     pcb = pcb_of(s, flow_index)
     flow = flow_of(s, flow_index)
-    if pcb.fin_queued == 0 or pcb.send_buffered_bytes != 0:
+    complete = pcb.snd_una != pcb.iss
+    if complete and (pcb.fin_queued == 0 or pcb.send_buffered_bytes != 0):
         m.fault = 5
         return
     value = connection_hash(s, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
@@ -205,8 +206,10 @@ def tell_application(m, s, core, flow_index, flags):
     if flags & TCP_CONNECTED:
         _charge_listener(m, s, core, flow_index)
         wake_application(m, s, core, flow_index)
-    elif flags & TCP_FINISHED and s.client_closes_first != 0 and flow_of(s, flow_index).ready == 0:
-        wake_application(m, s, core, flow_index)
+    elif flags & TCP_FINISHED and s.client_closes_first != 0:
+        flow = flow_of(s, flow_index)
+        if flow.accepted != 0 and flow.ready == 0:
+            wake_application(m, s, core, flow_index)
 
 
 @compiled
@@ -221,7 +224,7 @@ def may_change_table(s, item):
 
 
 @compiled
-def _send_reset(m, s, core, flow_index, segment):
+def send_reset(m, s, core, flow_index, segment):
     """Answer a segment of no connection (RFC 9293, section 3.10.7.1)."""
     reply = out_segment(s, LOCAL)
     if not reset_reply(segment, reply):

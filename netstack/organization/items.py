@@ -29,6 +29,7 @@ from netstack.organization.connections import (
     admit_segment,
     may_change_table,
     remove_connection,
+    send_reset,
     tell_application,
 )
 from netstack.organization.paths import (
@@ -44,7 +45,7 @@ from netstack.organization.paths import (
 )
 from netstack.organization.queues import leave_message, put_left, take_left
 from netstack.tcp.connection import tcp_close
-from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT
+from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.workload.state import (
     CLOSE,
     LOCAL,
@@ -56,6 +57,7 @@ from netstack.workload.state import (
     packet_of,
     pcb_of,
     queue_of,
+    segment_of,
     take_packet,
 )
 from netstack.workload.timers import arm
@@ -159,6 +161,8 @@ def _process(m, s, core):
         thread.flags = TCP_OUTPUT
     elif kind == PACKET:
         thread.flags = process_packet(m, s, core, thread.item)
+        if thread.flags & TCP_REPLY_RESET:
+            send_reset(m, s, core, thread.flow, segment_of(s, thread.item))
     elif kind == CLOSE:
         thread.flags = tcp_close(pcb_of(s, thread.flow), core_of(m, core).clock // s.cycles_per_us)
     else:

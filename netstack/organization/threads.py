@@ -141,9 +141,11 @@ def _end_service(m, s, core):
     thread = thread_of(m, cpu.thread)
     flow_index = thread.writes_to
     thread.writes_to = -1
-    flow_of(s, flow_index).ready = 0
+    flow = flow_of(s, flow_index)
+    flow.ready = 0
     if s.client_closes_first != 0 and pcb_of(s, flow_index).state == ESTABLISHED:
         return
+    flow.accepted = 0
     cpu.instance[FLOW] = flow_index
     charge(m, core, OP_CLOSE_CALL)
     request = s.packets + thread.index

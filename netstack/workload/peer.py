@@ -6,7 +6,7 @@ keeps it. Knows nothing of the machine but its NICs.
 
 from netstack.compilation import compiled
 from netstack.machine.nic import send_to_host
-from netstack.tcp.connection import tcp_close, tcp_connect
+from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
 from netstack.tcp.flags import TCP_CLOSED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
@@ -39,8 +39,9 @@ def peer_receive(m, s, flow_index, segment, now):
     arrival = now + flow.outbound_cycles
     now_us = arrival // s.cycles_per_us
     peer = peer_of(s, flow_index)
-    if segment.destination_port != peer.local_port:
-        return  # a reset for a connection that this client has forgotten
+    if segment.destination_port != peer.local_port or peer.state == CLOSED:
+        _refuse(m, s, flow_index, segment, arrival)
+        return
     if 0 < peer.delack_deadline_us <= now_us:
         peer_timeout(m, s, flow_index, peer.delack_deadline_us)
     flags = tcp_input(peer, segment, now_us)
@@ -49,6 +50,16 @@ def peer_receive(m, s, flow_index, segment, now):
     if s.bytes_per_connection != 0:
         _close(m, s, flow_index, flags, arrival)
     arm(s, flow_index, REMOTE)
+
+
+@compiled
+def _refuse(m, s, flow_index, segment, now):
+    """Answer a segment of a connection that the client has not, or not any more."""
+    reply = out_segment(s, REMOTE)
+    if reset_reply(segment, reply):
+        reply.source_address = segment.destination_address
+        reply.destination_address = segment.source_address
+        _send(m, s, flow_index, now)
 
 
 @compiled
@@ -116,14 +127,20 @@ def peer_timeout(m, s, flow_index, now_us):
 @compiled
 def _peer_output(m, s, flow_index, now):
     peer = peer_of(s, flow_index)
-    flow = flow_of(s, flow_index)
     while tcp_output(peer, out_segment(s, REMOTE), now // s.cycles_per_us):
-        packet = take_packet(m, s)
-        record = packet_of(s, packet)
-        record.kind = PACKET
-        record.flow = flow_index
-        copy_segment(segment_of(s, packet), out_segment(s, REMOTE))
-        send_to_host(m, flow.nic, now + flow.inbound_cycles, packet)
+        _send(m, s, flow_index, now)
+
+
+@compiled
+def _send(m, s, flow_index, now):
+    """Put the segment that was built on its way to the host."""
+    flow = flow_of(s, flow_index)
+    packet = take_packet(m, s)
+    record = packet_of(s, packet)
+    record.kind = PACKET
+    record.flow = flow_index
+    copy_segment(segment_of(s, packet), out_segment(s, REMOTE))
+    send_to_host(m, flow.nic, now + flow.inbound_cycles, packet)
 
 
 @compiled

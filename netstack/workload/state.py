@@ -54,7 +54,7 @@ FLOW_DTYPE = _record(
 
 `waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already. `unwritten_bytes` are
 left for the application to write. A client's connections follow each other in the same record, each with a port of its own:
-`open` while the host has the pcb in its table, `accepted` when the application has it. `client_ended` is when the client's end
+`open` while the host has the pcb in its table, `accepted` while the application has it. `client_ended` is when the client's end
 was done with, in cycles.
 """
 
