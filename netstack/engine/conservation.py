@@ -77,6 +77,19 @@ def check_connections(simulation: Simulation) -> None:
             listed[index] += 1
             index = int(pcb["hash_next"])
     _all_equal("connections in the table", listed, "open ones", flows["open"])
+    _check_event_queues(simulation)
+
+
+def _check_event_queues(simulation: Simulation) -> None:
+    """Each event queue has as many connections as it counts, all of them open, and none twice."""
+    flows = simulation.tables["flow"]
+    events = np.zeros(len(flows), int)
+    for queue in simulation.tables["ready"]:
+        index = int(queue["head"])
+        for _ in range(int(queue["count"])):
+            events[index] += 1
+            index = int(flows["next_ready"][index])
+    _all_equal("connections on event queues", events, "those that are open", events & flows["open"])
 
 
 def check_locks(simulation: Simulation) -> None:

@@ -12,6 +12,7 @@ import pytest
 from netstack.engine import SimulationConfig, simulate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+CHURN = ["workload=churn", "workload.bytes_per_connection=1000", "workload.time_wait_us=0"]
 OVERRIDES = ["conns=6", "engine.warmup_ms=1.2", "engine.measure_ms=0.6", "workload.start_spread_us=0"]
 SCRIPT = """
 import sys
@@ -27,12 +28,25 @@ print(simulate(config).to_json())
 
 @pytest.mark.parametrize("org", ["msgp", "connp_t", "linux", "freebsd", "dragonflybsd", "solaris10"])
 def test_interpreted_code_gives_the_same_result(composed: Callable[..., SimulationConfig], org: str) -> None:
-    overrides = [f"org={org}", *OVERRIDES]
+    assert same_result(composed, [f"org={org}", *OVERRIDES])["data_segments"] > 50
+
+
+@pytest.mark.parametrize("org", ["msgp", "connp_t", "linux", "solaris10"])
+@pytest.mark.parametrize("first", ["host", "client"])
+def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfig], org: str, first: str) -> None:
+    overrides = [f"org={org}", *OVERRIDES, *CHURN, f"workload.closes_first={first}"]
+    result = same_result(composed, [*overrides, "engine.measure_ms=3"])
+    assert result["connections_opened"] > 3
+    assert result["connections_per_second"] > 1000
+
+
+def same_result(composed: Callable[..., SimulationConfig], overrides: list[str]) -> dict:
+    """Return the result of a point, which is the same interpreted and compiled."""
     command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT, str(ROOT / "conf"), *overrides]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     interpreted, compiled = json.loads(done.stdout), json.loads(simulate(composed(*overrides)).to_json())
-    assert compiled["data_segments"] > 50
     for name, value in compiled.items():
         if not name.startswith("wall_"):
             assert interpreted[name] == value, name
+    return compiled

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.tcp.lookup import BUCKET, lookup_find, lookup_insert, lookup_matches, tuple_hash
+from netstack.tcp.lookup import BUCKET, lookup_find, lookup_insert, lookup_matches, lookup_remove, tuple_hash
 from netstack.tcp.pcb import PCB
 
 addresses, ports = st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFF)
@@ -29,6 +29,9 @@ class Table:
 
     def find(self, connection: tuple[int, int, int, int]) -> int:
         return lookup_find(self.pcbs.ctypes.data, self.buckets.ctypes.data, self.bucket_count, self.seed, *connection)
+
+    def remove(self, index: int) -> int:
+        return lookup_remove(self.pcbs.ctypes.data, self.buckets.ctypes.data, self.bucket_count, self.seed, index)
 
     def chain_lengths(self) -> list[int]:
         lengths = []
@@ -109,3 +112,15 @@ def test_another_seed_is_another_hash() -> None:
     colliding = [connection for connection in connections if tuple_hash(1, *connection) % 64 == 0]
     assert max(Table(1, 64, colliding).chain_lengths()) == len(colliding) > 20
     assert max(Table(2, 64, colliding).chain_lengths()) < 8
+
+
+@settings(deadline=None)
+@given(st.lists(tuples, unique=True, min_size=1, max_size=30), st.integers(1, 9), st.data())
+def test_what_is_removed_is_not_found_and_all_else_is(present: list, bucket_count: int, data: st.DataObject) -> None:
+    table = Table(7, bucket_count, present)
+    model = {connection: index for index, connection in enumerate(present)}
+    for connection in data.draw(st.lists(st.sampled_from(present), unique=True)):
+        before = table.remove(model.pop(connection))
+        assert before == -1 or before in model.values()
+        assert [table.find(asked) for asked in present] == [model.get(asked, -1) for asked in present]
+    assert sum(table.chain_lengths()) == len(model)
