@@ -5,7 +5,7 @@ from netstack.machine.costs import INSTANCES, parse_touch
 
 PAGE_LINES = 64  # memory nodes take turns page by page
 
-KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF = range(len(INSTANCES))
+KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF, _LISTENER = range(len(INSTANCES))
 
 Footprint = list[tuple[int, int, int, int, bool]]
 """Rows of first line of the structure, lines of an instance, what it exists once for, lines touched, whether written."""

@@ -41,10 +41,10 @@ class OrganizationConfig:
         lookup: How a connection is found: under one `global_lock`, in the table of its `group`, without a lock (`rcu`), or
             under the lock of a bucket.
         transmit: Who runs the send path.
-        listener: How many sockets listen on the server's port, each with a lock and queues of its own, which a connection enters with
-            its SYN, moves between when its handshake ends, and leaves by accept(). `shared`: one for all. `partitioned`: one a
-            connection group, as its table is. `replicated`: one an application thread, for the connections that it will accept.
-            Which application accepts a connection is not changed by it: that of the client's number.
+        listener: How many sockets listen on the server's port, each with a lock and queues of its own, which a connection enters
+            with its SYN, moves between when its handshake ends, and leaves by accept(). `shared`: one for all. `partitioned`: one
+            a connection group, as its table is. `replicated`: one an application thread, for the connections that it will
+            accept. Which application accepts a connection is not changed by it: that of the client's number.
         batch: Messages that a port's thread takes at a time; of a perimeter, those that one drain takes at most, before the
             group's own thread is woken to go on, or takes a break until the clock's next tick.
         placement: Whether threads stay on their core. Threads of ports always do, but for the only one of `netisr`.

@@ -71,7 +71,6 @@ def _close(m, s, flow_index, flags, now):
     if closes and tcp_close(peer, now // s.cycles_per_us) & TCP_OUTPUT:
         _peer_output(m, s, flow_index, now)
     if _is_done(peer):
-        flow_of(s, flow_index).client_ended = now
         open_next(m, s, flow_index, now)
 
 
@@ -84,9 +83,9 @@ def _is_done(pcb):
 @compiled
 def open_next(m, s, flow_index, now):
     """Let the client open its next connection if the last one is done with at both ends, as one of them is at `now`."""
-    flow = flow_of(s, flow_index)
-    if flow.open == 0 and _is_done(peer_of(s, flow_index)):
-        peer_open(m, s, flow_index, max(now, flow.client_ended) + s.think_cycles)
+    peer = peer_of(s, flow_index)
+    if flow_of(s, flow_index).open == 0 and _is_done(peer):
+        peer_open(m, s, flow_index, max(now, peer.last_received_us * s.cycles_per_us) + s.think_cycles)
 
 
 @compiled

@@ -35,27 +35,25 @@ FLOW_DTYPE = _record(
     ("first_mbuf", "i4"),
     ("last_mbuf", "i4"),
     ("next_ready", "i4"),
-    ("ready", "i4"),
     ("tick", "i4", (2,)),
     ("next_timer", "i4", (2,)),
     ("previous_timer", "i4", (2,)),
     ("next_expired", "i4"),
-    ("expired", "i4"),
-    ("started", "i4"),
     ("waiting_bytes", "i4"),
     ("brief_start", "i8"),
     ("brief_end", "i8"),
     ("unwritten_bytes", "i8"),
-    ("client_ended", "i8"),
-    ("open", "i4"),
-    ("accepted", "i4"),
+    ("ready", "i1"),
+    ("expired", "i1"),
+    ("started", "i1"),
+    ("open", "i1"),
+    ("accepted", "i1"),
 )
 """A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel.
 
 `waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already. `unwritten_bytes` are
 left for the application to write. A client's connections follow each other in the same record, each with a port of its own:
-`open` while the host has the pcb in its table, `accepted` while the application has it. `client_ended` is when the client's end
-was done with, in cycles.
+`open` while the host has the pcb in its table, `accepted` while the application has it.
 """
 
 MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))
