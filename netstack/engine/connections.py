@@ -61,9 +61,11 @@ def build_connections(config: SimulationConfig, s: Any, tables: dict[str, np.nda
 
 def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
     """Set what all pcbs of each end begin with: a closed connection that offers scaling and timestamps."""
+    own_mss = workload.mss_bytes + HEADER_BYTES - BARE_HEADER_BYTES
     values = {
         "hash_next": -1,
-        "own_mss": workload.mss_bytes + HEADER_BYTES - BARE_HEADER_BYTES,
+        "own_mss": own_mss,
+        "mss": own_mss,
         "default_mss": DEFAULT_MSS,
         "use_timestamps": 1,
         "use_scaling": 1,

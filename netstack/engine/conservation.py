@@ -2,13 +2,13 @@
 
 import numpy as np
 
+from netstack.compilation import compiled
 from netstack.engine.build import Simulation
 from netstack.errors import ConservationError
 from netstack.machine.state import BLOCKED, LOCK_CLASSES
 from netstack.organization.paths import TICK
-from netstack.tcp.lookup import tuple_hash
 from netstack.tcp.states import CLOSED, ESTABLISHED
-from netstack.workload.state import SEND
+from netstack.workload.state import SEND, bucket_of, bucket_of_hash, connection_hash, flow_of, pcb_of, ready_of
 
 FAULTS = {
     1: "more frames are on the way to a NIC than its links can hold",
@@ -64,32 +64,39 @@ def check_connections(simulation: Simulation) -> None:
     still = int(flows["open"].sum())
     _equal("connections opened", int(s["connections_opened"]), "closed and open", int(s["connections_closed"]) + still)
     _all_equal("open connections", flows["open"], "those with a state", (pcbs["state"] != CLOSED).astype(int))
-    listed = np.zeros(len(flows), int)
-    for bucket, head in enumerate(simulation.tables["bucket"]["head"]):
-        index = int(head)
-        while index >= 0 and listed[index] == 0:
-            pcb = pcbs[index]
-            names = ("local_address", "local_port", "foreign_address", "foreign_port")
-            value = tuple_hash(int(s["hash_seed"]), *(int(pcb[name]) for name in names))
-            group = (value >> 16) % int(s["groups"])
-            own = group * int(s["buckets_per_group"]) + value % int(s["buckets_per_group"])
-            _equal(f"bucket of connection {index}", bucket, "that of its addresses and ports", own)
-            listed[index] += 1
-            index = int(pcb["hash_next"])
+    listed, events = np.zeros(len(flows), np.int64), np.zeros(len(flows), np.int64)
+    astray = int(_count_listed(s, listed))
+    if astray >= 0:
+        raise ConservationError(f"connection {astray} is not in the bucket of its addresses and ports")
     _all_equal("connections in the table", listed, "open ones", flows["open"])
-    _check_event_queues(simulation)
+    _count_events(s, events)
+    _all_equal("connections on event queues", events, "those that are open, once each", events.astype(bool) & flows["open"])
 
 
-def _check_event_queues(simulation: Simulation) -> None:
-    """Each event queue has as many connections as it counts, all of them open, and none twice."""
-    flows = simulation.tables["flow"]
-    events = np.zeros(len(flows), int)
-    for queue in simulation.tables["ready"]:
-        index = int(queue["head"])
-        for _ in range(int(queue["count"])):
+@compiled
+def _count_listed(s, listed):
+    """Count how often each connection is in the table, up to twice; return one that is not in its own bucket, else -1."""
+    for bucket in range(s.groups * s.buckets_per_group):
+        index = np.int64(bucket_of(s, bucket).head)
+        while index >= 0 and listed[index] < 2:
+            listed[index] += 1
+            pcb = pcb_of(s, index)
+            value = connection_hash(s, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
+            if bucket_of_hash(s, value) != bucket:
+                return index
+            index = np.int64(pcb.hash_next)
+    return np.int64(-1)
+
+
+@compiled
+def _count_events(s, events):
+    """Count how often each connection is on event queues, which have as many as they say."""
+    for application in range(s.app_threads):
+        queue = ready_of(s, application)
+        index = np.int64(queue.head)
+        for _ in range(queue.count):
             events[index] += 1
-            index = int(flows["next_ready"][index])
-    _all_equal("connections on event queues", events, "those that are open", events & flows["open"])
+            index = np.int64(flow_of(s, index).next_ready)
 
 
 def check_locks(simulation: Simulation) -> None:
