@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from netstack.engine.build_connections import build_connections
 from netstack.engine.config import SimulationConfig
-from netstack.engine.connections import build_connections
 from netstack.machine.config import CacheConfig
 from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
 from netstack.machine.recency import initial_order
@@ -335,11 +335,11 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     _add(simulation, s, "peer", PCB, config.conns)
     buckets = _add(simulation, s, "bucket", BUCKET, sizes.groups * sizes.buckets_per_group)
     buckets["head"] = -1
-    sections = (("listener", sizes.listeners), ("bucket_section", len(buckets) if workload.bytes_per_connection > 0 else 0))
-    for name, count in sections:
-        table = _add(simulation, s, name, SECTION_DTYPE, count)
+    churns = workload.bytes_per_connection > 0
+    for name, count in (("listener", sizes.listeners), ("bucket_section", len(buckets))):
+        table = _add(simulation, s, name, SECTION_DTYPE, count if churns else 0)
         table["start"], table["end"] = -1, -1
-    _add(simulation, s, "pcb_template", PCB, 2)
+    _add(simulation, s, "pcb_template", PCB, 2 if churns else 0)
     _add(simulation, s, "flow", FLOW_DTYPE, config.conns)
     mbufs = _add(simulation, s, "mbuf", MBUF_DTYPE, sizes.mbufs)
     mbufs["next"] = _chain(sizes.mbufs)

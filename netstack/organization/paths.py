@@ -91,9 +91,11 @@ def sosend_unit(m, s, core, packet):
     mbuf = get_mbuf(m, s, core)
     charge(m, core, OP_SOSEND_UNIT)
     charge_section(m, core, PAGE_QUEUE, OP_PAGE_WIRE)
-    flow = flow_of(s, request.flow)
-    request.bytes = min(s.send_unit, flow.unwritten_bytes)
-    flow.unwritten_bytes -= request.bytes
+    request.bytes = s.send_unit
+    if s.bytes_per_connection != 0:
+        flow = flow_of(s, request.flow)
+        request.bytes = min(s.send_unit, flow.unwritten_bytes)
+        flow.unwritten_bytes -= request.bytes
     request.mbuf = mbuf
     request.written_at = core_of(m, core).clock
 

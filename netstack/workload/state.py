@@ -26,7 +26,7 @@ FLOW_DTYPE = _record(
     ("nic", "i4"),
     ("app_thread", "i4"),
     ("group", "i4"),
-    ("bucket", "i4"),
+    ("next_expired", "i4"),
     ("outbound_cycles", "i8"),
     ("inbound_cycles", "i8"),
     ("acked_bytes", "i8"),
@@ -38,11 +38,10 @@ FLOW_DTYPE = _record(
     ("tick", "i4", (2,)),
     ("next_timer", "i4", (2,)),
     ("previous_timer", "i4", (2,)),
-    ("next_expired", "i4"),
     ("waiting_bytes", "i4"),
+    ("unwritten_bytes", "i4"),
     ("brief_start", "i8"),
     ("brief_end", "i8"),
-    ("unwritten_bytes", "i8"),
     ("ready", "i1"),
     ("expired", "i1"),
     ("started", "i1"),
@@ -52,8 +51,8 @@ FLOW_DTYPE = _record(
 """A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel.
 
 `waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already. `unwritten_bytes` are
-left for the application to write. A client's connections follow each other in the same record, each with a port of its own:
-`open` while the host has the pcb in its table, `accepted` while the application has it.
+left for the application to write, of an endless connection always some. A client's connections follow each other in the same
+record, each with a port of its own: `open` while the host has the pcb in its table, `accepted` while the application has it.
 """
 
 MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))

@@ -20,7 +20,6 @@ BUCKET_BYTES = BUCKET.itemsize
 BARE_HEADER_BYTES = 40  # IPv4 and TCP without options: what an announced MSS leaves room for (RFC 6691)
 SERVER_PORT = 5001
 CLIENT_PORTS = 50000
-ENDLESS_BYTES = 1 << 62
 
 
 def build_connections(config: SimulationConfig, s: Any, tables: dict[str, np.ndarray], app_threads: int) -> None:
@@ -47,7 +46,7 @@ def build_connections(config: SimulationConfig, s: Any, tables: dict[str, np.nda
         _place_clients(s)
         return
     flows["open"] = flows["accepted"] = 1
-    flows["unwritten_bytes"] = ENDLESS_BYTES
+    flows["unwritten_bytes"] = workload.send_unit_bytes
     s["connections_opened"] = config.conns
     _open_connections(
         s,
