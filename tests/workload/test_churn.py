@@ -194,6 +194,20 @@ def test_a_client_pauses(composed: Compose, key: str, value_us: int) -> None:
     assert 6 / 0.0075 < simulate(config).connections_per_second < 6 / 0.005
 
 
+def test_as_many_are_in_time_wait_as_littles_law_says(composed: Compose) -> None:
+    """Their mean number is what ends per second times 20 ms, or up to 2 ms more: timers are served at ticks of 1 ms."""
+    simulation = build(composed(*CHURN, "org=connp_l", "conns=48", "workload.time_wait_us=20000"))
+    cycles_per_ms = 2_200_000
+    warm_ms, end_ms, waiting, closed_before = 100, 400, [], 0
+    for millisecond in range(warm_ms, end_ms):
+        run_until(simulation.m, simulation.s, millisecond * cycles_per_ms)
+        if millisecond == warm_ms:
+            closed_before = int(simulation.s["connections_closed"])
+        waiting.append(int((simulation.tables["pcb"]["state"] == State.TIME_WAIT).sum()))
+    per_ms = (int(simulation.s["connections_closed"]) - closed_before) / (end_ms - 1 - warm_ms)
+    assert per_ms * 20 * 0.98 <= sum(waiting) / len(waiting) <= per_ms * 22 * 1.02
+
+
 def test_a_partitioned_listener_is_waited_for_less(composed: Compose) -> None:
     base = (*CHURN, "org=linux", "conns=192", "workload.bytes_per_connection=1", *SHORT)
     waits = {
