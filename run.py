@@ -19,6 +19,7 @@ from experiments.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, argu
 from experiments.configuration import register_schema
 from experiments.errors import describe
 from experiments.launcher import launch
+from experiments.points import UnwritableError
 from experiments.sweep import NotLoggedError, PointsFailedError
 
 _raised: list[Exception] = []
@@ -34,7 +35,7 @@ def run(config: DictConfig) -> None:
 
 
 def main() -> int:
-    """Return the exit code: 0, 1 if a point failed or was not logged, 2 for input that cannot be used, 130 if interrupted."""
+    """Return the exit code: 0, 1 if a point is not done, kept and logged, 2 for input that cannot be used, 130 if interrupted."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's way to interrupt
     register_schema()
     try:
@@ -47,6 +48,9 @@ def main() -> int:
         return INTERRUPTED
     except (PointsFailedError, NotLoggedError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return FAILED_POINTS
+    except UnwritableError as error:
+        print(f"error: {error}; finished points are kept, the same command runs the rest", file=sys.stderr)
         return FAILED_POINTS
     except Exception as error:
         message = describe(error, sys.argv[1:])

@@ -23,17 +23,35 @@ from netstack.workload.config import WorkloadConfig
 Schema = TypeVar("Schema")
 MOST_WORKERS = 1024
 SIMULATED = ("conns", "seed", "machine", "costs", "org", "workload", "engine")
-SURROUNDINGS = ("output_dir", "workers", "ray_address", "dry_run", "tracking", "experiment")
+SURROUNDINGS = ("output_dir", "workers", "ray", "dry_run", "tracking", "experiment")
 """Keys around the simulation: those of a whole sweep, not of a point."""
 
 
 @dataclass
 class TrackingConfig:
-    """Where MLflow keeps runs. A `uri` of null is a database file below `output_dir`."""
+    """Where MLflow keeps runs. A `uri` of null is a database file below `output_dir`; `patience_s` is for a store that is away."""
 
     enabled: bool = True
     uri: str | None = None
     experiment: str = "network-stack-parallelization"
+    patience_s: float = 300.0
+
+
+@dataclass
+class RayConfig:
+    """Where points run, and what becomes of those that are lost or do not end.
+
+    Attributes:
+        address: HOST:PORT of a running cluster, or auto for one on this machine; null starts Ray on this computer.
+        retries: How often a point is run again that was lost with its worker or node.
+        time_limit_s: Of a point, from its start in a worker; null for none.
+        patience_s: How long a point waits for a node of the cluster that has what it needs.
+    """
+
+    address: str | None = None
+    retries: int = 2
+    time_limit_s: float | None = None
+    patience_s: float = 300.0
 
 
 @dataclass
@@ -44,7 +62,7 @@ class RunConfig:
     seed: int = 1
     output_dir: str = "outputs"
     workers: int | None = None
-    ray_address: str | None = None
+    ray: RayConfig = field(default_factory=RayConfig)
     dry_run: bool = False
     machine: MachineConfig = field(default_factory=MachineConfig)
     costs: CostsConfig = field(default_factory=CostsConfig)
@@ -107,8 +125,16 @@ def check_run(config: DictConfig) -> None:
     """Raise ConfigError when what surrounds the simulation cannot work: workers, tracking."""
     if config.workers is not None and not 1 <= config.workers <= MOST_WORKERS:
         raise ConfigError("workers", config.workers, f"must be a whole number from 1 to {MOST_WORKERS}, or null for one a CPU")
+    if config.ray.retries < 0:
+        raise ConfigError("ray.retries", config.ray.retries, "must be 0 or more")
+    if config.ray.time_limit_s is not None and not config.ray.time_limit_s > 0:
+        raise ConfigError("ray.time_limit_s", config.ray.time_limit_s, "must be above 0 seconds, or null for no limit")
+    if not config.ray.patience_s >= 0:
+        raise ConfigError("ray.patience_s", config.ray.patience_s, "must be 0 or more seconds")
     if config.tracking.uri == "":
         raise ConfigError("tracking.uri", "", "must be given, for example tracking.uri=http://host:5000")
+    if not config.tracking.patience_s >= 0:
+        raise ConfigError("tracking.patience_s", config.tracking.patience_s, "must be 0 or more seconds")
 
 
 def plain(value: Any) -> Any:

@@ -11,15 +11,16 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from experiments.cluster import check_cluster
 from experiments.command_line import terminal
-from experiments.configuration import SURROUNDINGS, TrackingConfig, check_run, plain, simulation_config
+from experiments.configuration import SURROUNDINGS, RayConfig, TrackingConfig, check_run, plain, simulation_config
 from experiments.grids import ExperimentConfig
 from experiments.naming import name_points
 from experiments.points import Point, check_output_dir
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
-from experiments.tracking import check_reachable, tracking_uri
+from experiments.tracker import tracking_uri
+from experiments.tracking import check_reachable
 from experiments.verdicts import check_comparable
-from experiments.workers import check_cluster
 from netstack.engine import SimulationConfig
 from netstack.errors import ConfigError
 
@@ -57,10 +58,11 @@ def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
     check_output_dir(output_dir)
     if tracking.enabled:
         check_reachable(tracking_uri(tracking, output_dir))
-    if surroundings["ray_address"] is not None:
-        check_cluster(surroundings["ray_address"])
+    ray: RayConfig = surroundings["ray"]
+    if ray.address is not None:
+        check_cluster(ray.address)
     command = shlex.join(["python", "run.py", *sys.argv[1:]])
-    settings = SweepSettings(output_dir, tracking, surroundings["workers"], surroundings["ray_address"], experiment, command)
+    settings = SweepSettings(output_dir, tracking, surroundings["workers"], ray, experiment, command)
     if multirun:
         run_sweep(points, settings, console)
     else:

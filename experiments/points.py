@@ -1,6 +1,6 @@
 """Points of a sweep: frozen configurations, their fingerprints, and the folders that keep their results.
 
-A folder is named by its point's fingerprint and appears whole or not at all. Knows no tracking and no Ray.
+A folder is named by its point's fingerprint and appears whole or not at all, also when the power fails. Knows no tracking and no Ray.
 """
 
 import dataclasses
@@ -8,18 +8,36 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
+import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import psutil
 import yaml
 
 from experiments.naming import PointName
 from experiments.provenance import provenance
 from netstack.engine import Result, SimulationConfig, source_digest
 from netstack.errors import ConfigError
+
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+UNFINISHED = ".unfinished-"
+
+
+class UnwritableError(Exception):
+    """A file of a point cannot be written; nothing that comes after it could be kept either."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(path, error)
+        self.path, self.error = path, error
+
+    def __str__(self) -> str:
+        return f"{self.path} cannot be written ({self.error.strerror or self.error})"
 
 
 @dataclass(frozen=True)
@@ -30,7 +48,7 @@ class Point:
     name: PointName
     output_dir: Path
 
-    @cached_property
+    @property
     def values(self) -> dict:
         """The configuration as plain nested values."""
         return dataclasses.asdict(self.config)
@@ -40,6 +58,11 @@ class Point:
         """A digest of the configuration and the model's version: equal fingerprints mean equal results."""
         text = json.dumps([self.values, source_digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def config_text(self) -> str:
+        """The configuration as YAML."""
+        return yaml.dump(self.values, Dumper=DUMPER, sort_keys=False)
 
     @property
     def label(self) -> str:
@@ -73,26 +96,39 @@ class Point:
         return json.loads((self.folder / "provenance.json").read_text())
 
     def save(self, result: Result) -> None:
-        """Keep the result: the folder is complete when it appears."""
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=".unfinished-"))
+        """Keep the result: the folder is complete, and on the disk, when it appears.
+
+        Raises:
+            UnwritableError: It cannot be kept, for example because the disk is full.
+        """
+        if self.result_file.exists():  # another process finished the same point
+            return
+        staging = None
         try:
-            (staging / "config.yaml").write_text(yaml.safe_dump(self.values, sort_keys=False))
-            (staging / "provenance.json").write_text(json.dumps(provenance(), indent=2) + "\n")
-            (staging / "result.json").write_text(result.to_json())
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            staging = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=f"{UNFINISHED}{_owner(os.getpid())}-"))
+            _write_durably(staging / "config.yaml", self.config_text)
+            _write_durably(staging / "provenance.json", json.dumps(provenance(), indent=2) + "\n")
+            _write_durably(staging / "result.json", result.to_json())
             staging.chmod(0o755)
+            _sync(staging)
             staging.rename(self.folder)
-        except OSError:
-            if not self.result_file.exists():  # else another process finished the same point
-                raise
+            _sync(self.folder.parent)
+        except OSError as error:
+            if not self.result_file.exists():
+                raise UnwritableError(self.folder, error) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if staging is not None:
+                shutil.rmtree(staging, ignore_errors=True)
         self.failure_file.unlink(missing_ok=True)
 
     def save_failure(self, details: str) -> None:
-        """Keep why the point failed."""
-        self.failure_file.parent.mkdir(parents=True, exist_ok=True)
-        self.failure_file.write_text(f"{self.label}\n{details}\n")
+        """Keep why the point failed. Raises UnwritableError when that cannot be written."""
+        try:
+            self.failure_file.parent.mkdir(parents=True, exist_ok=True)
+            self.failure_file.write_text(f"{self.label}\n{details}\n")
+        except OSError as error:
+            raise UnwritableError(self.failure_file, error) from error
 
 
 @dataclass(frozen=True)
@@ -126,3 +162,47 @@ def check_output_dir(output_dir: Path) -> None:
         Path(name).unlink()
     except OSError as error:
         raise ConfigError("output_dir", output_dir, f"must be a folder that can be written ({error.strerror})") from error
+
+
+def output_id(output_dir: Path) -> str:
+    """Return the identity of an output folder, which it keeps wherever it is moved; it gets one when first asked."""
+    path = output_dir / "identity"
+    if not path.exists():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=output_dir, prefix=".identity-") as file:
+            file.write(uuid.uuid4().hex)
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):  # another process was faster
+                os.link(file.name, path)
+    return path.read_text()
+
+
+def remove_unfinished(output_dir: Path) -> None:
+    """Delete what processes of this host left in the folder of points when they were killed."""
+    for path in (output_dir / "points").glob(f"{UNFINISHED}*"):
+        host_and_process = path.name.removeprefix(UNFINISHED).rsplit("-", 1)[0]
+        process = host_and_process.rsplit("-", 1)[-1]
+        if process.isdecimal() and host_and_process == _owner(int(process)) and not psutil.pid_exists(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _owner(process: int) -> str:
+    return f"{socket.gethostname()}-{process}"
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the disk has a folder's entries."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -21,18 +21,20 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from experiments.claims import CLAIMS, CONNP_L, CONNP_T, MSGP, UP
+from experiments.cluster import check_cluster
 from experiments.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, terminal
 from experiments.composition import CONF, HEAVY, compose_places
-from experiments.configuration import TrackingConfig, check_workers, read_structured
+from experiments.configuration import RayConfig, TrackingConfig, check_workers, read_structured
 from experiments.constants import Constants, scaled
 from experiments.errors import describe
 from experiments.naming import AXIS, PointName
 from experiments.points import Outcome, Point, check_output_dir, sweep_id
 from experiments.provenance import provenance
 from experiments.robustness import SURVIVAL_HEADINGS, Sensitivity, restricted, sensitivity_of, survival, tornado_figure
-from experiments.tracking import Logbook, check_reachable, tracking_uri
+from experiments.tracker import tracking_uri
+from experiments.tracking import Logbook, check_reachable
 from experiments.verdicts import Place, PointKey
-from experiments.workers import check_cluster, simulate_on_ray
+from experiments.workers import simulate_on_ray
 from netstack.engine import Result, SimulationConfig
 from netstack.errors import ConfigError
 
@@ -146,7 +148,7 @@ def run(points: Sequence[Point], workers: int | None, address: str | None, conso
             progress.update(bar, completed=done, description=f"{counts} ({activity})" if activity else counts)
 
         if waiting:
-            with closing(simulate_on_ray(waiting, workers, address, show)) as arrivals:
+            with closing(simulate_on_ray(waiting, workers, RayConfig(address), show)) as arrivals:
                 for outcome in arrivals:
                     done += 1
                     progress.update(bar, completed=done, description=f"{done} of {len(points)} points")

@@ -16,9 +16,9 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from experiments.configuration import TrackingConfig
+from experiments.configuration import RayConfig, TrackingConfig
 from experiments.grids import ExperimentConfig
-from experiments.points import Outcome, Point, sweep_id
+from experiments.points import Outcome, Point, UnwritableError, remove_unfinished, sweep_id
 from experiments.report import label_width, line, print_table, write_summary
 from experiments.task import compile_once, is_compiled
 from experiments.tracking import Logbook
@@ -34,7 +34,7 @@ class SweepSettings:
     output_dir: Path
     tracking: TrackingConfig
     workers: int | None = None
-    ray_address: str | None = None
+    ray: RayConfig = field(default_factory=RayConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     command: str = ""
 
@@ -81,26 +81,37 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
     Raises:
         PointsFailedError: At least one point failed. All others are finished.
         NotLoggedError: All finished, but MLflow did not take everything.
+        UnwritableError: The disk is full, for example: the sweep ended there.
         ConfigError: The sweep is running already.
     """
     name = sweep_id(points)
     folder = settings.output_dir / "sweeps" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     with _claimed(folder), _logbook(settings) as logbook:
-        listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
-        (folder / "points.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
         if logbook is not None:
             logbook.open_sweep(name, settings.experiment.name or _sweep_name(points), len(points))
         status = "KILLED"
         files: list[Path] = []
         try:
+            with _writing(folder):
+                remove_unfinished(settings.output_dir)
+                listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
+                (folder / "points.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
             outcomes = _stream(points, settings, console, logbook)
             print_table(console, outcomes)
-            files = _write_files(folder, outcomes, settings)
+            with _writing(folder):
+                files = _write_files(folder, outcomes, settings)
             failed = [outcome for outcome in outcomes if outcome.result is None]
             status = "FAILED" if failed else "FINISHED"
-        except Exception:
+        except Exception as error:
             status = "FAILED"
+            if logbook is not None and isinstance(error, UnwritableError):
+                logbook.hurry()
+            raise
+        except BaseException:
+            if logbook is not None:
+                logbook.hurry()
             raise
         finally:
             if logbook is not None:
@@ -142,7 +153,7 @@ def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, 
         for outcome in outcomes.values():
             _record(outcome, progress.console, logbook, width)
         if waiting:
-            with closing(simulate_on_ray(waiting, settings.workers, settings.ray_address, show)) as arrivals:
+            with closing(simulate_on_ray(waiting, settings.workers, settings.ray, show)) as arrivals:
                 for outcome in arrivals:
                     outcomes[outcome.point.fingerprint] = outcome
                     show("", running)
@@ -172,6 +183,15 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
         title = settings.experiment.title or settings.experiment.name
         files.append(write_report(folder / "report.html", outcomes, title, settings.command, settings.output_dir))
     return files
+
+
+@contextmanager
+def _writing(folder: Path) -> Generator[None, None, None]:
+    """Say of the sweep's own files what `Point.save` says of a point's."""
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(folder, error) from error
 
 
 @contextmanager
@@ -225,7 +245,7 @@ def _simulate_here(point: Point, console: Console) -> Outcome:
             compile_once()
             progress.update(bar, description="simulating")
             result = simulate(point.config, lambda share: progress.update(bar, completed=share))
-            point.save(result)
         except Exception as error:
             return Outcome.of_error(point, error, traceback.format_exc())
+    point.save(result)
     return Outcome(point, result)

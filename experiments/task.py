@@ -2,17 +2,24 @@
 
 import fcntl
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import numba
 
 from netstack.compilation import use_cache_of_these_sources
-from netstack.engine import SimulationConfig, prepare, simulate
+from netstack.engine import SimulationConfig, prepare, simulate, source_digest
+
+
+def run_task(config: SimulationConfig) -> Generator[str, None, None]:
+    """Compile if that was not done, yield the version of the sources when the point begins, and its result as JSON."""
+    compile_once()
+    yield source_digest()
+    yield simulate_point(config)
 
 
 def simulate_point(config: SimulationConfig) -> str:
     """Simulate one point; return the result as JSON."""
-    compile_once()
     return simulate(config).to_json()
 
 

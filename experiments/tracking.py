@@ -1,47 +1,37 @@
-"""MLflow: a sweep is a parent run, a point a child run. Only the driver writes.
+"""The logbook of a sweep: one writer beside the simulation, which waits for a store that is away.
 
-Knows points and results, not how they were computed. MLflow is imported late: it takes seconds.
+Knows what is to be entered, not how MLflow keeps it.
 """
 
-import logging
-import os
+import fcntl
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from experiments.configuration import TrackingConfig
-from experiments.naming import flattened
 from experiments.points import Outcome
-from experiments.provenance import provenance
+from experiments.stores import may_pass
+from experiments.tracker import Tracker, tracking_uri
 from netstack.errors import ConfigError
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
 CONNECT_SECONDS = 3
-PAGE = 1000  # runs of one search
-
-
-def tracking_uri(tracking: TrackingConfig, output_dir: Path) -> str:
-    """Return the configured store, or that of a database file below `output_dir`."""
-    return tracking.uri or f"sqlite:///{(output_dir / 'mlflow.db').resolve()}"
+LONGEST_PAUSE_SECONDS = 5.0  # between two tries to reach a store that is away
 
 
 def check_reachable(uri: str) -> None:
     """Raise ConfigError when the tracking store cannot be reached."""
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
+            port = parts.port or (443 if parts.scheme == "https" else 80)
             socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise ConfigError("tracking.uri", uri, f"must be a tracking server that answers ({error})") from error
     elif parts.scheme == "sqlite":
         path = Path(uri.removeprefix("sqlite:///"))
@@ -64,27 +54,34 @@ class Logbook:
     """
 
     def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
+        self._tracking, self._output_dir = tracking, output_dir
         self._thread = ThreadPoolExecutor(1, "mlflow")
         self._begun = threading.Event()
+        self._hurry = threading.Event()
         self._thread.submit(self._begun.wait)
-        self._tracker: Future[Tracker] = self._thread.submit(Tracker, tracking, output_dir)
-        self._entries: list[Future] = []
+        self._tracker: Tracker | None = None
+        self._away_since: float | None = None
+        self._first_error: BaseException | None = None
 
     def begin(self) -> None:
         """Start to write what was and will be entered."""
         self._begun.set()
 
+    def hurry(self) -> None:
+        """Wait no more for a store that is away."""
+        self._hurry.set()
+
     def open_sweep(self, sweep: str, name: str, points: int) -> None:
         """Make what follows part of a sweep."""
-        self._enter(lambda tracker: tracker.open_sweep(sweep, name, points))
+        self._enter(lambda tracker, _: tracker.open_sweep(sweep, name, points))
 
     def log(self, outcome: Outcome) -> None:
         """Log a point, finished or failed."""
-        self._enter(lambda tracker: tracker.log(outcome))
+        self._enter(lambda tracker, again: tracker.log(outcome, again))
 
     def close_sweep(self, status: str, files: Sequence[Path]) -> None:
         """Attach the sweep's files and set its status: FINISHED, FAILED or KILLED."""
-        self._enter(lambda tracker: tracker.close_sweep(status, files))
+        self._enter(lambda tracker, _: tracker.close_sweep(status, files))
 
     def close(self) -> None:
         """Wait until everything is written."""
@@ -93,129 +90,45 @@ class Logbook:
 
     def failure(self) -> str | None:
         """Return why something was not logged, in one line; None if all was. Call it after `close`."""
-        errors = [error for entry in (self._tracker, *self._entries) if (error := entry.exception()) is not None]
-        return f"{type(errors[0]).__name__}: {errors[0]}".splitlines()[0] if errors else None
+        error = self._first_error
+        return f"{type(error).__name__}: {error}".splitlines()[0] if error is not None else None
 
-    def _enter(self, action: "Callable[[Tracker], None]") -> None:
-        self._entries.append(self._thread.submit(lambda: action(self._tracker.result())))
+    def _enter(self, action: Callable[[Tracker, bool], None]) -> None:
+        self._thread.submit(self._write, action)
 
-
-class Tracker:
-    """Writes runs to MLflow. A sweep that is launched again continues its parent run."""
-
-    def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
-        os.environ.pop("MLFLOW_RUN_ID", None)  # a stale one would be resumed instead of a run of ours
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        self.client = MlflowClient(tracking_uri(tracking, output_dir))
-        experiment = self.client.get_experiment_by_name(tracking.experiment)
-        if experiment is None:
-            local = (tracking.uri or "sqlite").startswith("sqlite")
-            location = (output_dir / "artifacts").resolve().as_uri() if local else None
-            tags = {"mlflow.experimentKind": "custom_model_development"}  # which pages its UI shows first: runs, not traces
-            self.experiment_id = self.client.create_experiment(tracking.experiment, artifact_location=location, tags=tags)
-        else:
-            self.experiment_id = experiment.experiment_id
-        self.parent: str | None = None
-        self.logged: set[str] = set()
-
-    def open_sweep(self, sweep: str, name: str, points: int) -> None:
-        """Continue the sweep's run, or create it. Runs that a killed launch left half-made are deleted."""
-        tags = {"sweep.id": sweep, "sweep.parent": "true", "sweep.points": str(points), **_source_tags(provenance())}
-        parents = self._search(f"tags.`sweep.id` = '{sweep}' and tags.`sweep.parent` = 'true'")
-        if parents:
-            self.parent = parents[0].info.run_id
-            earlier = parents[0].data.tags
-            if earlier.get("git.commit") != tags.get("git.commit"):
-                tags["git.commits"] = f"{earlier.get('git.commits', earlier.get('git.commit'))} {tags.get('git.commit')}"
-            self._log_batch(self.parent, tags=tags)
-            self.client.update_run(self.parent, status="RUNNING")
-        else:
-            self.parent = self._create(name, tags)
-        for child in self._search(f"tags.`mlflow.parentRunId` = '{self.parent}'"):
-            if child.info.status == "FINISHED":
-                self.logged.add(child.data.tags["fingerprint"])
-            elif child.info.status == "RUNNING":
-                self.client.delete_run(child.info.run_id)
-
-    def close_sweep(self, status: str, files: Sequence[Path]) -> None:
-        """Attach files to the sweep's run and end it."""
-        assert self.parent is not None
-        for path in files:
-            self.client.log_artifact(self.parent, str(path))
-        self.client.set_terminated(self.parent, status)
-
-    def log(self, outcome: Outcome) -> None:
-        """Log a point as a finished or failed run, unless it is in the store as a finished one."""
-        point, result = outcome.point, outcome.result
-        tags = {"fingerprint": point.fingerprint, "seed": str(point.config.seed)}
-        if self.parent is not None:
-            tags["mlflow.parentRunId"] = self.parent
-        else:
-            tags["sweep.single"] = "true"
-            query = (
-                f"tags.fingerprint = '{point.fingerprint}' and tags.`sweep.single` = 'true' and attributes.status = 'FINISHED'"
-            )
-            self.logged.update(run.data.tags["fingerprint"] for run in self._search(query))
-        if point.fingerprint in self.logged:
-            return
-        parameters = {name: str(value) for name, value in flattened(point.values).items()}
-        if result is None:
-            note = {"failure": outcome.failure, "mlflow.note.content": outcome.failure}
-            run_id = self._create(point.label, {**tags, **note, **_source_tags(provenance())})
-            self._log_batch(run_id, parameters)
-            self.client.log_text(run_id, outcome.details, "failure.txt")
-            self.client.set_terminated(run_id, "FAILED")
-            return
-        run_id = self._create(point.label, {**tags, **_source_tags(point.provenance())})
-        over_time = [
-            (round((index + 1) * result.slice_ms * 1000), goodput) for index, goodput in enumerate(result.goodput_over_time_mbps)
-        ]
-        self._log_batch(run_id, parameters, result.metrics(), {"goodput_over_time_mbps": over_time})
-        self.client.log_artifacts(run_id, str(point.folder))
-        self.client.set_terminated(run_id, "FINISHED")
-        self.logged.add(point.fingerprint)
-
-    def _create(self, name: str, tags: dict[str, str]) -> str:
-        return self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
-
-    def _log_batch(
-        self,
-        run_id: str,
-        parameters: dict[str, str] | None = None,
-        metrics: dict[str, float] | None = None,
-        series: dict[str, list[tuple[int, float]]] | None = None,
-        tags: dict[str, str] | None = None,
-    ) -> None:
-        """Log everything of a run at once; the client splits what is more than the store takes in one request."""
-        from mlflow.entities import Metric, Param, RunTag
-
-        now = int(time.time() * 1000)
-        values = [Metric(name, value, now, 0) for name, value in (metrics or {}).items()]
-        values += [Metric(name, value, now, step) for name, steps in (series or {}).items() for step, value in steps]
-        self.client.log_batch(
-            run_id,
-            metrics=values,
-            params=[Param(name, value) for name, value in (parameters or {}).items()],
-            tags=[RunTag(name, value) for name, value in (tags or {}).items()],
-        )
-
-    def _search(self, query: str) -> "list[Run]":
-        runs: list[Run] = []
-        token: str | None = None
+    def _write(self, action: Callable[[Tracker, bool], None]) -> None:
+        """Do one entry. While the store is away it is tried again, for as long as the store may be away."""
+        again = False
+        pause_seconds = 0.1
         while True:
-            page = self.client.search_runs([self.experiment_id], query, max_results=PAGE, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+            try:
+                with self._alone():
+                    if self._tracker is None:
+                        self._tracker = Tracker(self._tracking, self._output_dir)
+                    action(self._tracker, again)
+                self._away_since = None
+                return
+            except Exception as error:
+                if not (may_pass(error) and self._is_patient()):
+                    self._first_error = self._first_error or error
+                    return
+            again = True
+            self._hurry.wait(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, LONGEST_PAUSE_SECONDS)
 
+    def _is_patient(self) -> bool:
+        """Return whether the store, which is away, may come back in time."""
+        now = time.monotonic()
+        self._away_since = self._away_since or now
+        return now - self._away_since < self._tracking.patience_s and not self._hurry.is_set()
 
-def _source_tags(known: dict[str, Any]) -> dict[str, str]:
-    """Return tags of a run's origin; MLflow's own page shows the `mlflow.source` ones."""
-    source = {"mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL"}
-    return {**known, **source, **({"mlflow.source.git.commit": known["git.commit"]} if "git.commit" in known else {})}
+    @contextmanager
+    def _alone(self) -> Generator[None, None, None]:
+        """Keep other processes that log to the same database file waiting."""
+        uri = tracking_uri(self._tracking, self._output_dir)
+        if not uri.startswith("sqlite:"):
+            yield
+            return
+        with Path(uri.removeprefix("sqlite:///") + ".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield

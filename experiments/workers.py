@@ -1,125 +1,170 @@
-"""Worker processes on Ray: at most as many points in flight as there are CPUs and memory, results as they come.
+"""Points on Ray: a bounded number in flight, results as they come, lost points again, an end to those that take too long.
 
-Knows points and outcomes, not what is done with them. Ray is imported late: it takes a second.
+Knows points and outcomes, not what is done with them.
 """
 
-import logging
-import os
-import signal
-import socket
-import threading
+import math
+import time
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Any
 
-import psutil
-
-import experiments
-import netstack
+from experiments.cluster import cpus_of, fits, start_or_join
+from experiments.configuration import RayConfig
+from experiments.ordering import coarse_first
 from experiments.points import Outcome, Point
-from experiments.task import is_compiled, simulate_point
-from netstack.engine import Result, memory_needed_bytes
-from netstack.errors import ConfigError
+from experiments.task import is_compiled, run_task
+from netstack.engine import Result, memory_needed_bytes, source_digest
 
-OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configurations and results are small
-MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
-CONNECT_SECONDS = 3
-CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
-RESTARTS = 1  # of a point whose worker died
+IN_FLIGHT_A_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
+MEMORY_STEP_BYTES = 64 * 2**20  # Ray keeps a queue for each amount that is asked for
+LOOK_SECONDS = 1.0  # between two looks at what the cluster has, and at what takes too long
 
 Show = Callable[[str, int], None]
 """Called with what goes on and the number of running points."""
 
 
+@dataclass
+class Attempt:
+    """A point in flight. `started` is when a worker had compiled and began, in seconds of the monotonic clock."""
+
+    point: Point
+    number: int
+    needs: dict[str, float]
+    submitted: float
+    started: float | None = None
+
+
+class LostError(Exception):
+    """A point was lost, with its worker or node, as often as it may be."""
+
+
+class TimeLimitError(Exception):
+    """A point took too long."""
+
+
+class NoNodeError(Exception):
+    """No node of the cluster has what a point needs."""
+
+
+class OtherSourcesError(Exception):
+    """A node has another version of the simulator."""
+
+
 def simulate_on_ray(
-    points: Sequence[Point], workers: int | None, address: str | None, show: Show
+    points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show
 ) -> Generator[Outcome, None, None]:
-    """Simulate points, those with most connections first, and yield an outcome whenever one finishes.
+    """Simulate points, the coarse shape of the sweep first, and yield an outcome whenever one finishes.
 
     Closing the generator stops all workers at once.
+
+    Raises:
+        ConfigError: There is no cluster at the address.
+        UnwritableError: A result cannot be kept.
     """
     show("starting workers", 0)
-    ray, available = _start(len(points), workers, address)
+    ray = start_or_join(len(points), workers, ray_config.address)
     try:
-        slots = workers or int(ray.cluster_resources().get("CPU", 1))
-        task = ray.remote(num_cpus=1, max_retries=RESTARTS)(simulate_point)
-        left = sorted(points, key=_weight)
-        running: dict = {}
-
-        def submit() -> None:
-            needed = sum(memory_needed_bytes(point.config) for point in running.values())
-            while left and len(running) < slots:
-                needed += memory_needed_bytes(left[0].config)
-                if running and needed > available:
-                    return
-                point = left.pop(0)
-                running[task.remote(point.config)] = point
-
-        submit()
-        show("" if address or is_compiled() else "compiling once, half a minute", len(running))
-        while running:
-            ready, _ = ray.wait(list(running), num_returns=1)
-            point = running.pop(ready[0])
-            submit()
-            show("", len(running))
-            try:
-                result = Result.from_json(ray.get(ready[0]))
-                point.save(result)
-                outcome = Outcome(point, result)
-            except Exception as error:
-                outcome = Outcome.of_error(point, getattr(error, "cause", None) or error, str(error))
-            yield outcome
+        yield from _Flight(ray, points, workers, ray_config, show).outcomes()
     finally:
         ray.shutdown()
 
 
-def check_cluster(address: str) -> None:
-    """Raise ConfigError when nobody listens at an address such as ``host:6379`` or ``ray://host:10001``.
+class _Flight:
+    """The points that wait and those in flight. Ray is asked for what a point needs, and decides where it runs."""
 
-    What ``auto`` finds only Ray knows.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto":
-        return
-    if not host or not port.isdecimal():
-        raise ConfigError("ray_address", address, CLUSTER)
-    try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ConfigError("ray_address", address, f"{CLUSTER} ({error})") from error
+    def __init__(self, ray: Any, points: Sequence[Point], workers: int | None, config: RayConfig, show: Show) -> None:
+        self.ray, self.workers, self.config, self.show = ray, workers, config, show
+        self.waiting = deque((point, 1) for point in coarse_first(points))
+        self.flying: dict[Any, Attempt] = {}
+        self.task = ray.remote(run_task)
+        self.most = 1
+        self.looked = -math.inf
 
+    def outcomes(self) -> Generator[Outcome, None, None]:
+        """Yield outcomes as they come."""
+        self._look()
+        self._submit()
+        self.show("" if self.config.address or is_compiled() else "compiling once, half a minute", len(self.flying))
+        while self.flying:
+            ready, _ = self.ray.wait(list(self.flying), num_returns=1, timeout=LOOK_SECONDS)
+            for stream in ready:
+                outcome = self._receive(stream)
+                self._submit()
+                if outcome is not None:
+                    self.show("", self._running())
+                    yield outcome
+            yield from self._look()
 
-def _start(points: int, workers: int | None, address: str | None):
-    """Start or join Ray; return its module and the memory that points in flight may need together."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    packages = [Path(str(package.__file__)).parent for package in (netstack, experiments)]
-    import ray
+    def _running(self) -> int:
+        return sum(attempt.started is not None for attempt in self.flying.values())
 
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "configure_logging": False}
-    at_termination = signal.getsignal(signal.SIGTERM)
-    try:
-        if address:
-            ray.init(address=address, runtime_env={"py_modules": [str(package) for package in packages]}, **quiet)
-            available = float("inf")
-        else:
-            root = str(packages[0].parent)
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-            cpus = workers or (points if points < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
-            ray.init(
-                num_cpus=cpus and min(cpus, points), object_store_memory=OBJECT_STORE_BYTES, include_dashboard=False, **quiet
-            )
-            available = MEMORY_SHARE * psutil.virtual_memory().available
-    except ConnectionError as error:
-        raise ConfigError("ray_address", address, f"{CLUSTER}; one with tokens needs RAY_AUTH_MODE=token ({error})") from error
-    except BaseException:
-        ray.shutdown()
-        raise
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits without a word
-    return ray, available
+    def _submit(self) -> None:
+        while self.waiting and len(self.flying) < self.most:
+            point, number = self.waiting.popleft()
+            memory_bytes = math.ceil(memory_needed_bytes(point.config) / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES
+            options = self.task.options(num_cpus=1, memory=memory_bytes, max_retries=0, num_returns="streaming")
+            needs = {"CPU": 1.0, "memory": float(memory_bytes)}
+            self.flying[options.remote(point.config)] = Attempt(point, number, needs, time.monotonic())
 
+    def _receive(self, stream: Any) -> Outcome | None:
+        """Take what a worker sends: first that it begins, then the result, or what went wrong."""
+        attempt = self.flying[stream]
+        point = attempt.point
+        try:
+            message = self.ray.get(next(stream))
+            if attempt.started is None:
+                attempt.started = time.monotonic()
+                self.show("", self._running())
+                if message == source_digest():
+                    return None
+                self.ray.cancel(stream, force=True)
+                raise OtherSourcesError("the cluster's netstack has other sources than this one")
+            result = Result.from_json(message)
+        except Exception as error:
+            del self.flying[stream]
+            return self._failed(attempt, error)
+        del self.flying[stream]
+        point.save(result)
+        return Outcome(point, result)
 
-def _weight(point: Point) -> tuple[int, int]:
-    config = point.config
-    return -config.conns, -(config.org.cores or config.machine.cores)
+    def _failed(self, attempt: Attempt, error: Exception) -> Outcome | None:
+        """Put a lost point first in the queue, or return the outcome of a failed one."""
+        exceptions = self.ray.exceptions
+        cause = getattr(error, "cause", None) or error
+        own = not isinstance(error, exceptions.RayError) or isinstance(error, exceptions.RayTaskError)
+        if own and not isinstance(cause, OSError | MemoryError):  # the node's trouble, not the point's
+            return Outcome.of_error(attempt.point, cause, str(error))
+        if attempt.number <= self.config.retries:
+            self.waiting.appendleft((attempt.point, attempt.number + 1))
+            return None
+        what = f"{type(cause).__name__}: {str(cause).strip()}".splitlines()[0]
+        return Outcome.of_error(attempt.point, LostError(f"lost {attempt.number} times, the last time by {what}"), str(error))
+
+    def _look(self) -> list[Outcome]:
+        """Look at the cluster, and give up what takes too long or fits nowhere; return its outcomes."""
+        now = time.monotonic()
+        if now - self.looked < LOOK_SECONDS:
+            return []
+        self.looked = now
+        self.most = self.workers or max(1, math.ceil(IN_FLIGHT_A_CPU * cpus_of(self.ray)))
+        ended: list[Outcome] = []
+        for stream, attempt in list(self.flying.items()):
+            error = self._overdue(attempt, now)
+            if error is not None:
+                self.ray.cancel(stream, force=True)
+                del self.flying[stream]
+                ended.append(Outcome.of_error(attempt.point, error, str(error)))
+        self._submit()
+        return ended
+
+    def _overdue(self, attempt: Attempt, now: float) -> Exception | None:
+        limit_s = self.config.time_limit_s
+        if attempt.started is not None:
+            late = limit_s is not None and now - attempt.started > limit_s
+            return TimeLimitError(f"took longer than ray.time_limit_s={limit_s:g}") if late else None
+        patience_s = self.config.patience_s if self.config.address else 0.0
+        if now - attempt.submitted < patience_s or fits(self.ray, attempt.needs):
+            return None
+        return NoNodeError(f"no node has one CPU and {attempt.needs['memory'] / 2**30:.1f} GiB of memory")

@@ -43,8 +43,14 @@ BAD = {
     "unreachable store": (["tracking.uri=http://127.0.0.1:9"], "tracking.uri=http://127.0.0.1:9", "answers"),
     "store in no folder": (["tracking.uri=sqlite:////nowhere/at/all.db"], "tracking.uri=sqlite:////nowhere", "folder"),
     "workers": (["workers=0"], "workers=0", "from 1 to"),
-    "cluster": (["ray_address=127.0.0.1:9"], "ray_address=127.0.0.1:9", "running Ray cluster"),
-    "cluster without a port": (["ray_address=somewhere"], "ray_address=somewhere", "running Ray cluster"),
+    "cluster": (["ray.address=127.0.0.1:9"], "ray.address=127.0.0.1:9", "running Ray cluster"),
+    "cluster without a port": (["ray.address=somewhere"], "ray.address=somewhere", "running Ray cluster"),
+    "a cluster from outside": (["ray.address=ray://127.0.0.1:10001"], "ray.address=ray://", "ray job submit"),
+    "retries": (["ray.retries=-1"], "ray.retries=-1", "0 or more"),
+    "time limit": (["ray.time_limit_s=0"], "ray.time_limit_s=0", "above 0 seconds"),
+    "node patience": (["ray.patience_s=-1"], "ray.patience_s=-1", "0 or more"),
+    "store patience": (["tracking.patience_s=-1"], "tracking.patience_s=-1", "0 or more"),
+    "an old name": (["ray_address=auto"], "ray_address=auto", "did you mean ray.address?"),
     "option": (["--workers", "4"], "--workers", "key=value"),
 }
 

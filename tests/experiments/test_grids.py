@@ -158,7 +158,7 @@ def test_two_experiments_or_none_of_the_sweep_option(monkeypatch: pytest.MonkeyP
     assert "experiment=paper: several points are a sweep, which needs the option -m" in capsys.readouterr().err
 
 
-def local(points, _workers, _address, _show):
+def local(points, _workers, _ray, _show):
     """Stand in for Ray: simulate in this process."""
     for point in points:
         result = simulate(point.config)

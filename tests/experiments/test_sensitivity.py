@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from experiments import sensitivity as module
+from experiments.configuration import RayConfig
 from experiments.constants import Constants
 from experiments.points import Outcome, Point
 from experiments.robustness import load_sensitivity, survival
@@ -38,7 +39,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., Result
     """Replace workers by a closed form: msgp is 5 % above up, and an expensive lock acquisition takes 10 %."""
     ran: list[Point] = []
 
-    def closed_form(points: Sequence[Point], workers: int | None, address: str | None, show) -> Generator[Outcome, None, None]:
+    def closed_form(points: Sequence[Point], workers: int | None, ray: RayConfig, show) -> Generator[Outcome, None, None]:
         show("", 1)
         for point in points:
             ran.append(point)

@@ -1,0 +1,95 @@
+"""Ray: started on this computer, or joined where it runs; what its nodes have, and how they get the code.
+
+Knows nothing of points. Ray is imported late: it takes a second.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import experiments
+import netstack
+from netstack.errors import ConfigError
+
+OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configurations and results are small
+MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
+CONNECT_SECONDS = 3
+CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
+
+
+def check_cluster(address: str) -> None:
+    """Raise ConfigError when nobody listens at an address such as ``host:6379``.
+
+    What ``auto`` finds only Ray knows.
+    """
+    if address == "auto":
+        return
+    if address.startswith("ray://"):
+        allowed = "must be HOST:PORT or auto: from outside of a cluster send the command into it with `ray job submit`"
+        raise ConfigError("ray.address", address, allowed)
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ConfigError("ray.address", address, CLUSTER)
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError("ray.address", address, f"{CLUSTER} ({error})") from error
+
+
+def start_or_join(points: int, workers: int | None, address: str | None) -> Any:
+    """Start Ray for some points, or join a cluster; return its module.
+
+    Raises:
+        ConfigError: There is no cluster at the address.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    packages = [Path(str(package.__file__)).parent for package in (netstack, experiments)]
+    import ray
+
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of points is said in one line each, elsewhere
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
+    at_termination = signal.getsignal(signal.SIGTERM)
+    try:
+        if address:
+            ray.init(address=address, runtime_env={"py_modules": [str(package) for package in packages]}, **quiet)
+        else:
+            root = str(packages[0].parent)
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+            cpus = workers or (points if points < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
+            ray.init(
+                address="local",
+                num_cpus=cpus and min(cpus, points),
+                object_store_memory=OBJECT_STORE_BYTES,
+                _memory=int(MEMORY_SHARE * psutil.virtual_memory().available),
+                include_dashboard=False,
+                **quiet,
+            )
+    except ConnectionError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError("ray.address", address, f"{CLUSTER}; one with tokens needs RAY_AUTH_MODE=token ({reason})") from error
+    except BaseException:
+        ray.shutdown()
+        raise
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits without a word
+    return ray
+
+
+def cpus_of(ray: Any) -> int:
+    """Return how many CPUs the nodes that are alive have together."""
+    return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
+
+
+def fits(ray: Any, needed: Mapping[str, float]) -> bool:
+    """Return whether a node that is alive has so much of everything, whatever of it is free now."""
+    return any(
+        all(node["Resources"].get(name, 0) >= amount for name, amount in needed.items()) for node in ray.nodes() if node["Alive"]
+    )

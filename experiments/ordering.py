@@ -1,0 +1,58 @@
+"""In which order points start: coarse first, so that the whole shape of a sweep shows early.
+
+Knows configurations, not how they are run. The order of results is that of the sweep, whatever this is.
+"""
+
+from collections.abc import Sequence
+
+from experiments.naming import flattened
+from experiments.points import Point
+
+SEED = "seed"
+
+
+def coarse_first(points: Sequence[Point]) -> list[Point]:
+    """Return points in the order in which they should start.
+
+    Each numeric key that varies is an axis, which is refined from both ends by halves; values that are no numbers alternate.
+    Repetitions with other seeds come as refinements do, each level with twice as many.
+    """
+    flat = [flattened(point.values) for point in points]
+    numeric = [key for key in _varied(flat) if key != SEED and all(_is_number(values.get(key)) for values in flat)]
+    ranks = {key: refinement(sorted({values[key] for values in flat})) for key in numeric}  # pyright: ignore
+    seeds = {seed: rank for rank, seed in enumerate(dict.fromkeys(values[SEED] for values in flat))}
+
+    def order(index: int) -> tuple:
+        of_axes = [ranks[key][flat[index][key]] for key in numeric]
+        seed = seeds[flat[index][SEED]]
+        level = max([seed.bit_length(), *(level for level, _ in of_axes)])
+        return level, seed, *(rank for _, rank in of_axes), index
+
+    return [points[index] for index in sorted(range(len(points)), key=order)]
+
+
+def refinement(values: Sequence) -> dict[object, tuple[int, int]]:
+    """Return the level and rank of each of some ascending values: the first, the last, the middle, the quarters, ..."""
+    last = len(values) - 1
+    places = [(0, 0), (last, 0)]
+    spans, level = [(0, last)], 0
+    while spans:
+        level += 1
+        halves = [(low, (low + high) // 2, high) for low, high in spans if high - low > 1]
+        places += [(middle, level) for _, middle, _ in halves]
+        spans = [span for low, middle, high in halves for span in ((low, middle), (middle, high))]
+    found: dict[object, tuple[int, int]] = {}
+    for rank, (place, at_level) in enumerate(places):
+        found.setdefault(values[place], (at_level, rank))
+    return found
+
+
+def _varied(flat: Sequence[dict[str, object]]) -> list[str]:
+    """Return the keys that do not have the same value in all points."""
+    first = flat[0]
+    keys = dict.fromkeys(key for values in flat for key, value in values.items() if key not in first or first[key] != value)
+    return list(keys)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
