@@ -43,7 +43,7 @@ def check_cluster(address: str) -> None:
         raise ConfigError("ray.address", address, f"{CLUSTER} ({error})") from error
 
 
-def start_or_join(points: int, workers: int | None, address: str | None) -> Any:
+def start_or_join(points: int, workers: int | None, address: str | None, send_sources: bool) -> Any:
     """Start Ray for some points, or join a cluster; return its module.
 
     Raises:
@@ -59,7 +59,8 @@ def start_or_join(points: int, workers: int | None, address: str | None) -> Any:
     at_termination = signal.getsignal(signal.SIGTERM)
     try:
         if address:
-            ray.init(address=address, runtime_env={"py_modules": [str(package) for package in packages]}, **quiet)
+            modules = {"py_modules": [str(package) for package in packages]}
+            ray.init(address=address, runtime_env=modules if send_sources else None, **quiet)
         else:
             root = str(packages[0].parent)
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))

@@ -29,7 +29,7 @@ SURROUNDINGS = ("output_dir", "workers", "ray", "dry_run", "tracking", "experime
 
 @dataclass
 class TrackingConfig:
-    """Where MLflow keeps runs. A `uri` of null is a database file below `output_dir`; `patience_s` is for a store that is away."""
+    """Where MLflow keeps runs: a `uri` of null is a database file below `output_dir`. `patience_s`: for a store that is away."""
 
     enabled: bool = True
     uri: str | None = None
@@ -43,12 +43,14 @@ class RayConfig:
 
     Attributes:
         address: HOST:PORT of a running cluster, or auto for one on this machine; null starts Ray on this computer.
+        send_sources: Whether a cluster gets the sources of this project with the sweep, or has the same installed.
         retries: How often a point is run again that was lost with its worker or node.
         time_limit_s: Of a point, from its start in a worker; null for none.
         patience_s: How long a point waits for a node of the cluster that has what it needs.
     """
 
     address: str | None = None
+    send_sources: bool = True
     retries: int = 2
     time_limit_s: float | None = None
     patience_s: float = 300.0

@@ -1,6 +1,7 @@
 """Points of a sweep: frozen configurations, their fingerprints, and the folders that keep their results.
 
-A folder is named by its point's fingerprint and appears whole or not at all, also when the power fails. Knows no tracking and no Ray.
+A folder is named by its point's fingerprint and appears whole or not at all, also when the power fails. Knows no tracking and
+no Ray.
 """
 
 import dataclasses

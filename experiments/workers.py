@@ -64,7 +64,7 @@ def simulate_on_ray(
         UnwritableError: A result cannot be kept.
     """
     show("starting workers", 0)
-    ray = start_or_join(len(points), workers, ray_config.address)
+    ray = start_or_join(len(points), workers, ray_config.address, ray_config.send_sources)
     try:
         yield from _Flight(ray, points, workers, ray_config, show).outcomes()
     finally:
@@ -120,7 +120,7 @@ class _Flight:
                 if message == source_digest():
                     return None
                 self.ray.cancel(stream, force=True)
-                raise OtherSourcesError("the cluster's netstack has other sources than this one")
+                raise OtherSourcesError("a node has another version of netstack installed (ray.send_sources=true sends this one)")
             result = Result.from_json(message)
         except Exception as error:
             del self.flying[stream]

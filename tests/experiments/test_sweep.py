@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 import yaml
+from launching import ROOT, SHORT, launch, logged, results
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -25,33 +26,6 @@ from experiments.naming import flattened, name_points
 from experiments.points import Point, sweep_id
 from netstack.engine import SimulationConfig, simulate, source_digest
 from netstack.errors import ConservationError
-
-ROOT = Path(run.__file__).resolve().parent
-SHORT = ["engine.warmup_ms=3", "engine.measure_ms=5"]
-
-
-def launch(monkeypatch: pytest.MonkeyPatch, output_dir: Path, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["run.py", f"output_dir={output_dir}", *SHORT, *arguments])
-    return run.main()
-
-
-def results(output_dir: Path) -> dict[str, dict]:
-    """Return all results by point, without wall times."""
-    found = {}
-    for path in sorted((output_dir / "points").glob("*/result.json")):
-        values = json.loads(path.read_text())
-        found[path.parent.name] = {name: value for name, value in values.items() if not name.startswith("wall_")}
-    return found
-
-
-def logged(output_dir: Path) -> tuple[MlflowClient, list[Run], list[Run]]:
-    """Return a client, the parent runs and the other runs of a default store."""
-    client = MlflowClient(f"sqlite:///{output_dir}/mlflow.db")
-    experiment = client.get_experiment_by_name("network-stack-parallelization")
-    assert experiment is not None
-    runs = list(client.search_runs([experiment.experiment_id]))
-    parents = [entry for entry in runs if "sweep.parent" in entry.data.tags]
-    return client, parents, [entry for entry in runs if entry not in parents]
 
 
 def never(*_: object) -> None:
