@@ -29,7 +29,7 @@ _raised: list[Exception] = []
 def run(config: DictConfig) -> None:
     """Run one point. Hydra would print its own lines about an error: it is raised again in `main`."""
     try:
-        launch([config], multirun=False)
+        launch([(config, None)], multirun=False)
     except Exception as error:
         _raised.append(error)
 

@@ -3,6 +3,7 @@
 Knows Hydra and OmegaConf; the simulator below knows neither.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -80,22 +81,44 @@ def register_schema() -> None:
     ConfigStore.instance().store(name="schema", node=RunConfig)
 
 
-def simulation_config(config: DictConfig) -> SimulationConfig:
-    """Return the simulated part of a composed configuration, validated.
+class Reader:
+    """Reads the composed configurations of a sweep one after the other. Sections that did not change are read once and shared."""
 
-    Raises:
-        ConfigError: A value is missing, out of range, contradicts another, or needs more memory than there is.
-    """
-    try:
-        simulation = SimulationConfig(**{name: plain(config[name]) for name in SIMULATED})
-    except MissingMandatoryValue as error:
-        raise ConfigError(str(error.full_key), "???", "must be given") from error
-    simulation.validate()
-    needed, available = memory_needed_bytes(simulation), psutil.virtual_memory().available
-    if needed > available:
-        raise ConfigError(
-            "conns", simulation.conns, f"needs {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are available"
-        )
+    def __init__(self) -> None:
+        self._sections: dict[str, Any] = {}
+
+    def read(self, config: DictConfig, changed: Collection[str] | None = None) -> tuple[SimulationConfig, dict[str, Any]]:
+        """Return the simulated part, validated, and what surrounds it by its keys.
+
+        Args:
+            config: A composed configuration.
+            changed: The top-level keys that differ from the configuration before; None if anything may.
+
+        Raises:
+            ConfigError: A value is missing, out of range, contradicts another, or needs more memory than there is.
+        """
+        names = (*SIMULATED, *SURROUNDINGS)
+        try:
+            self._sections |= {name: plain(config[name]) for name in (names if changed is None else changed)}
+        except MissingMandatoryValue as error:
+            raise ConfigError(str(error.full_key), "???", "must be given") from error
+        if changed is None or not set(SURROUNDINGS).isdisjoint(changed):
+            check_run(config)
+        simulation = SimulationConfig(**{name: self._sections[name] for name in SIMULATED})
+        simulation.validate()
+        needed, available = memory_needed_bytes(simulation), psutil.virtual_memory().available
+        if needed > available:
+            raise ConfigError(
+                "conns",
+                simulation.conns,
+                f"needs {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are available",
+            )
+        return simulation, {name: self._sections[name] for name in SURROUNDINGS}
+
+
+def simulation_config(config: DictConfig) -> SimulationConfig:
+    """Return the simulated part of a composed configuration, validated. Raises ConfigError as `Reader.read`."""
+    simulation, _ = Reader().read(config)
     return simulation
 
 

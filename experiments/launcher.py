@@ -5,7 +5,7 @@ Later edits of files therefore do not leak into waiting points.
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from experiments.cluster import check_cluster
 from experiments.command_line import terminal
-from experiments.configuration import SURROUNDINGS, RayConfig, TrackingConfig, check_run, plain, simulation_config
+from experiments.configuration import RayConfig, Reader, TrackingConfig
 from experiments.grids import ExperimentConfig
 from experiments.naming import name_points
 from experiments.points import Point, check_output_dir
@@ -25,8 +25,12 @@ from netstack.engine import SimulationConfig
 from netstack.errors import ConfigError
 
 
-def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
+def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multirun: bool) -> None:
     """Check composed configurations, then list or run their points. Each is read before the next one is asked for.
+
+    Args:
+        configs: Configurations, each with the top-level keys that differ from the one before; None if anything may.
+        multirun: Whether they are a sweep.
 
     Raises:
         ConfigError: Something cannot be simulated, written or reached; nothing was started.
@@ -35,10 +39,10 @@ def launch(configs: Iterable[DictConfig], multirun: bool) -> None:
     """
     simulations: list[SimulationConfig] = []
     surroundings: dict[str, Any] = {}
-    for config in configs:
-        check_run(config)
-        simulations.append(simulation_config(config))
-        found = {key: plain(config[key]) for key in SURROUNDINGS}
+    reader = Reader()
+    for config, changed in configs:
+        simulation, found = reader.read(config, changed)
+        simulations.append(simulation)
         for key, value in found.items():
             if surroundings.setdefault(key, value) != value:
                 raise ConfigError(key, value, f"must be the same for all points of a sweep, and one has {surroundings[key]}")

@@ -5,12 +5,17 @@ Nor is one of the engine that depends on the x axis only: intervals that are lon
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from typing import Any
+
+import yaml
 
 from netstack.engine import SimulationConfig
 
 AXIS = "conns"
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+MOST_PARTS = 4096  # that are remembered
 GROUPS = ("org", "machine", "costs", "workload", "engine")
 
 
@@ -31,7 +36,7 @@ class PointName:
 
 def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
     """Return the names of a sweep's points."""
-    flat = [flattened(asdict(config)) for config in configs]
+    flat = [flat_values(config) for config in configs]
     varied = {group: _varied(group, flat) for group in GROUPS}
     axis = _axis(flat, varied)
     varied["engine"] = {name: [key for key in keys if not _told_by(axis, key, flat)] for name, keys in varied["engine"].items()}
@@ -50,6 +55,21 @@ def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
     return names
 
 
+def plain_values(config: SimulationConfig) -> dict[str, Any]:
+    """Return a configuration as nested plain values, which must not be changed: points share what they have in common."""
+    return {name: part.values for name, part in _parts(config)}
+
+
+def flat_values(config: SimulationConfig) -> dict[str, object]:
+    """Return the same values under dotted keys."""
+    return {key: value for _, part in _parts(config) for key, value in part.flat.items()}
+
+
+def config_text(config: SimulationConfig) -> str:
+    """Return the same values as YAML."""
+    return "".join(part.text for _, part in _parts(config))
+
+
 def flattened(values: dict, prefix: str = "") -> dict[str, object]:
     """Return nested values under dotted keys; lists are kept."""
     flat: dict[str, object] = {}
@@ -64,6 +84,39 @@ def flattened(values: dict, prefix: str = "") -> dict[str, object]:
 def number(value: object) -> str:
     """Return a value as a user writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part of a configuration in all the forms that are asked for again and again in a sweep."""
+
+    config: object
+    values: Any
+    flat: dict[str, object]
+    text: str
+
+    @classmethod
+    def of(cls, name: str, config: Any) -> "_Part":
+        values = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
+        return cls(config, values, flattened({name: values}), yaml.dump({name: values}, Dumper=DUMPER, sort_keys=False))
+
+
+_known_parts: dict[int, _Part] = {}
+"""Sections by their identity; each is kept with its forms, so that no other object can take its identity."""
+
+
+def _parts(config: SimulationConfig) -> Iterator[tuple[str, _Part]]:
+    """Yield the top-level parts of a configuration. Sections are shared by points and do not change once a point has them."""
+    for name in (field.name for field in fields(config)):
+        value = getattr(config, name)
+        part = _known_parts.get(id(value)) if is_dataclass(value) else None
+        if part is None:
+            part = _Part.of(name, value)
+            if is_dataclass(value):
+                if len(_known_parts) >= MOST_PARTS:
+                    _known_parts.clear()
+                _known_parts[id(value)] = part
+        yield name, part
 
 
 def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]]:

@@ -5,7 +5,7 @@ Knows configurations, not how they are run. The order of results is that of the 
 
 from collections.abc import Sequence
 
-from experiments.naming import flattened
+from experiments.naming import flat_values
 from experiments.points import Point
 
 SEED = "seed"
@@ -17,7 +17,7 @@ def coarse_first(points: Sequence[Point]) -> list[Point]:
     Each numeric key that varies is an axis, which is refined from both ends by halves; values that are no numbers alternate.
     Repetitions with other seeds come as refinements do, each level with twice as many.
     """
-    flat = [flattened(point.values) for point in points]
+    flat = [flat_values(point.config) for point in points]
     numeric = [key for key in _varied(flat) if key != SEED and all(_is_number(values.get(key)) for values in flat)]
     ranks = {key: refinement(sorted({values[key] for values in flat})) for key in numeric}  # pyright: ignore
     seeds = {seed: rank for rank, seed in enumerate(dict.fromkeys(values[SEED] for values in flat))}

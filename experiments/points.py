@@ -4,7 +4,6 @@ A folder is named by its point's fingerprint and appears whole or not at all, al
 no Ray.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -19,14 +18,12 @@ from functools import cached_property
 from pathlib import Path
 
 import psutil
-import yaml
 
-from experiments.naming import PointName
+from experiments.naming import PointName, config_text, plain_values
 from experiments.provenance import provenance
 from netstack.engine import Result, SimulationConfig, source_digest
 from netstack.errors import ConfigError
 
-DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 UNFINISHED = ".unfinished-"
 
 
@@ -52,18 +49,13 @@ class Point:
     @property
     def values(self) -> dict:
         """The configuration as plain nested values."""
-        return dataclasses.asdict(self.config)
+        return plain_values(self.config)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the configuration and the model's version: equal fingerprints mean equal results."""
         text = json.dumps([self.values, source_digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-    @property
-    def config_text(self) -> str:
-        """The configuration as YAML."""
-        return yaml.dump(self.values, Dumper=DUMPER, sort_keys=False)
 
     @property
     def label(self) -> str:
@@ -108,7 +100,7 @@ class Point:
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             staging = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=f"{UNFINISHED}{_owner(os.getpid())}-"))
-            _write_durably(staging / "config.yaml", self.config_text)
+            _write_durably(staging / "config.yaml", config_text(self.config))
             _write_durably(staging / "provenance.json", json.dumps(provenance(), indent=2) + "\n")
             _write_durably(staging / "result.json", result.to_json())
             staging.chmod(0o755)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.breakdown import COLUMNS, column_cycles
-from experiments.naming import flattened, number
+from experiments.naming import flat_values, number
 from experiments.points import Outcome, Point
 from experiments.repetitions import repetitions
 
@@ -79,7 +79,7 @@ def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
     rows: list[dict[str, object]] = []
     for outcome in outcomes:
         if outcome.result is not None:
-            values = flattened(outcome.point.values)
+            values = flat_values(outcome.point.config)
             parameters = {name: value for name, value in values.items() if not name.startswith(("costs.op", "costs.struct"))}
             rows.append({"fingerprint": outcome.point.fingerprint, **parameters, **outcome.result.metrics()})
     columns = dict.fromkeys(name for row in rows for name in row)

@@ -131,10 +131,12 @@ class DatabaseWriter:
             self._write_texts(repository, record.texts)
         with self.engine.begin() as connection:
             connection.execute(sqlalchemy.text("PRAGMA busy_timeout = 20000"))  # as MLflow waits for another writer
-            connection.execute(self.tables["SqlRun"].insert(), [run])
-            for table, values in rows.items():
+            for table, values in {"SqlRun": [run], **rows}.items():
                 if values:
-                    connection.execute(self.tables[table].insert(), values)
+                    columns = list(values[0])
+                    places = ", ".join("?" * len(columns))
+                    statement = f"insert into {self.tables[table].name} ({', '.join(columns)}) values ({places})"
+                    connection.exec_driver_sql(statement, [tuple(value.values()) for value in values])
 
     def _rows(self, record: RunRecord, run_id: str, now_ms: int) -> dict[str, list[dict[str, Any]]]:
         """Return what goes into each table beside that of runs. The latest value of a metric has a table of its own."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from experiments.configuration import TrackingConfig
-from experiments.naming import flattened
+from experiments.naming import flat_values
 from experiments.points import Outcome, output_id
 from experiments.provenance import provenance
 from experiments.stores import RunRecord, log_values, writer_for
@@ -95,7 +95,7 @@ class Tracker:
             self._repair(" and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key != "seed"))
         if point.fingerprint in self.logged:
             return
-        parameters = {name: str(value) for name, value in flattened(point.values).items()}
+        parameters = {name: str(value) for name, value in flat_values(point.config).items()}
         if result is None:
             tags |= {"failure": outcome.failure, "mlflow.note.content": outcome.failure, **_source_tags(provenance())}
             self.write(RunRecord(point.label, "FAILED", tags, parameters, texts={"failure.txt": outcome.details}))

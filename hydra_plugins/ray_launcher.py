@@ -75,11 +75,15 @@ class RayLauncher(Launcher):
         launch(self._composed(job_overrides), multirun=True)
         return []
 
-    def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[DictConfig]:
-        """Yield the points' configurations. Points that differ in plain values of the same keys share one, set anew for each."""
+    def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[DictConfig, set[str] | None]]:
+        """Yield the points' configurations, each with the top-level keys that may differ from the one before, None for any.
+
+        Points that differ in plain values of the same keys share one, set anew for each.
+        """
         parser = OverridesParser.create(config_loader=self.loader)
         options = cache(self.loader.get_group_options)
         composed: dict[tuple[str, ...], DictConfig] = {}
+        before: tuple[str, ...] | None = None
         for overrides in job_overrides:
             parsed = parser.parse_overrides(list(overrides))
             plain = [override for override in parsed if _only_sets(override) and not options(override.key_or_group)]
@@ -89,7 +93,8 @@ class RayLauncher(Launcher):
                     OmegaConf.update(composed[key], override.key_or_group, override.value())
             else:
                 composed[key] = self.loader.load_sweep_config(self.config, list(overrides))
-            yield composed[key]
+            yield composed[key], {override.key_or_group.partition(".")[0] for override in plain} if key == before else None
+            before = key
 
 
 def _only_sets(override: Override) -> bool:

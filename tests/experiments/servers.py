@@ -80,7 +80,7 @@ def postgresql(folder: Path, user: str | None) -> Generator[str, None, None]:
             assert process.poll() is None, (folder / "postgresql.log").read_text()
             assert time.monotonic() < until
             time.sleep(0.1)
-        yield f"postgresql://tests@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg2://tests@127.0.0.1:{port}/postgres"
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
