@@ -7,8 +7,10 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,8 @@ def start_or_join(points: int, workers: int | None, address: str | None, send_so
     try:
         if address:
             modules = {"py_modules": [str(package) for package in packages]}
-            ray.init(address=address, runtime_env=modules if send_sources else None, **quiet)
+            with _without_standard_error():  # to which Ray's core writes a line each second while nobody answers
+                ray.init(address=address, runtime_env=modules if send_sources else None, **quiet)
         else:
             root = str(packages[0].parent)
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -82,6 +85,22 @@ def start_or_join(points: int, workers: int | None, address: str | None, send_so
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits without a word
     return ray
+
+
+@contextmanager
+def _without_standard_error() -> Generator[None, None, None]:
+    """Drop what native code writes to the standard error; errors come as exceptions."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def cpus_of(ray: Any) -> int:
