@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-START_SECONDS = 120
+START_SECONDS = 240
 
 
 def free_port() -> int:

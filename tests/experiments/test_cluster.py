@@ -21,7 +21,7 @@ from netstack.engine import SimulationConfig, simulate
 
 FILES = ROOT / "conf" / "cluster"
 RAY = Path(sys.executable).parent / "ray"
-START_SECONDS = 60
+START_SECONDS = 240
 TINY = ("-m", "conns=6", "seed=1,2", "engine.warmup_ms=0.2", "engine.measure_ms=0.2")
 
 RAY_JOB = {

@@ -99,7 +99,7 @@ def disturbed(marker: Path, fault: Callable[[], None]) -> Task:
     return task
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 240.0) -> None:
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
@@ -188,8 +188,8 @@ def test_a_point_that_takes_too_long(
     """It fails alone, its process ends, and the next launch runs it again."""
     with monkeypatch.context() as patch:
         patch.setattr(workers, "run_task", disturbed(tmp_path / "marker", lambda: time.sleep(600)))
-        assert launch(patch, outputs, *SWEEP, *on, "ray.time_limit_s=2") == run.FAILED_POINTS
-    assert "TimeLimitError: took longer than ray.time_limit_s=2" in capsys.readouterr().out
+        assert launch(patch, outputs, *SWEEP, *on, "ray.time_limit_s=10") == run.FAILED_POINTS
+    assert "TimeLimitError: took longer than ray.time_limit_s=10" in capsys.readouterr().out
     process = int((tmp_path / "marker").read_text())
     wait_for(lambda: not Path(f"/proc/{process}/cmdline").exists() or not Path(f"/proc/{process}/cmdline").read_bytes())
     _, (parent,), children = logged(outputs)
@@ -297,7 +297,7 @@ def test_a_tracking_server_that_goes_away_for_a_while(
         with monkeypatch.context() as patch:
             patch.setattr(workers, "run_task", task)
             assert (
-                launch(patch, outputs, *SWEEP, *on, "tracking=server", f"tracking.uri={server.uri}", "tracking.patience_s=90")
+                launch(patch, outputs, *SWEEP, *on, "tracking=server", f"tracking.uri={server.uri}", "tracking.patience_s=240")
                 == 0
             )
         thread.join()
