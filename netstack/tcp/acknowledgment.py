@@ -1,6 +1,7 @@
 """The acknowledgment of a segment: what it moves, what it says of windows, round trips and losses.
 
-RFC 9293, section 3.10.7.4 (check of the ACK field); RFC 5681; RFC 6298; RFC 6675; RFC 3168. Knows no state transition.
+RFC 9293, section 3.10.7.4 (check of the ACK field); RFC 5681; RFC 6298; RFC 6675, or RFC 8985 if the host keeps a scoreboard;
+RFC 3168. Knows no state transition.
 """
 
 from netstack.compilation import compiled
@@ -16,7 +17,11 @@ from netstack.tcp.congestion import (
 )
 from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.header import ECE
+from netstack.tcp.options import timestamp
+from netstack.tcp.probe import arm_probe, receive_probe_answer
+from netstack.tcp.rack import adapt_to_duplicates, is_recovering, leave_repaired, rack_acknowledge, rack_detect_loss
 from netstack.tcp.sack import sack_first_lost, sack_lost_again, sack_update
+from netstack.tcp.scoreboard import mark_all_lost, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
 MAX_RTO_US = 64_000_000
@@ -30,7 +35,12 @@ def receive_ack(pcb, segment, now_us):
     if acked < 0:
         return 0
     newly_sacked = 0
-    if pcb.use_sack != 0 and (segment.sack_count > 0 or pcb.sacked_count > 0):
+    by_time = rack_runs(pcb)
+    if by_time:
+        board = scoreboard_at(pcb.scoreboard_address, 0)
+        rack_acknowledge(pcb, board, segment, now_us)
+        newly_sacked = board.newly_sacked_bytes
+    elif pcb.use_sack != 0 and (segment.sack_count > 0 or pcb.sacked_count > 0):
         newly_sacked = sack_update(pcb, segment)
     if acked == 0:
         return _receive_duplicate(pcb, segment, window, newly_sacked, now_us)
@@ -39,6 +49,7 @@ def receive_ack(pcb, segment, now_us):
     measure(pcb, segment, now_us)
     pcb.rexmt_shift = 0
     pcb.unanswered_since_us = 0
+    recovering = by_time and is_recovering(pcb)
     pcb.snd_una = segment.ack
     if seq_lt(pcb.snd_nxt, pcb.snd_una):
         pcb.snd_nxt = pcb.snd_una
@@ -47,7 +58,7 @@ def receive_ack(pcb, segment, now_us):
     pcb.acked_bytes = data
     if pcb.in_recovery != 0:
         if seq_geq(segment.ack, pcb.snd_recover):
-            leave_recovery(pcb)
+            leave_recovery(pcb, by_time)
             pcb.dupacks = 0
         else:
             on_partial_ack(pcb, acked)
@@ -60,18 +71,28 @@ def receive_ack(pcb, segment, now_us):
             on_congestion_mark(pcb, acked, now_us)
         else:
             on_ack(pcb, acked, now_us)
-        if newly_sacked > 0:
+        if newly_sacked > 0 and not by_time:
             _notice_loss(pcb, now_us)
     if pcb.snd_una == pcb.snd_max:
         pcb.rexmt_deadline_us = 0
     else:
         pcb.rexmt_deadline_us = now_us + pcb.rto_us
+    if by_time:
+        _judge_by_time(pcb, segment, recovering, True, now_us)
     return TCP_ACKED | TCP_OUTPUT
 
 
 @compiled
 def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
     """An ACK that moves nothing: a duplicate (RFC 5681, section 2; with SACK, RFC 6675, section 2) or a window update."""
+    if rack_runs(pcb):
+        window_before = pcb.snd_wnd
+        flags = _reopen_window(pcb, segment, window)
+        if newly_sacked > 0 and pcb.in_recovery == 0:
+            _count_duplicate(pcb)
+        moves = newly_sacked > 0 or segment.length > 0 or window != window_before
+        lost = _judge_by_time(pcb, segment, False, moves, now_us)
+        return flags | TCP_OUTPUT if lost or newly_sacked > 0 else flags
     if pcb.use_sack != 0:
         flags = _reopen_window(pcb, segment, window)
         if newly_sacked == 0:
@@ -92,6 +113,32 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
     elif pcb.dupacks >= DUPACK_THRESHOLD:
         return 0
     return TCP_OUTPUT
+
+
+@compiled
+def _judge_by_time(pcb, segment, recovered, moves, now_us):
+    """Judge the answer to a probe, find losses by what an ACK reports, arm the next one; return whether something was lost.
+
+    `recovered` says that a recovery was going on before, `moves` as in `receive_probe_answer` (RFC 8985, sections 6.2 and 7.4).
+    """
+    board = scoreboard_at(pcb.scoreboard_address, 0)
+    receive_probe_answer(pcb, board, segment, moves, now_us)
+    adapt_to_duplicates(pcb, board)
+    if recovered and not is_recovering(pcb):
+        leave_repaired(board)
+    lost = rack_detect_loss(pcb, board, now_us)
+    if lost:
+        begin_recovery_by_time(pcb, now_us)
+    if moves:
+        arm_probe(pcb, board, now_us)
+    return lost
+
+
+@compiled
+def begin_recovery_by_time(pcb, now_us):
+    """Something is lost by its time: reduce the window, unless the repair of the same window goes on (RFC 8985, section 9)."""
+    if pcb.in_recovery == 0 and seq_geq(pcb.snd_una, pcb.snd_recover):
+        enter_recovery(pcb, now_us)
 
 
 @compiled
@@ -117,8 +164,17 @@ def _reopen_window(pcb, segment, window):
     if pcb.snd_wnd <= before:
         return 0
     if before == 0:
-        pcb.snd_nxt = pcb.snd_una  # a probe was sent, and dropped
+        send_again(pcb)  # a probe was sent, and dropped
     return TCP_OUTPUT
+
+
+@compiled
+def send_again(pcb):
+    """Let all that is outstanding be sent again as if for the first time: no loss says anything of the network."""
+    if rack_runs(pcb):
+        mark_all_lost(pcb, scoreboard_at(pcb.scoreboard_address, 0))
+    else:
+        pcb.snd_nxt = pcb.snd_una
 
 
 @compiled
@@ -143,13 +199,6 @@ def measure(pcb, segment, now_us):
     elif segment.has_timestamps != 0 and segment.ts_ecr != 0 and pcb.use_timestamps != 0:
         elapsed = seq_sub(timestamp(pcb, now_us), segment.ts_ecr) * pcb.timestamp_unit_us
         tcp_rtt_update(pcb, max(elapsed, 1))
-
-
-@compiled
-def timestamp(pcb, now_us):
-    """Return the value of the time stamp clock at `now_us` (RFC 7323, section 5.4)."""
-    ticks = now_us if pcb.timestamp_unit_us == 1 else now_us // pcb.timestamp_unit_us
-    return (ticks + pcb.timestamp_offset) & 0xFFFFFFFF
 
 
 @compiled

@@ -85,11 +85,15 @@ def on_partial_ack(pcb, acked):
 
 
 @compiled
-def leave_recovery(pcb):
-    """An ACK of all that was outstanding: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full)."""
+def leave_recovery(pcb, piped):
+    """An ACK of all that was outstanding: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full).
+
+    If the window was `piped`, what is in flight fills it, and there is nothing to deflate (RFC 6675, section 5).
+    """
     pcb.in_recovery = 0
     pcb.retransmit_now = 0
-    pcb.snd_cwnd = min(pcb.snd_ssthresh, max(flight_size(pcb), pcb.mss) + pcb.mss)
+    if not piped:
+        pcb.snd_cwnd = min(pcb.snd_ssthresh, max(flight_size(pcb), pcb.mss) + pcb.mss)
 
 
 @compiled

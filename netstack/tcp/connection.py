@@ -4,6 +4,7 @@ Moves states only; what is to be sent follows from `tcp_output`.
 """
 
 from netstack.compilation import compiled
+from netstack.tcp.acknowledgment import send_again
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
 from netstack.tcp.options import accept_syn, limit_mss
@@ -189,5 +190,8 @@ def tcp_path_mtu(pcb, path_mss):
     if pcb.mss >= before:
         pcb.mss = before
         return 0
-    pcb.snd_nxt = pcb.snd_una
+    if pcb.state < ESTABLISHED:
+        pcb.snd_nxt = pcb.snd_una
+    else:
+        send_again(pcb)
     return TCP_OUTPUT

@@ -17,6 +17,7 @@ from netstack.tcp.flags import (
 from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN, sequence_length
 from netstack.tcp.options import accept_syn
 from netstack.tcp.reassembly import receive_data, receive_window
+from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import (
     CLOSE_WAIT,
@@ -61,6 +62,7 @@ def tcp_input(pcb, segment, now_us):
         if seq_lt(segment.ts_val, pcb.ts_recent) and idle_us < TIMESTAMP_LIFE_US:  # PAWS (section 5.3)
             if segment.length == 0 and not segment.flags & (SYN | FIN):
                 return 0  # without an answer, as BSD does: two ends must not acknowledge each other's ACKs
+            _note_old_data(pcb, segment)
             pcb.ack_now = 1
             return TCP_OUTPUT
     if pcb.state == SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
@@ -76,6 +78,7 @@ def tcp_input(pcb, segment, now_us):
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
         if pcb.use_timestamps != 0 and _repeats(pcb, segment):
             pcb.ts_recent = segment.ts_val  # our ACK was lost, and its repetition must not echo the time of the first copy
+        _note_old_data(pcb, segment)
         pcb.ack_now = 1
         return TCP_OUTPUT
     if segment.flags & RST:
@@ -138,6 +141,15 @@ def _repeats(pcb, segment):
     """Return whether the segment repeats one of the last window's: beyond it, a number may be an attacker's guess."""
     behind = seq_sub(pcb.rcv_nxt, segment.seq)
     return segment.length > 0 and 0 < behind <= pcb.receive_buffer_bytes and seq_leq(segment.seq, pcb.last_ack_sent)
+
+
+@compiled
+def _note_old_data(pcb, segment):
+    """Report data of the last window that came again (RFC 2883, section 4.1)."""
+    if pcb.scoreboard_address != 0 and segment.length > 0 and not segment.flags & SYN:
+        end = seq_add(segment.seq, segment.length)
+        if seq_leq(end, pcb.rcv_nxt) and seq_sub(pcb.rcv_nxt, segment.seq) <= pcb.receive_buffer_bytes:
+            note_duplicate(pcb, segment.seq, end)
 
 
 @compiled

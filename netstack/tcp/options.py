@@ -51,3 +51,10 @@ def fill_syn_options(pcb, segment):
     segment.mss = pcb.own_mss
     segment.wscale = pcb.rcv_scale if pcb.use_scaling != 0 else -1
     segment.sack_permitted = pcb.use_sack
+
+
+@compiled
+def timestamp(pcb, now_us):
+    """Return the value of the time stamp clock at `now_us` (RFC 7323, section 5.4)."""
+    ticks = now_us if pcb.timestamp_unit_us == 1 else now_us // pcb.timestamp_unit_us
+    return (ticks + pcb.timestamp_offset) & 0xFFFFFFFF

@@ -4,13 +4,14 @@ One segment a call; the host transmits it and calls again until there is none.
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.acknowledgment import timestamp
 from netstack.tcp.congestion import DUPACK_THRESHOLD, flight_size, restart_after_idle
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
-from netstack.tcp.options import fill_syn_options
+from netstack.tcp.options import fill_syn_options, timestamp
+from netstack.tcp.probe import arm_probe, note_probe, probe_segment
 from netstack.tcp.reassembly import announced_window
 from netstack.tcp.sack import (
     fill_sack_blocks,
+    reports_blocks,
     sack_next_hole,
     sack_pipe,
     sack_rescue,
@@ -18,6 +19,7 @@ from netstack.tcp.sack import (
     until_sacked,
     without_sack_blocks,
 )
+from netstack.tcp.scoreboard import before_sacked, first_lost, note_sent, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
 from netstack.tcp.states import ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 
@@ -38,7 +40,11 @@ def tcp_output(pcb, segment, now_us):
     seq = pcb.snd_nxt
     length = 0
     in_order = True
-    if pcb.in_recovery != 0 and pcb.use_sack != 0:
+    by_time = rack_runs(pcb)
+    if by_time:
+        seq, length = _sendable_by_time(pcb, now_us)
+        in_order = seq == pcb.snd_max
+    elif pcb.in_recovery != 0 and pcb.use_sack != 0:
         seq, length = _sack_sendable(pcb)
         in_order = seq == pcb.snd_nxt
     elif pcb.retransmit_now != 0:
@@ -55,7 +61,7 @@ def tcp_output(pcb, segment, now_us):
         length = _sendable(pcb, seq)
         if pcb.sacked_count > 0:
             length = until_sacked(pcb, seq, length)
-    if length > 0 and pcb.reordered_count > 0 and pcb.use_sack != 0:
+    if length > 0 and reports_blocks(pcb):
         length = without_sack_blocks(pcb, length)
     fin = _sends_fin(pcb, seq, length)
     if length <= 0 and not fin:
@@ -76,7 +82,7 @@ def tcp_output(pcb, segment, now_us):
     if fin:
         segment.flags |= FIN
         end = seq_add(end, 1)
-    if pcb.reordered_count > 0 and pcb.use_sack != 0:
+    if reports_blocks(pcb):
         fill_sack_blocks(pcb, segment)
     if pcb.use_ecn != 0:
         _mark(pcb, segment, seq, length)
@@ -112,6 +118,9 @@ def _fill(pcb, segment, seq, length, now_us):
 @compiled
 def _account(pcb, seq, end, in_order, now_us):
     """Move the send sequence for a segment from `seq` to `end`, FIN included, and time it."""
+    by_time = pcb.state >= ESTABLISHED and rack_runs(pcb)
+    if by_time:
+        note_sent(pcb, scoreboard_at(pcb.scoreboard_address, 0), seq, end, now_us)
     pcb.segments_sent += 1
     pcb.last_sent_us = now_us
     pcb.new_bytes = max(seq_sub(end, pcb.snd_max), 0)
@@ -122,7 +131,9 @@ def _account(pcb, seq, end, in_order, now_us):
     elif pcb.timed_at_us == 0 and (pcb.timestamp_unit_us > 1 or pcb.use_timestamps == 0):
         pcb.timed_at_us = max(now_us, 1)
         pcb.timed_seq = seq
-    if in_order:
+    if by_time:
+        pcb.snd_nxt = end if pcb.new_bytes > 0 else pcb.snd_max
+    elif in_order:
         pcb.snd_nxt = end
     elif pcb.in_recovery != 0 and seq_gt(end, pcb.high_rxt):
         pcb.high_rxt = end
@@ -133,6 +144,12 @@ def _account(pcb, seq, end, in_order, now_us):
         pcb.unanswered_since_us = max(now_us, 1)
     if pcb.rexmt_deadline_us == 0 or seq == pcb.snd_una:
         pcb.rexmt_deadline_us = now_us + pcb.rto_us
+    if by_time:
+        board = scoreboard_at(pcb.scoreboard_address, 0)
+        if board.probe_due != 0:
+            note_probe(pcb, board, end, pcb.new_bytes)
+        elif pcb.new_bytes > 0 or pcb.in_recovery != 0:
+            arm_probe(pcb, board, now_us)
 
 
 @compiled
@@ -162,8 +179,10 @@ def _sendable(pcb, seq):
     offset = seq_sub(seq, pcb.snd_una)
     buffered = pcb.send_buffered_bytes - offset
     window = min(pcb.snd_wnd, pcb.snd_cwnd) - offset
-    limited_transmit = pcb.limited_transmit != 0 or pcb.use_sack != 0  # RFC 3042; RFC 6675, section 5, step 3
-    if limited_transmit and 0 < pcb.dupacks < DUPACK_THRESHOLD and pcb.in_recovery == 0 and seq == pcb.snd_max:
+    if rack_runs(pcb):
+        pipe = scoreboard_at(pcb.scoreboard_address, 0).pipe_bytes
+        window = min(pcb.snd_wnd - offset, pcb.snd_cwnd - pipe)
+    elif _limited_transmit(pcb) and 0 < pcb.dupacks < DUPACK_THRESHOLD and pcb.in_recovery == 0 and seq == pcb.snd_max:
         window = min(pcb.snd_wnd - offset, window + pcb.dupacks * pcb.mss)
     length = min(buffered, window)
     if length >= pcb.mss:
@@ -182,6 +201,44 @@ def _sendable(pcb, seq):
     if offset == 0 and 2 * length >= pcb.max_snd_wnd:
         return length
     return 0
+
+
+@compiled
+def _limited_transmit(pcb):
+    """Return whether the first duplicates let new data follow (RFC 3042; RFC 6675, section 5, step 3)."""
+    return pcb.limited_transmit != 0 or pcb.use_sack != 0
+
+
+@compiled
+def _sendable_by_time(pcb, now_us):
+    """Return (seq, length) of what to send when losses are found by time (RFC 8985): probes, what is lost, then new data.
+
+    After a timeout or a closed window it is the first segment, whatever the windows are; together with new data, if it is short.
+    """
+    board = scoreboard_at(pcb.scoreboard_address, 0)
+    flight = flight_size(pcb)
+    if flight == 0:
+        board.probe_due = 0
+        if now_us - pcb.last_sent_us > pcb.rto_us:
+            restart_after_idle(pcb)
+        return pcb.snd_max, _sendable(pcb, pcb.snd_max)
+    if pcb.probe_now != 0:
+        length = min(pcb.mss, min(pcb.send_buffered_bytes, max(pcb.snd_wnd, 1)))
+        return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, length)
+    if board.probe_due != 0:
+        return probe_segment(pcb, board)
+    if board.lost_bytes > 0:
+        seq, length = first_lost(pcb, board)
+        offset = seq_sub(seq, pcb.snd_una)
+        if seq_add(seq, length) == pcb.snd_max:
+            length = max(length, min(pcb.snd_wnd - offset, pcb.mss))
+        length = min(pcb.mss, min(length, pcb.send_buffered_bytes - offset))
+        if pcb.retransmit_now != 0 or board.pipe_bytes == 0 or pcb.snd_cwnd - board.pipe_bytes >= length:
+            pcb.retransmit_now = 0
+            return seq, length
+        return pcb.snd_max, 0
+    pcb.retransmit_now = 0
+    return pcb.snd_max, _sendable(pcb, pcb.snd_max)
 
 
 @compiled

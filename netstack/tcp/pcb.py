@@ -100,6 +100,8 @@ PCB = np.dtype(
         ("ecn_reduced", "u1"),
         ("probe_alive", "u1"),
         ("sacked_count", "u1"),
+        # the record of transmissions that the host keeps (see `scoreboard`), 0 without
+        ("scoreboard_address", "i8"),
         ("iss", "i8"),
         ("irs", "i8"),
         ("peer_fin_seq", "i8"),

@@ -9,6 +9,7 @@ from netstack.compilation import compiled
 from netstack.tcp.flags import TCP_DELAYED_ACK, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.header import FIN
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
+from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
 MAX_WINDOW = 65535  # before scaling
@@ -43,6 +44,8 @@ def receive_data(pcb, segment, now_us):
         end = seq_add(end, 1)
     elif pcb.fin_received != 0 and seq_gt(end, pcb.peer_fin_seq):
         end = pcb.peer_fin_seq  # nothing comes after a FIN
+    if pcb.scoreboard_address != 0:
+        _note_duplicates(pcb, start, end)
     if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start):
         pcb.ack_now = 1  # a duplicate, or beyond the window or a FIN
         return TCP_OUTPUT
@@ -79,6 +82,20 @@ def receive_data(pcb, segment, now_us):
         return TCP_OUTPUT | TCP_DELIVERED
     pcb.delack_deadline_us = now_us + pcb.delayed_ack_us
     return TCP_DELAYED_ACK | TCP_DELIVERED
+
+
+@compiled
+def _note_duplicates(pcb, start, end):
+    """Report the first part of a segment that had come before: below rcv_nxt, or within a range (RFC 2883, section 4)."""
+    if seq_lt(start, pcb.rcv_nxt):
+        note_duplicate(pcb, start, end if seq_lt(end, pcb.rcv_nxt) else pcb.rcv_nxt)
+        return
+    for index in range(pcb.reordered_count):
+        first = pcb.reordered_start[index] if seq_lt(start, pcb.reordered_start[index]) else start
+        last = pcb.reordered_end[index] if seq_gt(end, pcb.reordered_end[index]) else end
+        if seq_lt(first, last):
+            note_duplicate(pcb, first, last)
+            return
 
 
 @compiled

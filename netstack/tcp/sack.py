@@ -9,6 +9,7 @@ from netstack.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD
 from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
+from netstack.tcp.scoreboard import scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
 SACK_KIND_BYTES, SACK_BLOCK_BYTES = 4, 8  # kind and length, with what aligns them; both edges
@@ -138,12 +139,39 @@ def forget_reneged(pcb):
 
 
 @compiled
+def note_duplicate(pcb, start, end):
+    """Let the next ACK report that the bytes from `start` to `end` came a second time (RFC 2883, section 4)."""
+    if pcb.scoreboard_address != 0 and pcb.use_sack != 0 and seq_lt(start, end):
+        board = scoreboard_at(pcb.scoreboard_address, 0)
+        if board.use_dsack != 0:
+            board.dsack_pending = 1
+            board.dsack_start = start
+            board.dsack_end = end
+
+
+@compiled
+def _duplicate_pending(pcb):
+    if pcb.scoreboard_address == 0:
+        return False
+    return scoreboard_at(pcb.scoreboard_address, 0).dsack_pending != 0
+
+
+@compiled
+def reports_blocks(pcb):
+    """Return whether the next segment has something to report."""
+    return pcb.use_sack != 0 and (pcb.reordered_count > 0 or _duplicate_pending(pcb))
+
+
+@compiled
 def sack_block_count(pcb, has_payload):
     """Return how many ranges the next segment can report: as many as options have room for, and leave a byte for payload."""
     room = 3 if pcb.use_timestamps != 0 else MAX_SACK_BLOCKS
     if has_payload:
         room = min(room, max((pcb.mss - SACK_KIND_BYTES - 1) // SACK_BLOCK_BYTES, 0))
-    return min(room, pcb.reordered_count)
+    count = pcb.reordered_count
+    if _duplicate_pending(pcb):
+        count += 1
+    return min(room, count)
 
 
 @compiled
@@ -157,22 +185,33 @@ def without_sack_blocks(pcb, length):
 
 @compiled
 def fill_sack_blocks(pcb, segment):
-    """Report the ranges held out of order, those that changed last first (RFC 2018, section 4)."""
+    """Report what came twice, and the ranges held out of order, those that changed last first (RFC 2018, section 4; RFC 2883)."""
     room = sack_block_count(pcb, segment.length > 0)
     segment.sack_count = 0
+    first = 0
+    if room > 0 and _duplicate_pending(pcb):
+        board = scoreboard_at(pcb.scoreboard_address, 0)
+        board.dsack_pending = 0
+        segment.sack_start[0] = board.dsack_start
+        segment.sack_end[0] = board.dsack_end
+        segment.sack_count = 1
+        first = 1
+        index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, board.dsack_start)
+        if index >= 0:
+            _add_block(pcb, segment, index, first, room)
     for place in range(len(pcb.recent_seqs)):
         seq = np.int64(pcb.recent_seqs[place])
         index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, seq)
         if index >= 0:
-            _add_block(pcb, segment, index, room)
+            _add_block(pcb, segment, index, first, room)
     for index in range(pcb.reordered_count):
-        _add_block(pcb, segment, index, room)
+        _add_block(pcb, segment, index, first, room)
 
 
 @compiled
-def _add_block(pcb, segment, index, room):
-    """Report a range, unless it is reported already or there is no room."""
-    for block in range(segment.sack_count):
+def _add_block(pcb, segment, index, first, room):
+    """Report a range, unless a block from `first` on reports it already or there is no room."""
+    for block in range(first, segment.sack_count):
         if segment.sack_start[block] == pcb.reordered_start[index]:
             return
     if segment.sack_count < room:

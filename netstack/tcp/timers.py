@@ -7,11 +7,13 @@ Knows no clock: the host asks for the earliest deadline and calls when it has pa
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.acknowledgment import MAX_RTO_US
+from netstack.tcp.acknowledgment import MAX_RTO_US, begin_recovery_by_time
 from netstack.tcp.congestion import on_timeout
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.rack import rack_detect_loss, rack_timeout
 from netstack.tcp.sack import forget_reneged
+from netstack.tcp.scoreboard import rack_runs, scoreboard_at
 from netstack.tcp.states import ENDED_NONE, ENDED_TIMED_OUT, ESTABLISHED
 
 
@@ -27,6 +29,9 @@ def _earlier(a, b):
 def tcp_next_deadline_us(pcb):
     """Return the earliest deadline, 0 if no timer runs."""
     deadline = _earlier(pcb.rexmt_deadline_us, pcb.delack_deadline_us)
+    if pcb.scoreboard_address != 0:
+        board = scoreboard_at(pcb.scoreboard_address, 0)
+        deadline = _earlier(deadline, _earlier(board.reorder_deadline_us, board.probe_deadline_us))
     if pcb.keepalive_deadline_us != 0:
         deadline = _earlier(deadline, pcb.keepalive_deadline_us)
     if pcb.linger_deadline_us != 0:
@@ -52,22 +57,45 @@ def tcp_timeout(pcb, now_us):
         flags |= _keep_alive(pcb, now_us)
         if flags & TCP_CLOSED:
             return flags
+    by_time = pcb.state >= ESTABLISHED and rack_runs(pcb)
+    if by_time:
+        flags |= _expire_by_time(pcb, now_us)
     if 0 < pcb.rexmt_deadline_us <= now_us:
         window_closed = pcb.state >= ESTABLISHED and (pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max))
         if not window_closed:
             on_timeout(pcb, now_us)
             pcb.retransmission_timeouts += 1
-            forget_reneged(pcb)
+            if by_time:
+                rack_timeout(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
+            else:
+                forget_reneged(pcb)
         if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # who answers probes is alive
             if pcb.rexmt_shift >= pcb.max_retransmissions:
                 return tcp_end(pcb, ENDED_TIMED_OUT)
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
         pcb.rto_us = min(pcb.rto_us * 2, MAX_RTO_US)
-        pcb.snd_nxt = pcb.snd_una
+        if not by_time:
+            pcb.snd_nxt = pcb.snd_una
         pcb.timed_at_us = 0
         pcb.rexmt_deadline_us = now_us + pcb.rto_us
         flags |= TCP_OUTPUT
+    return flags
+
+
+@compiled
+def _expire_by_time(pcb, now_us):
+    """The wait for what is late is over, or no ACK came since the last segment (RFC 8985, sections 6.2 and 7.3)."""
+    board = scoreboard_at(pcb.scoreboard_address, 0)
+    flags = 0
+    if 0 < board.reorder_deadline_us <= now_us and rack_detect_loss(pcb, board, now_us):
+        begin_recovery_by_time(pcb, now_us)
+        flags = TCP_OUTPUT
+    if 0 < board.probe_deadline_us <= now_us:
+        board.probe_deadline_us = 0
+        board.probe_due = 1
+        pcb.rexmt_deadline_us = now_us + pcb.rto_us
+        flags = TCP_OUTPUT
     return flags
 
 

@@ -27,7 +27,13 @@ class EndpointConfig:
     """RFC 7323, in ms."""
     window_scaling: bool = True
     sack: bool = True
-    """RFC 2018, and recovery by RFC 6675."""
+    """RFC 2018, and recovery by RFC 6675 or `rack`."""
+    rack: bool = True
+    """RACK (RFC 8985): losses are found by time. Needs SACK."""
+    tail_loss_probe: bool = True
+    """TLP (RFC 8985): when no ACK comes, a probe asks for one before the timeout. Needs RACK."""
+    dsack: bool = True
+    """RFC 2883: tell the peer what came twice. Needs SACK."""
     ecn: int = 2
     """RFC 3168. 0: never; 1: ask for it and grant it; 2: grant it."""
     congestion_control: str = "cubic"
@@ -47,6 +53,7 @@ class EndpointConfig:
     initial_rto_us: int = 1_000_000
     """RFC 6298, section 2.1."""
     minimum_rto_us: int = 200_000
+    """Below the second of RFC 6298, section 2.4, as other stacks do."""
     delayed_ack: bool = True
     delayed_ack_us: int = 40_000
     """RFC 9293, section 3.8.6.3: at most 500 ms."""

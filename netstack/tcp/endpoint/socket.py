@@ -13,6 +13,7 @@ from netstack.tcp.endpoint import buffers, entry
 from netstack.tcp.endpoint.config import BUFFER_BYTES, Address, EndpointConfig
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, End, State
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Socket:
         self._endpoint = endpoint
         self._record = np.zeros(1, PCB)
         self.address = self._record.ctypes.data
+        self._scoreboard = np.zeros(1, SCOREBOARD)
         self._results = endpoint.results
         self.state_now = CLOSED
         self._finished = False  # by the peer
@@ -69,6 +71,9 @@ class Socket:
         pcb = self.pcb
         pcb["local_port"], pcb["foreign_port"] = self.local.port, self.remote.port
         pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
+        board = self.scoreboard
+        board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, config.tail_loss_probe, config.dsack
+        pcb["scoreboard_address"] = self._scoreboard.ctypes.data
         pcb["congestion"] = CONGESTION[config.congestion_control]
         pcb["initial_segments"] = config.initial_window_segments
         pcb["burst_segments"] = pcb["limited_transmit"] = 1
@@ -90,6 +95,11 @@ class Socket:
     def pcb(self) -> Any:
         """The protocol control block, for statistics and tests."""
         return self._record[0]
+
+    @property
+    def scoreboard(self) -> Any:
+        """The record of transmissions, for statistics and tests."""
+        return self._scoreboard[0]
 
     # What the application may ask and do
 

@@ -54,6 +54,8 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_window_scaling": _flag("window_scaling"),
     "net.ipv4.tcp_sack": _flag("sack"),
     "net.ipv4.tcp_dsack": _flag("dsack"),
+    "net.ipv4.tcp_recovery": lambda value: {"rack": int(value, 0) & 1 == 1},
+    "net.ipv4.tcp_early_retrans": lambda value: {"tail_loss_probe": int(value, 0) in (3, 4)},
     "net.ipv4.tcp_ecn": _ecn,
     "net.ipv4.tcp_congestion_control": lambda value: {"congestion_control": value},
     "net.ipv4.tcp_rmem": _receive_buffers,
@@ -95,7 +97,7 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
 _HARMLESS = {
     "net.ipv4.tcp_": "fack tso_win_divisor tso_rtt_log pacing_ss_ratio pacing_ca_ratio notsent_lowat min_tso_segs mem "
     "limit_output_bytes autocorking no_metrics_save no_ssthresh_metrics_save moderate_rcvbuf fastopen fastopen_key "
-    "fastopen_blackhole_timeout_sec max_syn_backlog frto early_retrans recovery invalid_ratelimit comp_sack_nr "
+    "fastopen_blackhole_timeout_sec max_syn_backlog frto invalid_ratelimit comp_sack_nr "
     "comp_sack_delay_ns comp_sack_slack_ns challenge_ack_limit",
     "net.core.": "somaxconn rmem_max wmem_max optmem_max",
     "net.mptcp.": "enabled",

@@ -21,6 +21,8 @@ class StackSettings:
     window_scaling: bool | None = None
     sack: bool | None = None
     dsack: bool | None = None
+    rack: bool | None = None
+    tail_loss_probe: bool | None = None
     ecn: int | None = None
     """0: never; 1: ask for it and grant it; 2: grant it (RFC 3168, as Linux and FreeBSD number it)."""
     congestion_control: str | None = None

@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Socket
 from netstack.tcp.endpoint.ip import header_template, internet_checksum, packed, with_header
+from netstack.tcp.scoreboard import IN_FLIGHT, LOST, SACKED
 from netstack.tcp.states import State
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
@@ -191,7 +192,7 @@ class Peer:
                 segment.ts_val = None
         if choose.random() < 0.3:
             una = int(pcb["snd_una"])
-            edges = sorted(choose.randrange(6000) for _ in range(2 * choose.randrange(1, 4)))
+            edges = sorted(choose.randrange(-2000, 6000) for _ in range(2 * choose.randrange(1, 4)))
             blocks = b"".join(((una + edge) % MODULUS).to_bytes(4, "big") for edge in edges)
             segment.options = bytes([1, 1, 5, 2 + len(blocks)]) + blocks
         return segment
@@ -292,6 +293,27 @@ def check_invariants(socket: Socket) -> None:
         distances = [offset(edge, base) for edge in edges]
         assert distances == sorted(set(distances)), (name, distances)
         assert not distances or distances[0] > 0 or name == "sacked"
+    if socket.state >= State.ESTABLISHED and pcb["use_sack"] and socket.scoreboard["use_rack"]:
+        check_scoreboard(socket)
+
+
+def check_scoreboard(socket: Socket) -> None:
+    """What must be true of the record of transmissions: the runs are what is outstanding, each once, and the sums are theirs."""
+    pcb, board = socket.pcb, socket.scoreboard
+    count = int(board["run_count"])
+    una, top = int(pcb["snd_una"]), int(pcb["snd_max"])
+    edges = [0, *(offset(int(end), una) for end in board["run_end"][:count])]
+    assert edges == sorted(set(edges)), edges
+    assert edges[-1] == offset(top, una), (edges, una, top)
+    assert pcb["snd_nxt"] == top
+    lengths = {IN_FLIGHT: 0, SACKED: 0, LOST: 0}
+    for index in range(count):
+        lengths[int(board["run_state"][index])] += edges[index + 1] - edges[index]
+    assert (board["pipe_bytes"], board["lost_bytes"]) == (lengths[IN_FLIGHT], lengths[LOST])
+    assert (board["run_segments"][:count] >= 1).all()
+    assert pcb["sacked_count"] == 0, "two scoreboards"
+    if una == top:
+        assert board["reorder_deadline_us"] == board["probe_deadline_us"] == 0
 
 
 FIELDS = (

@@ -1,0 +1,86 @@
+"""Tail loss probes (TLP, RFC 8985, section 7): when no ACK comes, one more segment asks for one, long before the timeout.
+
+RFC 8985 probes outside of recoveries only. In one, the ACK of a whole window may be a single one, for receivers compress what they
+report; so that there is a probe there too, as in RFC 9002, section 6.2: the first outstanding segment, which is what may be missing,
+and what the peer acknowledges at once. Decides when to probe and what an answer means; the segment itself is built in `output`.
+"""
+
+from netstack.compilation import compiled
+from netstack.tcp.congestion import flight_size, reduce
+from netstack.tcp.rack import is_recovering
+from netstack.tcp.scoreboard import before_sacked, last_segment
+from netstack.tcp.sequence import seq_geq, seq_gt, seq_sub
+
+WORST_DELAYED_ACK_US = 200_000  # section 7.2
+TIMER_GRANULARITY_US = 2000  # of a host, for a peer's answer and our own timer
+FIRST_PROBE_US = 1_000_000  # without a round-trip time
+
+
+@compiled
+def arm_probe(pcb, board, now_us):
+    """Start the probe timer anew, or stop it if there is nothing to be probed, or was no round trip since (section 7.2)."""
+    board.probe_deadline_us = 0
+    flight = flight_size(pcb)
+    if flight == 0 or board.use_probes == 0 or board.reorder_deadline_us != 0:
+        return
+    if board.probe_outstanding != 0 or board.rtt_sampled == 0 or pcb.rexmt_shift > 0:
+        return
+    wait_us = FIRST_PROBE_US
+    if pcb.srtt_us > 0:
+        wait_us = 2 * pcb.srtt_us + TIMER_GRANULARITY_US
+        if flight <= pcb.mss:
+            wait_us += WORST_DELAYED_ACK_US
+    board.probe_deadline_us = now_us + wait_us
+    if pcb.rexmt_deadline_us != 0:
+        board.probe_deadline_us = min(board.probe_deadline_us, pcb.rexmt_deadline_us)
+
+
+@compiled
+def probe_segment(pcb, board):
+    """Return (seq, length) of the probe: new data if there is some and the peer has room, else the last segment (section 7.3).
+
+    In a recovery it is the first one.
+    """
+    if is_recovering(pcb) or board.sacked_segments > 0:
+        return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb))))
+    offset = flight_size(pcb)
+    fresh = min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - offset)
+    if fresh > 0:
+        return pcb.snd_max, fresh
+    seq = last_segment(pcb, board)
+    return seq, min(pcb.mss, pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una))
+
+
+@compiled
+def note_probe(pcb, board, end, new_bytes):
+    """A probe up to `end` was sent, `new_bytes` of it for the first time."""
+    board.probe_due = 0
+    board.probe_outstanding = 0 if is_recovering(pcb) else 1
+    board.probe_segment_end = end
+    board.probe_end_seq = pcb.snd_max
+    board.probe_is_retransmission = 1 if new_bytes == 0 else 0
+    board.rtt_sampled = 0
+    board.probe_deadline_us = 0
+    board.probes += 1
+
+
+@compiled
+def receive_probe_answer(pcb, board, segment, moves, now_us):
+    """Judge an ACK while a probe is outstanding (section 7.4): a probe that repaired a loss is a congestion event.
+
+    `moves` says whether the ACK acknowledges, reports or announces something new.
+    """
+    superfluous = board.dsack_received != 0 and board.dsack_received_end == board.probe_segment_end
+    if superfluous:
+        board.dsack_received = 0  # a duplicate of our making says nothing of the network
+    if board.probe_outstanding == 0 or not seq_geq(segment.ack, board.probe_end_seq):
+        return
+    if board.probe_is_retransmission == 0 or superfluous:
+        board.probe_outstanding = 0
+    elif seq_gt(segment.ack, board.probe_end_seq):
+        board.probe_outstanding = 0
+        if pcb.in_recovery == 0:
+            reduce(pcb, flight_size(pcb), now_us)
+            pcb.snd_cwnd = pcb.snd_ssthresh
+    elif not moves:
+        board.probe_outstanding = 0

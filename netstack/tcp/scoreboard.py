@@ -1,0 +1,299 @@
+"""What a sender remembers of each transmission, for loss recovery by time (RFC 8985, section 5.2), and of duplicates (RFC 2883).
+
+Too large for a pcb: the host keeps a record a connection and puts its address into the pcb, or 0 to do without. What is
+outstanding is cut into runs of bytes with one fate, so that memory is bounded. Knows no congestion control.
+"""
+
+import numpy as np
+
+from netstack.compilation import compiled
+from netstack.records import record_accessor
+from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+
+MAX_RUNS = 512
+IN_FLIGHT, SACKED, LOST = range(3)
+
+SCOREBOARD = np.dtype(
+    [
+        # what the host switches on; the rest starts at zero
+        ("use_rack", "u1"),
+        ("use_probes", "u1"),
+        ("use_dsack", "u1"),
+        # RACK (RFC 8985, section 5.3)
+        ("reordering_seen", "u1"),
+        ("dsack_round_open", "u1"),
+        ("dsack_received", "u1"),
+        # TLP (section 7)
+        ("probe_due", "u1"),
+        ("probe_outstanding", "u1"),
+        ("probe_is_retransmission", "u1"),
+        ("rtt_sampled", "u1"),
+        ("dsack_pending", "u1"),
+        ("run_count", "i4"),
+        ("sacked_segments", "i4"),
+        ("reo_wnd_mult", "i4"),
+        ("reo_wnd_persist", "i4"),
+        ("xmit_us", "i8"),
+        ("end_seq", "i8"),
+        ("rtt_us", "i8"),
+        ("fack", "i8"),
+        ("min_rtt_us", "i8"),
+        ("min_rtt_recent_us", "i8"),
+        ("min_rtt_since_us", "i8"),
+        ("dsack_round", "i8"),
+        ("reorder_deadline_us", "i8"),
+        ("probe_deadline_us", "i8"),
+        ("probe_end_seq", "i8"),
+        ("probe_segment_end", "i8"),
+        ("pipe_bytes", "i8"),
+        ("lost_bytes", "i8"),
+        ("newly_sacked_bytes", "i8"),
+        # the sender's last D-SACK, and the receiver's next one
+        ("dsack_received_end", "i8"),
+        ("dsack_start", "i8"),
+        ("dsack_end", "i8"),
+        # statistics
+        ("probes", "i8"),
+        ("duplicates_reported", "i8"),
+        # runs, ascending and without gaps from snd_una to snd_max
+        ("run_end", "i8", (MAX_RUNS,)),
+        ("run_sent_us", "i8", (MAX_RUNS,)),
+        ("run_segments", "i4", (MAX_RUNS,)),
+        ("run_state", "u1", (MAX_RUNS,)),
+        ("run_retransmitted", "u1", (MAX_RUNS,)),
+    ],
+    align=True,
+)
+"""A connection's transmissions. A run begins where the one before it ends, the first at snd_una; a FIN counts as a byte.
+
+`fack` is meaningful while something is outstanding, `run_sent_us` the last transmission.
+"""
+
+scoreboard_at = record_accessor(SCOREBOARD)
+
+
+@compiled
+def rack_runs(pcb):
+    """Return whether losses of this connection are found by time."""
+    if pcb.scoreboard_address == 0 or pcb.use_sack == 0:
+        return False
+    return scoreboard_at(pcb.scoreboard_address, 0).use_rack != 0
+
+
+@compiled
+def run_start(pcb, board, index):
+    """Return the first byte of a run."""
+    return pcb.snd_una if index == 0 else board.run_end[index - 1]
+
+
+@compiled
+def note_sent(pcb, board, seq, end, now_us):
+    """Note the transmission of the bytes from `seq` to `end`, of which some may have been sent before."""
+    if board.run_count == 0:
+        board.fack = pcb.snd_una
+    again = seq_lt(seq, pcb.snd_max)
+    if again:
+        first, last = runs_between(pcb, board, seq, end)
+        for index in range(first, last):
+            if board.run_state[index] != SACKED:
+                board.run_state[index] = IN_FLIGHT
+                board.run_sent_us[index] = now_us
+                board.run_retransmitted[index] = 1
+    if seq_gt(end, pcb.snd_max):
+        _append(board, end, now_us, again)
+    count_runs(pcb, board)
+
+
+@compiled
+def _append(board, end, now_us, again):
+    """Add new bytes up to `end`, to the last run if that was sent at the same time."""
+    _make_room(board)
+    retransmitted = 1 if again else 0
+    last = board.run_count - 1
+    now = last >= 0 and board.run_state[last] == IN_FLIGHT and board.run_sent_us[last] == now_us
+    if now and board.run_retransmitted[last] == retransmitted:
+        board.run_end[last] = end
+        board.run_segments[last] += 1
+        return
+    board.run_count += 1
+    _set(board, last + 1, end, now_us, 1, IN_FLIGHT, retransmitted)
+
+
+@compiled
+def _set(board, index, end, sent_us, segments, state, retransmitted):
+    board.run_end[index] = end
+    board.run_sent_us[index] = sent_us
+    board.run_segments[index] = segments
+    board.run_state[index] = state
+    board.run_retransmitted[index] = retransmitted
+
+
+@compiled
+def _copy(board, source, target):
+    _set(
+        board,
+        target,
+        board.run_end[source],
+        board.run_sent_us[source],
+        board.run_segments[source],
+        board.run_state[source],
+        board.run_retransmitted[source],
+    )
+
+
+@compiled
+def runs_between(pcb, board, start, end):
+    """Cut runs at `start` and `end`; return the indices of the first run between them and of the one behind."""
+    _make_room(board)
+    first = _cut(pcb, board, start)
+    return first, _cut(pcb, board, end)
+
+
+@compiled
+def _cut(pcb, board, seq):
+    """Let a run begin at `seq`, and return its index: the number of runs if `seq` is snd_max or beyond."""
+    index = 0
+    while index < board.run_count and seq_leq(board.run_end[index], seq):
+        index += 1
+    if index == board.run_count or seq_leq(seq, run_start(pcb, board, index)):
+        return index
+    for place in range(board.run_count, index, -1):
+        _copy(board, place - 1, place)
+    board.run_count += 1
+    segments = board.run_segments[index]
+    below = -(-seq_sub(seq, run_start(pcb, board, index)) // pcb.mss)
+    board.run_end[index] = seq
+    board.run_segments[index] = max(min(below, segments - 1), 1)
+    board.run_segments[index + 1] = max(segments - below, 1)
+    return index + 1
+
+
+@compiled
+def _make_room(board):
+    """Let there be places for two more runs.
+
+    Neighbours of one fate are joined, of which the later time holds: what is lost is found later then, and never too early. If
+    all neighbours differ, the last ones are in flight again, whatever is known of them.
+    """
+    if board.run_count + 2 <= MAX_RUNS:
+        return
+    kept = 0
+    single = True
+    for index in range(1, board.run_count):
+        same = board.run_state[index] == board.run_state[kept]
+        if single and same and board.run_retransmitted[index] == board.run_retransmitted[kept]:
+            _join(board, kept, index)
+            single = False
+        else:
+            kept += 1
+            single = True
+            _copy(board, index, kept)
+    board.run_count = kept + 1
+    while board.run_count + 2 > MAX_RUNS:
+        board.run_count -= 1
+        last = board.run_count - 1
+        _join(board, last, last + 1)
+        board.run_state[last] = IN_FLIGHT
+        board.run_retransmitted[last] = 1
+
+
+@compiled
+def _join(board, index, follower):
+    """Let a run have the bytes of the one that follows it."""
+    board.run_end[index] = board.run_end[follower]
+    board.run_sent_us[index] = max(board.run_sent_us[index], board.run_sent_us[follower])
+    board.run_segments[index] += board.run_segments[follower]
+
+
+@compiled
+def tidy(board, una):
+    """Forget the runs below `una`, and join what has become equal."""
+    kept = -1
+    for index in range(board.run_count):
+        if seq_leq(board.run_end[index], una):
+            continue
+        if kept >= 0 and _alike(board, kept, index):
+            _join(board, kept, index)
+        else:
+            kept += 1
+            if kept != index:
+                _copy(board, index, kept)
+    board.run_count = kept + 1
+
+
+@compiled
+def _alike(board, index, follower):
+    """Whether nothing tells two neighbours apart: the time counts only for what is in flight."""
+    state = board.run_state[index]
+    if state != board.run_state[follower]:
+        return False
+    if state == SACKED:
+        return True
+    if board.run_retransmitted[index] != board.run_retransmitted[follower]:
+        return False
+    return state == LOST or board.run_sent_us[index] == board.run_sent_us[follower]
+
+
+@compiled
+def count_runs(pcb, board):
+    """Sum up what is in flight, lost and reported."""
+    board.pipe_bytes = 0
+    board.lost_bytes = 0
+    board.sacked_segments = 0
+    start = pcb.snd_una
+    for index in range(board.run_count):
+        length = seq_sub(board.run_end[index], start)
+        state = board.run_state[index]
+        if state == IN_FLIGHT:
+            board.pipe_bytes += length
+        elif state == LOST:
+            board.lost_bytes += length
+        else:
+            board.sacked_segments += board.run_segments[index]
+        start = board.run_end[index]
+
+
+@compiled
+def mark_all_lost(pcb, board):
+    """Let all that is outstanding be sent again, but for what the peer reported."""
+    for index in range(board.run_count):
+        if board.run_state[index] == IN_FLIGHT:
+            board.run_state[index] = LOST
+    tidy(board, pcb.snd_una)
+    count_runs(pcb, board)
+
+
+@compiled
+def first_lost(pcb, board):
+    """Return (seq, length) of the first bytes to be sent again, length 0 if there are none."""
+    for index in range(board.run_count):
+        if board.run_state[index] == LOST:
+            seq = run_start(pcb, board, index)
+            return seq, seq_sub(board.run_end[index], seq)
+    return pcb.snd_max, 0
+
+
+@compiled
+def before_sacked(pcb, board, seq, length):
+    """Return how much of `length` bytes from `seq` on lies before the next bytes that the peer reported."""
+    for index in range(board.run_count):
+        if board.run_state[index] == SACKED:
+            start = run_start(pcb, board, index)
+            if seq_geq(start, seq):
+                return min(length, seq_sub(start, seq))
+    return length
+
+
+@compiled
+def last_segment(pcb, board):
+    """Return the first byte of the segment that is the last one of all that is outstanding."""
+    last = board.run_count - 1
+    start = run_start(pcb, board, last)
+    length = seq_sub(board.run_end[last], start)
+    others = (board.run_segments[last] - 1) * pcb.mss
+    if 0 < others < length:
+        length -= others
+    data_end = pcb.fin_seq if seq_gt(pcb.snd_max, pcb.fin_seq) and pcb.fin_queued != 0 else pcb.snd_max
+    earliest = seq_add(data_end, -pcb.mss)
+    seq = seq_add(pcb.snd_max, -length)
+    return earliest if seq_lt(seq, earliest) else seq
