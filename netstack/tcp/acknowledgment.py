@@ -19,7 +19,14 @@ from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.header import ECE
 from netstack.tcp.options import timestamp
 from netstack.tcp.probe import arm_probe, receive_probe_answer
-from netstack.tcp.rack import adapt_to_duplicates, is_recovering, leave_repaired, rack_acknowledge, rack_detect_loss
+from netstack.tcp.rack import (
+    adapt_to_duplicates,
+    is_recovering,
+    leave_repaired,
+    rack_acknowledge,
+    rack_detect_loss,
+    update_min_rtt,
+)
 from netstack.tcp.sack import sack_first_lost, sack_lost_again, sack_update
 from netstack.tcp.scoreboard import mark_all_lost, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
@@ -194,7 +201,10 @@ def measure(pcb, segment, now_us):
     """Take a round-trip time: of the segment that is timed, else from the echoed time stamp if its clock is fine enough."""
     if pcb.timed_at_us != 0:
         if seq_gt(segment.ack, pcb.timed_seq):
-            tcp_rtt_update(pcb, max(now_us - pcb.timed_at_us, 1))
+            rtt_us = max(now_us - pcb.timed_at_us, 1)
+            tcp_rtt_update(pcb, rtt_us)
+            if rack_runs(pcb):
+                update_min_rtt(scoreboard_at(pcb.scoreboard_address, 0), rtt_us, now_us)
             pcb.timed_at_us = 0
     elif segment.has_timestamps != 0 and segment.ts_ecr != 0 and pcb.use_timestamps != 0:
         elapsed = seq_sub(timestamp(pcb, now_us), segment.ts_ecr) * pcb.timestamp_unit_us

@@ -148,8 +148,7 @@ def _account(pcb, seq, end, in_order, now_us):
         board = scoreboard_at(pcb.scoreboard_address, 0)
         if board.probe_due != 0:
             note_probe(pcb, board, end, pcb.new_bytes)
-        elif pcb.new_bytes > 0 or pcb.in_recovery != 0:
-            arm_probe(pcb, board, now_us)
+        arm_probe(pcb, board, now_us)
 
 
 @compiled

@@ -1,8 +1,10 @@
 """Tail loss probes (TLP, RFC 8985, section 7): when no ACK comes, one more segment asks for one, long before the timeout.
 
-RFC 8985 probes outside of recoveries only. In one, the ACK of a whole window may be a single one, for receivers compress what they
-report; so that there is a probe there too, as in RFC 9002, section 6.2: the first outstanding segment, which is what may be missing,
-and what the peer acknowledges at once. Decides when to probe and what an answer means; the segment itself is built in `output`.
+RFC 8985 sends one, and none in a recovery. With PROBE_ALWAYS there is one there too, and a second one, as RFC 9002, section 6.2,
+has them: receivers report a whole window in one ACK, which is lost like any other. Those are the first segment outstanding, which
+may be what is missing, and which the peer acknowledges at once.
+
+Decides when to probe and what an answer means; the segment itself is built in `output`.
 """
 
 from netstack.compilation import compiled
@@ -12,6 +14,8 @@ from netstack.tcp.scoreboard import before_sacked, last_segment
 from netstack.tcp.sequence import seq_geq, seq_gt, seq_sub
 
 WORST_DELAYED_ACK_US = 200_000  # section 7.2
+PROBE_NEVER, PROBE_TAIL, PROBE_ALWAYS = range(3)
+MAX_PROBES = 2  # without a round-trip time between them
 TIMER_GRANULARITY_US = 2000  # of a host, for a peer's answer and our own timer
 FIRST_PROBE_US = 1_000_000  # without a round-trip time
 
@@ -21,27 +25,36 @@ def arm_probe(pcb, board, now_us):
     """Start the probe timer anew, or stop it if there is nothing to be probed, or was no round trip since (section 7.2)."""
     board.probe_deadline_us = 0
     flight = flight_size(pcb)
-    if flight == 0 or board.use_probes == 0 or board.reorder_deadline_us != 0:
+    if flight == 0 or board.reorder_deadline_us != 0 or pcb.rexmt_shift > 0:
         return
-    if board.probe_outstanding != 0 or board.rtt_sampled == 0 or pcb.rexmt_shift > 0:
+    limit = 1 if board.use_probes == PROBE_TAIL else MAX_PROBES
+    if board.use_probes == PROBE_NEVER or board.probes_unanswered >= limit:
+        return
+    if board.use_probes == PROBE_TAIL and (repairs(pcb, board) or board.probe_outstanding != 0):
         return
     wait_us = FIRST_PROBE_US
     if pcb.srtt_us > 0:
         wait_us = 2 * pcb.srtt_us + TIMER_GRANULARITY_US
         if flight <= pcb.mss:
             wait_us += WORST_DELAYED_ACK_US
-    board.probe_deadline_us = now_us + wait_us
+    board.probe_deadline_us = now_us + (wait_us << board.probes_unanswered)
     if pcb.rexmt_deadline_us != 0:
         board.probe_deadline_us = min(board.probe_deadline_us, pcb.rexmt_deadline_us)
+
+
+@compiled
+def repairs(pcb, board):
+    """Return whether something is known to be missing, or was until now."""
+    return is_recovering(pcb) or board.sacked_segments > 0 or board.lost_bytes > 0
 
 
 @compiled
 def probe_segment(pcb, board):
     """Return (seq, length) of the probe: new data if there is some and the peer has room, else the last segment (section 7.3).
 
-    In a recovery it is the first one.
+    In a recovery, and after a probe without an answer, it is the first one.
     """
-    if is_recovering(pcb) or board.sacked_segments > 0:
+    if repairs(pcb, board) or board.probes_unanswered > 0:
         return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb))))
     offset = flight_size(pcb)
     fresh = min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - offset)
@@ -55,12 +68,11 @@ def probe_segment(pcb, board):
 def note_probe(pcb, board, end, new_bytes):
     """A probe up to `end` was sent, `new_bytes` of it for the first time."""
     board.probe_due = 0
-    board.probe_outstanding = 0 if is_recovering(pcb) else 1
+    board.probe_outstanding = 0 if repairs(pcb, board) else 1
     board.probe_segment_end = end
     board.probe_end_seq = pcb.snd_max
     board.probe_is_retransmission = 1 if new_bytes == 0 else 0
-    board.rtt_sampled = 0
-    board.probe_deadline_us = 0
+    board.probes_unanswered += 1
     board.probes += 1
 
 
@@ -80,7 +92,7 @@ def receive_probe_answer(pcb, board, segment, moves, now_us):
     elif seq_gt(segment.ack, board.probe_end_seq):
         board.probe_outstanding = 0
         if pcb.in_recovery == 0:
-            reduce(pcb, flight_size(pcb), now_us)
+            reduce(pcb, flight_size(pcb) + pcb.acked_bytes, now_us)
             pcb.snd_cwnd = pcb.snd_ssthresh
     elif not moves:
         board.probe_outstanding = 0

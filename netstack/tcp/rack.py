@@ -90,8 +90,8 @@ def _note_delivery(pcb, board, segment, index, now_us):
     end = board.run_end[index]
     rtt_us = max(now_us - sent_us, 1)
     if board.run_retransmitted[index] == 0:
-        _update_min_rtt(board, rtt_us, now_us)
-        board.rtt_sampled = 1
+        update_min_rtt(board, rtt_us, now_us)
+        board.probes_unanswered = 0
         if seq_lt(end, board.fack):
             board.reordering_seen = 1
     else:
@@ -108,7 +108,8 @@ def _note_delivery(pcb, board, segment, index, now_us):
 
 
 @compiled
-def _update_min_rtt(board, rtt_us, now_us):
+def update_min_rtt(board, rtt_us, now_us):
+    """Take a round-trip time in us into the minimum (section 6.2, step 1)."""
     if board.min_rtt_recent_us == 0 or now_us - board.min_rtt_since_us > MIN_RTT_INTERVAL_US:
         board.min_rtt_us = board.min_rtt_recent_us
         board.min_rtt_recent_us = rtt_us

@@ -27,7 +27,7 @@ SCOREBOARD = np.dtype(
         ("probe_due", "u1"),
         ("probe_outstanding", "u1"),
         ("probe_is_retransmission", "u1"),
-        ("rtt_sampled", "u1"),
+        ("probes_unanswered", "u1"),
         ("dsack_pending", "u1"),
         ("run_count", "i4"),
         ("sacked_segments", "i4"),

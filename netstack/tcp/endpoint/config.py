@@ -30,8 +30,9 @@ class EndpointConfig:
     """RFC 2018, and recovery by RFC 6675 or `rack`."""
     rack: bool = True
     """RACK (RFC 8985): losses are found by time. Needs SACK."""
-    tail_loss_probe: bool = True
-    """TLP (RFC 8985): when no ACK comes, a probe asks for one before the timeout. Needs RACK."""
+    loss_probes: str = "always"
+    """When no ACK comes, a segment asks for one before the timeout. `tail`: TLP (RFC 8985); `always`: also in a recovery, and a
+    second time (after RFC 9002, section 6.2); `never`. Needs RACK."""
     dsack: bool = True
     """RFC 2883: tell the peer what came twice. Needs SACK."""
     ecn: int = 2
@@ -85,6 +86,8 @@ def check(config: EndpointConfig) -> None:
         raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
     if config.congestion_control not in ("cubic", "reno"):
         raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
+    if config.loss_probes not in ("always", "tail", "never"):
+        raise ValueError(f"loss_probes={config.loss_probes}: allowed are always, tail, never")
     for name in ("receive_buffer_bytes", "send_buffer_bytes"):
         if not BUFFER_BYTES[0] <= getattr(config, name) <= BUFFER_BYTES[1]:
             raise ValueError(f"{name}={getattr(config, name)}: must be from {BUFFER_BYTES[0]} to {BUFFER_BYTES[1]}")

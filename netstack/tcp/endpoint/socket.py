@@ -13,6 +13,7 @@ from netstack.tcp.endpoint import buffers, entry
 from netstack.tcp.endpoint.config import BUFFER_BYTES, Address, EndpointConfig
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, End, State
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from netstack.tcp.endpoint.endpoint import Endpoint
 
 CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
+PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
 NO_RING = np.zeros(1, np.uint8)
 
@@ -72,7 +74,7 @@ class Socket:
         pcb["local_port"], pcb["foreign_port"] = self.local.port, self.remote.port
         pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
         board = self.scoreboard
-        board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, config.tail_loss_probe, config.dsack
+        board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, PROBES[config.loss_probes], config.dsack
         pcb["scoreboard_address"] = self._scoreboard.ctypes.data
         pcb["congestion"] = CONGESTION[config.congestion_control]
         pcb["initial_segments"] = config.initial_window_segments

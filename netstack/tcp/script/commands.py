@@ -55,7 +55,7 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_sack": _flag("sack"),
     "net.ipv4.tcp_dsack": _flag("dsack"),
     "net.ipv4.tcp_recovery": lambda value: {"rack": int(value, 0) & 1 == 1},
-    "net.ipv4.tcp_early_retrans": lambda value: {"tail_loss_probe": int(value, 0) in (3, 4)},
+    "net.ipv4.tcp_early_retrans": lambda value: {"loss_probes": "tail" if int(value, 0) in (3, 4) else "never"},
     "net.ipv4.tcp_ecn": _ecn,
     "net.ipv4.tcp_congestion_control": lambda value: {"congestion_control": value},
     "net.ipv4.tcp_rmem": _receive_buffers,

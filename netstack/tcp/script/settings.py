@@ -22,7 +22,8 @@ class StackSettings:
     sack: bool | None = None
     dsack: bool | None = None
     rack: bool | None = None
-    tail_loss_probe: bool | None = None
+    loss_probes: str | None = None
+    """As the endpoint's configuration has it."""
     ecn: int | None = None
     """0: never; 1: ask for it and grant it; 2: grant it (RFC 3168, as Linux and FreeBSD number it)."""
     congestion_control: str | None = None
@@ -56,6 +57,7 @@ LINUX = StackSettings(
     sack=True,
     ecn=2,
     congestion_control="cubic",
+    loss_probes="tail",
     receive_buffer_bytes=131072,
     receive_buffer_limit_bytes=6291456,
     send_buffer_bytes=16384,
