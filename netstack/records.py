@@ -11,9 +11,7 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import extending, types
-from numba.core import cgutils
 
 _intrinsic: Any = extending.intrinsic  # its types know nothing of the typing context that it takes away
 
@@ -58,36 +56,14 @@ def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     @_intrinsic
     def at(typingctx: Any, address: Any, index: Any) -> Any:
         def codegen(context, builder, signature, arguments):
-            return _reference(context, builder, record_type, *arguments)
+            return reference_to(context, builder, record_type, *arguments)
 
         return record_type(types.int64, types.int64), codegen
 
     return at
 
 
-def table_accessor(dtype: np.dtype, table: str) -> Callable[[Any, Any], Any]:
-    """Return ``of(state, index)`` giving a reference to record `index` of the table whose address is ``state.<table>``.
-
-    An intrinsic instead of a function around `record_accessor`, because there are many and each would be compiled.
-    """
-    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-        at = record_accessor(dtype)
-        return lambda state, index: at(getattr(state, table), index)
-
-    record_type = numba.from_dtype(dtype)
-
-    @_intrinsic
-    def of(typingctx: Any, state: Any, index: Any) -> Any:
-        def codegen(context, builder, signature, arguments):
-            offset = signature.args[0].offset(table)
-            address = builder.load(cgutils.get_record_member(builder, arguments[0], offset, ir.IntType(64)))
-            return _reference(context, builder, record_type, address, arguments[1])
-
-        return record_type(state, types.int64), codegen
-
-    return of
-
-
-def _reference(context: Any, builder: Any, record_type: Any, address: Any, index: Any) -> Any:
+def reference_to(context: Any, builder: Any, record_type: Any, address: Any, index: Any) -> Any:
+    """Return, in generated code, a reference to record `index` of the table at `address`."""
     offset = builder.mul(index, context.get_constant(types.int64, record_type.size))
     return builder.inttoptr(builder.add(address, offset), context.get_value_type(record_type))

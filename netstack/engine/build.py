@@ -9,6 +9,7 @@ import numpy as np
 
 from netstack.engine.build_connections import build_connections
 from netstack.engine.config import SimulationConfig
+from netstack.journal import BUILDING, attach_functions
 from netstack.machine.config import CacheConfig
 from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
 from netstack.machine.recency import initial_order
@@ -27,6 +28,7 @@ from netstack.machine.state import (
     LOCK_CLASSES,
     LOCK_DTYPE,
     MACHINE_DTYPE,
+    MACHINE_WITH_JOURNAL_DTYPE,
     NEVER,
     NIC_DTYPE,
     OPERATION_DTYPE,
@@ -55,6 +57,7 @@ from netstack.organization.items import (
 )
 from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
 from netstack.records import allocate
+from netstack.tables import JOURNAL_FIELD
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
 from netstack.tcp.pcb import PCB
@@ -66,10 +69,12 @@ from netstack.workload.state import (
     LATENCY_BUCKETS,
     MBUF_DTYPE,
     PACKET_DTYPE,
+    POOL_DTYPE,
     QUEUE_DTYPE,
     READY_DTYPE,
     SEND,
     STACK_DTYPE,
+    STACK_WITH_JOURNAL_DTYPE,
 )
 from netstack.workload.timers import TICK_US
 
@@ -201,10 +206,15 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
     )
 
 
-def build(config: SimulationConfig) -> Simulation:
-    """Return the state of a simulation at time zero."""
+def build(config: SimulationConfig, *, with_journal: bool = False) -> Simulation:
+    """Return the state of a simulation at time zero, with room for the address of a journal if it is to keep one."""
     sizes = sizes_of(config)
-    simulation = Simulation(config, allocate(MACHINE_DTYPE, 1), allocate(STACK_DTYPE, 1))
+    machine = allocate(MACHINE_WITH_JOURNAL_DTYPE if with_journal else MACHINE_DTYPE, 1)
+    stack = allocate(STACK_WITH_JOURNAL_DTYPE if with_journal else STACK_DTYPE, 1)
+    simulation = Simulation(config, machine, stack)
+    if with_journal:
+        attach_functions(BUILDING, building=True)
+        simulation.m["journal"] = simulation.s["journal"] = BUILDING.ctypes.data
     _build_machine(simulation, sizes)
     _build_costs(simulation, sizes)
     _build_stack(simulation, sizes)
@@ -345,9 +355,9 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     mbufs["next"] = _chain(sizes.mbufs)
     s["mbufs"], s["free_mbuf"], s["free_mbufs"] = sizes.mbufs, 0, sizes.mbufs
     packets = _add(simulation, s, "packet", PACKET_DTYPE, sizes.packets + sizes.app_threads + 1)
-    packets["next"][: sizes.packets] = _chain(sizes.packets)
     packets["kind"][sizes.packets :] = SEND
-    s["packets"], s["free_packet"], s["free_packets"] = sizes.packets, 0, sizes.packets
+    s["packets"] = sizes.packets
+    _build_pools(simulation, sizes.packets, sizes.cores_used if JOURNAL_FIELD in simulation.stack.dtype.fields else 1)
     _add(simulation, s, "segment", SEGMENT, sizes.packets)
     _add(simulation, s, "out_segment", SEGMENT, 2)
     for name, dtype, count in (("queue", QUEUE_DTYPE, sizes.queues), ("ready", READY_DTYPE, sizes.app_threads)):
@@ -356,6 +366,16 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     wheel = _add(simulation, s, "wheel", CELL_DTYPE, WHEEL_SLOTS)
     wheel["value"] = -1
     _add(simulation, s, "latency", COUNTER_DTYPE, LATENCY_BUCKETS)
+
+
+def _build_pools(simulation: Simulation, packets: int, pools: int) -> None:
+    """Deal out the free packets."""
+    table = _add(simulation, simulation.s, "pool", POOL_DTYPE, pools)
+    simulation.s["pools"] = pools
+    following = simulation.tables["packet"]["next"]
+    for pool, numbers in enumerate(np.array_split(np.arange(packets), pools)):
+        table[pool] = (numbers[0], len(numbers))
+        following[numbers] = np.append(numbers[1:], -1)
 
 
 def _chain(length: int) -> np.ndarray:

@@ -9,11 +9,16 @@ from netstack.organization.config import OrganizationConfig
 from netstack.workload.config import WorkloadConfig
 
 MAX_CONNECTIONS = 4_000_000
+MAX_WINDOW_US = 20.0
+ENGINES = ("inline", "ray")
 
 
 @dataclass
 class EngineConfig:
     """The engine and the simulated interval.
+
+    `kind` of `inline` simulates a point in one process, `ray` makes each core an actor. `window_us` of 0 keeps the exact order of
+    all events; above 0 each core runs alone for so long, and cores exchange messages at the end of each window.
 
     `warmup_ms` and `measure_ms` of null mean: chosen from the number of connections, and the warm-up is prolonged
     until the throughput of successive slices agrees. `steady_percent` is the largest difference between the halves of the
@@ -29,10 +34,14 @@ class EngineConfig:
 
     def validate(self) -> None:
         """Raise ConfigError for the first value that cannot be run."""
-        if self.kind != "inline":
-            raise ConfigError("engine.kind", self.kind, "allowed is inline")
-        if self.window_us != 0:
-            raise ConfigError("engine.window_us", self.window_us, "must be 0: the inline engine keeps the exact order")
+        if self.kind not in ENGINES:
+            raise ConfigError("engine.kind", self.kind, f"allowed are {', '.join(ENGINES)}")
+        if not 0 <= self.window_us <= MAX_WINDOW_US:
+            raise ConfigError(
+                "engine.window_us", self.window_us, f"must be from 0, which keeps the exact order, to {MAX_WINDOW_US:g}"
+            )
+        if self.kind == "ray" and self.window_us == 0:
+            raise ConfigError("engine.window_us", 0, "must be above 0 with engine=ray: cores exchange messages once a window")
         for name in ("warmup_ms", "measure_ms", "run_ms"):
             value = getattr(self, name)
             if value is not None and not 0 < value <= 600_000:
@@ -71,3 +80,5 @@ class SimulationConfig:
         self.org.validate(self.machine.cores)
         self.workload.validate()
         self.engine.validate()
+        if self.engine.window_us > 0 and self.workload.name != "bulk_send":
+            raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with workload={self.workload.name}")

@@ -139,7 +139,7 @@ def check_frames(simulation: Simulation) -> None:
         nics["arrivals"] + ringed + nics["frames_received"] + nics["receive_drops"],
     )
     taken = int(s["packets_taken"]) - int(s["packets_freed"])
-    _equal("packets in use", taken, "the pool's missing ones", int(s["packets"]) - int(s["free_packets"]))
+    _equal("packets in use", taken, "the pool's missing ones", int(s["packets"]) - int(simulation.tables["pool"]["count"].sum()))
     threads = simulation.tables["thread"]
     working = int(((threads["item"] >= 0) & (threads["item"] < int(s["packets"]))).sum())
     queued = _queued(simulation)

@@ -26,18 +26,27 @@ def run_until(m, s, until):
                 time = nic_of(m, nic).next_time
                 actor = m.cores_used + nic
         if s.clock_next < time:
-            clock_tick(m, s, s.clock_next)
-        elif actor < 0:
+            time = s.clock_next
+            actor = m.cores_used + m.nics
+        if actor < 0:
             return
-        elif actor >= m.cores_used:
-            raise_interrupt(m, actor - m.cores_used, time)
-        else:
-            take_interrupts(m, actor, time)
-            if s.use_ipi_queues != 0:
-                deliver_messages(m, s, actor)
-            if begin_step(m, actor):
-                step_thread(m, s, actor)
-            end_step(m, actor)
+        run_event(m, s, actor, time)
+
+
+@compiled
+def run_event(m, s, actor, time):
+    """Execute one event: a step of a core, then the numbers of NICs for their interrupts, then the tick of the timer wheel."""
+    if actor == m.cores_used + m.nics:
+        clock_tick(m, s, time)
+    elif actor >= m.cores_used:
+        raise_interrupt(m, actor - m.cores_used, time)
+    else:
+        take_interrupts(m, actor, time)
+        if s.use_ipi_queues != 0:
+            deliver_messages(m, s, actor)
+        if begin_step(m, actor):
+            step_thread(m, s, actor)
+        end_step(m, actor)
 
 
 @compiled

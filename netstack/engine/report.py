@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netstack.engine.build import Simulation
+from netstack.engine.measurement import Measurement
 from netstack.engine.result import LockStatistics, MissStatistics, Result
 from netstack.machine.costs import CATEGORIES
 from netstack.machine.state import LOCK_CLASSES
@@ -26,11 +27,10 @@ def snapshot(simulation: Simulation) -> Snapshot:
     return Snapshot({name: simulation.tables[name].copy() for name in _COPIED}, simulation.stack.copy())
 
 
-def result_of(
-    simulation: Simulation, before: Snapshot, acked: list[int], warm_slices: int, slice_ms: float, wall_seconds: float
-) -> Result:
-    """Return the result of the interval from `before` to now. `acked` are the bytes acknowledged at the end of each slice."""
+def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement, wall_seconds: float) -> Result:
+    """Return the result of the interval from `before` to now."""
     config, m = simulation.config, simulation.m
+    acked, warm_slices, slice_ms = measurement.acked, measurement.warm_slices, measurement.slice_ms
     after = snapshot(simulation)
     slices = len(acked) - 1
     simulated_ms = (slices - warm_slices) * slice_ms

@@ -22,6 +22,7 @@ from netstack.machine.state import (
     lock_of,
     thread_of,
 )
+from netstack.tables import has_journal
 
 NOT_WAITING, WAITING, GRANTED = range(3)
 
@@ -35,10 +36,13 @@ def acquire(m, core, lock_index):
     """
     cpu = core_of(m, core)
     thread = thread_of(m, cpu.thread)
+    lock = lock_of(m, lock_index)
     if thread.waiting == GRANTED:
         thread.waiting = NOT_WAITING
+        if has_journal(m):
+            charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
+            _count_wait(lock_class_of(m, lock.lock_class), cpu.clock - thread.wait_since)
         return True
-    lock = lock_of(m, lock_index)
     charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
     if lock.owner < 0:
         _own(m, core, lock_index)
@@ -85,9 +89,14 @@ def _own(m, core, lock_index):
     statistics = lock_class_of(m, lock.lock_class)
     statistics.acquisitions += 1
     if thread.waiting == WAITING:
-        statistics.waited += 1
-        statistics.wait_cycles += cpu.clock - thread.wait_since
+        _count_wait(statistics, cpu.clock - thread.wait_since)
         thread.waiting = NOT_WAITING
+
+
+@compiled
+def _count_wait(statistics, cycles):
+    statistics.waited += 1
+    statistics.wait_cycles += cycles
 
 
 @compiled
@@ -147,11 +156,15 @@ def _grant_spinner(m, core, lock_index):
     winner = core_of(m, first)
     settle_spin(m, first, now)
     before = winner.clock
-    charge_lock_word(m, first, lock_index, OP_LOCK_ACQUIRE)
+    thread = thread_of(m, winner.thread)
+    if has_journal(m):
+        thread.waiting = GRANTED  # a windowed core accounts for itself, when it takes the lock in `acquire`
+    else:
+        charge_lock_word(m, first, lock_index, OP_LOCK_ACQUIRE)
     winner.spinning_on = -1
     winner.next_time = winner.clock
     _own(m, first, lock_index)
-    thread_of(m, winner.thread).waiting = GRANTED
+    thread.waiting = GRANTED
     lock_of(m, lock_index).acquired_at = before
 
 

@@ -6,15 +6,18 @@ decides. Knows lines and structures, not what they hold.
 """
 
 from netstack.compilation import compiled
+from netstack.journal import add_event, save_words
 from netstack.machine.recency import emptied, filled, next_victim, used
 from netstack.machine.state import (
     CACHE_STALL,
+    COUNT_BYTES,
     EMPTY,
     LOCK,
     LOCK_ATOMIC,
     LOST,
     WRITABLE,
     core_of,
+    count_address,
     count_of,
     kind_of,
     l1_set_address,
@@ -23,14 +26,33 @@ from netstack.machine.state import (
     l2_tag_at,
     line_address,
     line_at,
+    node_of,
     operation_of,
     order_at,
     owner_at,
     place_at,
     touch_of,
 )
+from netstack.tables import has_journal, journal_of
 
 PAGE_LINES = 64  # memory nodes take turns page by page
+FETCHED, OWNED, EVICTED, WRITTEN_BY_DEVICE = range(4)
+"""What the cores of a windowed simulation tell each other of a line."""
+
+EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
+
+
+@compiled
+def _tell(m, core, line, what):
+    """Windowed: let the directories of the other cores know what `core` did with a line."""
+    add_event(journal_of(m), ((line << EVENT_CORE_BITS | core) << EVENT_KIND_BITS) | what)
+
+
+@compiled
+def _save(m, address, size_bytes):
+    """Windowed: keep what is about to change, so that a step can be taken back."""
+    if has_journal(m):
+        save_words(journal_of(m), address, size_bytes)
 
 
 @compiled
@@ -44,6 +66,7 @@ def touch_line(m, core, line, kind, write):
     if way < 0:
         return _miss(m, core, line, l1_set, kind, write)
     if way > 0:
+        _save(m, l1_set, m.l1_stride)
         _move_to_front(l1_set, way)
     if write == 0 or l1_tag_at(l1_set, 0).tag & WRITABLE:
         return 0
@@ -92,10 +115,14 @@ def _miss(m, core, line, l1_set, kind, write):
     address = line_address(m, line)
     place = place_at(address, core)
     count = count_of(m, core, kind)
+    _save(m, count_address(m, core, kind), COUNT_BYTES)
+    _save(m, address, m.line_stride)
+    _save(m, l1_set, m.l1_stride)
     count.l1_misses += 1
     if in_l2(m, core, line, address):
         stall = m.l2_hit
         l2_set = l2_set_address(m, core, line)
+        _save(m, l2_set, m.l2_stride)
         if m.exclusive != 0:
             _remove_from_l2(m, l2_set, place.l2 - 1)
             place.l2 = 0
@@ -117,11 +144,19 @@ def _own(m, core, line, l1_set, kind):
     address = line_address(m, line)
     entry = line_at(address)
     mine = 1 << core
+    if has_journal(m):
+        _save(m, address, m.line_stride)
+        _save(m, l1_set, m.l1_stride)
+        _save(m, count_address(m, core, kind), COUNT_BYTES)
+        if owner_at(address).core != core + 1 or entry.sharers != mine:
+            _tell(m, core, line, OWNED)
     owner_at(address).core = core + 1
     l1_tag_at(l1_set, 0).tag |= WRITABLE
     if entry.sharers == mine:
         return 0
-    held = _invalidate(m, line, address, entry.sharers & ~mine)
+    held = True
+    if not has_journal(m):
+        held = _invalidate(m, line, address, entry.sharers & ~mine)
     entry.sharers = mine
     if not held:
         return 0
@@ -138,7 +173,11 @@ def _fetch(m, core, line, address, count):
     line_at(address).sharers |= 1 << core
     node = core_of(m, core).node
     owner = owner_at(address)
-    if owner.core != 0:
+    if has_journal(m):
+        _tell(m, core, line, FETCHED)
+        if owner.core != 0:  # a holder that evicts a line says so
+            return m.cache_same_node if node_of(m, owner.core - 1) == node else m.cache_other_node
+    elif owner.core != 0:
         holder = owner.core - 1
         l1_set = l1_set_address(m, holder, line)
         way = find_in_l1(m, l1_set, line)
@@ -188,6 +227,7 @@ def _fill_l1(m, core, line, l1_set):
     l1_tag_at(l1_set, last).tag = line << 1
     _move_to_front(l1_set, last)
     if victim >= 0 and m.exclusive != 0:
+        _save(m, line_address(m, victim >> 1), m.line_stride)
         place_at(line_address(m, victim >> 1), core).l2 = _fill_l2(m, core, victim >> 1)
 
 
@@ -198,6 +238,7 @@ def _fill_l2(m, core, line):
     The victim's records are not touched, which would be slow: whoever reads them next finds them stale.
     """
     l2_set = l2_set_address(m, core, line)
+    _save(m, l2_set, m.l2_stride)
     recency = order_at(l2_set)
     way = next_victim(recency.order, m.l2_ways)
     recency.order = filled(recency.order, m.l2_ways)
@@ -208,8 +249,22 @@ def _fill_l2(m, core, line):
         l1_set = l1_set_address(m, core, victim)
         l1_way = find_in_l1(m, l1_set, victim)
         if l1_way >= 0:
+            _save(m, l1_set, m.l1_stride)
             _remove_from_l1(m, l1_set, l1_way)
+    if victim >= 0 and has_journal(m):
+        _leave(m, core, victim)
     return way + 1
+
+
+@compiled
+def _leave(m, core, line):
+    """Windowed: take `core` out of the directory's record of a line that it evicted, and tell the others."""
+    address = line_address(m, line)
+    _save(m, address, m.line_stride)
+    line_at(address).sharers &= ~(1 << core)
+    if owner_at(address).core == core + 1:
+        owner_at(address).core = 0
+    _tell(m, core, line, EVICTED)
 
 
 @compiled
@@ -221,9 +276,62 @@ def dma_write(m, kind, instance, first_line, count):
         address = line_address(m, line)
         entry = line_at(address)
         if entry.sharers != 0:
-            _invalidate(m, line, address, entry.sharers)
+            if has_journal(m):
+                _lose(m, m.own_core, line, address)
+                _tell(m, 0, line, WRITTEN_BY_DEVICE)
+            else:
+                _invalidate(m, line, address, entry.sharers)
             entry.sharers = 0
             owner_at(address).core = 0
+
+
+@compiled
+def _lose(m, core, line, address):
+    """Windowed: take a line that a device writes out of the caches of `core`."""
+    _save(m, address, m.line_stride)
+    if line_at(address).sharers & (1 << core) != 0:
+        _save(m, l1_set_address(m, core, line), m.l1_stride)
+        _save(m, l2_set_address(m, core, line), m.l2_stride)
+        _invalidate(m, line, address, 1 << core)
+
+
+@compiled
+def hear(m, event):
+    """Windowed: enter what some core did with a line, this one included, into this core's directory."""
+    line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
+    core = (event >> EVENT_KIND_BITS) & ((1 << EVENT_CORE_BITS) - 1)
+    what = event & ((1 << EVENT_KIND_BITS) - 1)
+    address = line_address(m, line)
+    entry = line_at(address)
+    owner = owner_at(address)
+    if what == FETCHED:
+        entry.sharers |= 1 << core
+    elif what == OWNED:
+        entry.sharers = 1 << core
+        owner.core = core + 1
+    elif what == EVICTED:
+        entry.sharers &= ~(1 << core)
+        if owner.core == core + 1:
+            owner.core = 0
+    else:
+        entry.sharers = 0
+        owner.core = 0
+
+
+@compiled
+def heed(m, core, event):
+    """Windowed: bring the caches of `core` to what its directory says of the line of an event."""
+    line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
+    address = line_address(m, line)
+    sharers = line_at(address).sharers
+    mine = 1 << core
+    if sharers & mine == 0:
+        _invalidate(m, line, address, mine)
+    elif sharers != mine:
+        l1_set = l1_set_address(m, core, line)
+        way = find_in_l1(m, l1_set, line)
+        if way >= 0:
+            l1_tag_at(l1_set, way).tag &= ~WRITABLE
 
 
 @compiled

@@ -33,6 +33,7 @@ def settle_spin(m, core, now):
     if now > cpu.clock:
         cpu.cycles[LOCK_SPIN] += now - cpu.clock
         cpu.clock = now
+    cpu.spin_settlements += 1
 
 
 @compiled

@@ -8,7 +8,8 @@ import numpy as np
 
 from netstack.compilation import compiled
 from netstack.machine.costs import CATEGORIES, INSTANCES, OPERATIONS
-from netstack.records import record_accessor, table_accessor
+from netstack.records import record_accessor
+from netstack.tables import journaled, table_accessor, with_journal, word_policies
 
 NEVER = 1 << 62
 LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up
@@ -167,6 +168,7 @@ def _multiple_of_8(size: int) -> int:
 
 
 COUNT_DTYPE = _record(("l1_misses", "i8"), ("l2_misses", "i8"), ("coherence_misses", "i8"), ("upgrades", "i8"))
+COUNT_BYTES = COUNT_DTYPE.itemsize
 KIND_DTYPE = _record(("first_line", "i8"), ("lines", "i8"), ("per", "i8"))
 """A structure: where its instances begin, how many lines each takes, and what it exists once for."""
 
@@ -182,6 +184,7 @@ CORE_DTYPE = _record(
     ("next_time", "i8"),
     ("thread", "i8"),
     ("spinning_on", "i8"),
+    ("spin_settlements", "i8"),
     ("resched", "i8"),
     ("interrupts", "i8"),
     ("ipis", "i8"),
@@ -193,7 +196,7 @@ CORE_DTYPE = _record(
     ("cycles", "i8", (len(CATEGORIES),)),
     ("instance", "i8", (len(INSTANCES),)),
 )
-"""A core. `interrupts` and `ipis` are taken but not yet charged; `free_mbuf` heads its private free list."""
+"""A core. `spin_settlements` counts how often its spinning was accounted, by itself or another core. `interrupts` and `ipis` are taken but not yet charged; `free_mbuf` heads its private free list."""
 
 THREAD_DTYPE = _record(
     ("kind", "i8"),
@@ -260,7 +263,7 @@ ARRIVAL_DTYPE = _record(("time", "i8"), ("sequence", "i8"), ("packet", "i8"))
 INDEX_DTYPE = _record(("value", "i8"))
 
 _MACHINE_FIELDS = """
-cores cores_used nodes threads nics kinds locks lines ready_sequence fault
+cores cores_used own_core nodes threads nics kinds locks lines ready_sequence fault
 l1_sets l1_ways l1_stride l2_sets l2_ways l2_stride exclusive
 l2_hit memory_local memory_remote cache_same_node cache_other_node upgrade ipi_latency
 transmit_slots transmit_descriptors receive_slots arrival_capacity interrupt_interval link_units_per_byte
@@ -269,6 +272,11 @@ core_table thread_table lock_table lock_class_table section_table nic_table line
 kind_table operation_table touch_table transmit_table receive_table arrival_table
 """
 MACHINE_DTYPE = _record(*[(name, "i8") for name in _MACHINE_FIELDS.split()])
+MACHINE_WITH_JOURNAL_DTYPE = with_journal(MACHINE_DTYPE)
+MACHINE_TABLE = journaled(
+    "machine", MACHINE_WITH_JOURNAL_DTYPE, word_policies(MACHINE_WITH_JOURNAL_DTYPE, (), (), ("ready_sequence",))
+)
+"""The machine's record itself: what is no table in it is merged like one."""
 
 _line_at = record_accessor(LINE_DTYPE)
 _owner_at = record_accessor(OWNER_DTYPE)
@@ -276,36 +284,58 @@ _place_at = record_accessor(PLACE_DTYPE)
 _order_at = record_accessor(ORDER_DTYPE)
 _tag_at = record_accessor(TAG_DTYPE)
 _count_at = record_accessor(COUNT_DTYPE)
-_slot_at = record_accessor(SLOT_DTYPE)
-_index_at = record_accessor(INDEX_DTYPE)
-_arrival_at = record_accessor(ARRIVAL_DTYPE)
+_slot_of = table_accessor(SLOT_DTYPE, "transmit_table")
+_index_of = table_accessor(INDEX_DTYPE, "receive_table")
+_arrival_of = table_accessor(ARRIVAL_DTYPE, "arrival_table")
 
-core_of = table_accessor(CORE_DTYPE, "core_table")
+core_of = table_accessor(
+    CORE_DTYPE,
+    "core_table",
+    added=("interrupts", "ipis", "context_switches", "ipis_sent", "cycles"),
+    last=("clock", "next_time", "free_mbuf", "free_mbufs", "instance"),
+)
 """Return the core's record."""
 
-thread_of = table_accessor(THREAD_DTYPE, "thread_table")
+_core_at = record_accessor(CORE_DTYPE)
+
+thread_of = table_accessor(
+    THREAD_DTYPE,
+    "thread_table",
+    last=("phase", "wait_since", "item", "flow", "writes_to", "remaining_bytes", "lock", "flags", "batch_left", "message_kind"),
+)
 """Return the thread's record."""
 
 lock_of = table_accessor(LOCK_DTYPE, "lock_table")
 """Return the lock's record."""
 
-lock_class_of = table_accessor(LOCK_CLASS_DTYPE, "lock_class_table")
+lock_class_of = table_accessor(LOCK_CLASS_DTYPE, "lock_class_table", added=tuple(LOCK_CLASS_DTYPE.names or ()))
 """Return the statistics of a lock class."""
 
-section_of = table_accessor(SECTION_DTYPE, "section_table")
+section_of = table_accessor(SECTION_DTYPE, "section_table", last=("start", "end"))
 """Return the kernel-wide critical section of a lock class that has one lock only."""
 
-nic_of = table_accessor(NIC_DTYPE, "nic_table")
+nic_of = table_accessor(
+    NIC_DTYPE,
+    "nic_table",
+    added=("frames_sent", "frames_arrived", "frames_received", "transmit_drops", "receive_drops"),
+    last=("brief_start", "brief_end"),
+)
 """Return the NIC's record."""
 
-kind_of = table_accessor(KIND_DTYPE, "kind_table")
+kind_of = table_accessor(KIND_DTYPE, "kind_table", noted=False)
 """Return the layout of the structure `kind`."""
 
-operation_of = table_accessor(OPERATION_DTYPE, "operation_table")
+operation_of = table_accessor(OPERATION_DTYPE, "operation_table", noted=False)
 """Return the cost record of an operation."""
 
-touch_of = table_accessor(TOUCH_DTYPE, "touch_table")
+touch_of = table_accessor(TOUCH_DTYPE, "touch_table", noted=False)
 """Return one row of a footprint."""
+
+
+@compiled
+def node_of(m, core):
+    """Return the memory node of a core, which never changes: a journal has nothing to note."""
+    return _core_at(m.core_table, core).node
 
 
 @compiled
@@ -363,6 +393,12 @@ def l2_tag_at(l2_set, way):
 
 
 @compiled
+def count_address(m, core, kind):
+    """Return the address of the miss counters of `core` for the structure `kind`."""
+    return m.count_table + (core * m.kinds + kind) * COUNT_BYTES
+
+
+@compiled
 def count_of(m, core, kind):
     """Return the miss counters of `core` for the structure `kind`."""
     return _count_at(m.count_table, core * m.kinds + kind)
@@ -371,7 +407,7 @@ def count_of(m, core, kind):
 @compiled
 def transmit_slot_of(m, nic, position):
     """Return the transmit slot that the running `position` falls on."""
-    return _slot_at(m.transmit_table, nic * m.transmit_slots + position % m.transmit_slots)
+    return _slot_of(m, nic * m.transmit_slots + position % m.transmit_slots)
 
 
 @compiled
@@ -383,10 +419,10 @@ def transmit_descriptor(m, nic, position):
 @compiled
 def receive_slot_of(m, nic, position):
     """Return the receive slot that the running `position` falls on: the packet number in it."""
-    return _index_at(m.receive_table, nic * m.receive_slots + position % m.receive_slots)
+    return _index_of(m, nic * m.receive_slots + position % m.receive_slots)
 
 
 @compiled
 def arrival_of(m, nic, position):
     """Return one entry of the NIC's heap of frames on the way."""
-    return _arrival_at(m.arrival_table, nic * m.arrival_capacity + position)
+    return _arrival_of(m, nic * m.arrival_capacity + position)

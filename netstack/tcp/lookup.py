@@ -6,7 +6,7 @@ from netstack.compilation import compiled
 from netstack.records import record_accessor
 from netstack.tcp.pcb import PCB
 
-BUCKET = np.dtype([("head", "i4")])
+BUCKET = np.dtype([("head", "i8")])
 """A bucket: the first pcb of its chain, -1 when empty."""
 
 _pcb_at = record_accessor(PCB)

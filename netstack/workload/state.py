@@ -7,7 +7,7 @@ import numpy as np
 
 from netstack.compilation import compiled
 from netstack.machine.state import SECTION_DTYPE
-from netstack.records import record_accessor, table_accessor
+from netstack.tables import journaled, table_accessor, with_journal, word_policies
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, tuple_hash
 from netstack.tcp.pcb import PCB
@@ -80,11 +80,13 @@ QUEUE_DTYPE = _record(
 READY_DTYPE = _record(("head", "i8"), ("tail", "i8"), ("count", "i8"), ("brief_start", "i8"), ("brief_end", "i8"))
 """An application thread's event queue: connections that became writable, in order."""
 
-CELL_DTYPE = _record(("value", "i4"))
+CELL_DTYPE = _record(("value", "i8"))
+POOL_DTYPE = _record(("head", "i8"), ("count", "i8"))
+"""Free packets. In a windowed simulation each core has a pool, and takes from others when its own is empty."""
 
 _STACK_FIELDS = """
 conns groups buckets_per_group hash_seed send_buffer write_bytes send_unit lowat cycles_per_us
-mbufs free_mbuf free_mbufs packets free_packet free_packets
+mbufs free_mbuf free_mbufs packets pool pools
 app_threads ports port_capacity ipi_queue_first backlog_first batch
 wheel_slots tick_cycles next_tick timers_listed expired_head clock_thread clock_next
 acked_bytes written_bytes data_segments retransmitted_segments timeouts interface_queue_drops queue_drops hand_offs
@@ -96,15 +98,38 @@ app_thread_first port_thread_first inpcb_kind
 bytes_per_connection think_cycles client_closes_first listener_kind
 connections_opened connections_closed resets_sent stray_segments
 pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table queue_table ready_table wheel_table
-latency_table out_segment_table pcb_template_table listener_table bucket_section_table
+latency_table out_segment_table pool_table pcb_template_table listener_table bucket_section_table
 """
 STACK_DTYPE = _record(*[(name, "i8") for name in _STACK_FIELDS.split()])
+STACK_WITH_JOURNAL_DTYPE = with_journal(STACK_DTYPE)
+_COUNTERS = (
+    "acked_bytes",
+    "written_bytes",
+    "data_segments",
+    "retransmitted_segments",
+    "timeouts",
+    "interface_queue_drops",
+    "queue_drops",
+    "hand_offs",
+    "messages_sent",
+    "messages_received",
+    "packets_taken",
+    "packets_freed",
+    "mbufs_taken",
+    "mbufs_freed",
+    "free_mbufs",
+    "timers_listed",
+    "connections_opened",
+    "connections_closed",
+    "resets_sent",
+    "stray_segments",
+)
+STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL_DTYPE, word_policies(STACK_WITH_JOURNAL_DTYPE, _COUNTERS, ()))
+"""The stack's record itself: what is no table in it is merged like one."""
 
-_pcb_at = record_accessor(PCB)
-_cell_at = record_accessor(CELL_DTYPE)
 COUNTER_DTYPE = _record(("value", "i8"))
 
-flow_of = table_accessor(FLOW_DTYPE, "flow_table")
+flow_of = table_accessor(FLOW_DTYPE, "flow_table", last=("brief_start", "brief_end"))
 """Return the connection's host-side record."""
 
 pcb_of = table_accessor(PCB, "pcb_table")
@@ -125,23 +150,28 @@ packet_of = table_accessor(PACKET_DTYPE, "packet_table")
 segment_of = table_accessor(SEGMENT, "segment_table")
 """Return the TCP segment of a received packet."""
 
-out_segment = table_accessor(SEGMENT, "out_segment_table")
+out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
 """Return the scratch segment that output of one side is built in."""
 
-queue_of = table_accessor(QUEUE_DTYPE, "queue_table")
+queue_of = table_accessor(QUEUE_DTYPE, "queue_table", last=("brief_start", "brief_end"))
 """Return a queue: the ports come first, from `ipi_queue_first` what is on its way to each, from `backlog_first` the backlogs."""
 
-ready_of = table_accessor(READY_DTYPE, "ready_table")
+ready_of = table_accessor(READY_DTYPE, "ready_table", last=("brief_start", "brief_end"))
 """Return an application thread's event queue."""
 
-listener_of = table_accessor(SECTION_DTYPE, "listener_table")
+listener_of = table_accessor(SECTION_DTYPE, "listener_table", last=("start", "end"))
 """Return when a listening socket's lock was last held."""
 
-bucket_section_of = table_accessor(SECTION_DTYPE, "bucket_section_table")
+bucket_section_of = table_accessor(SECTION_DTYPE, "bucket_section_table", last=("start", "end"))
 """Return when the lock of a bucket was last held."""
 
-latency_of = table_accessor(COUNTER_DTYPE, "latency_table")
+latency_of = table_accessor(COUNTER_DTYPE, "latency_table", added=("value",))
 """Return one bucket of the write-to-acknowledgment histogram."""
+
+pool_of = table_accessor(POOL_DTYPE, "pool_table")
+"""Return a pool of free packets."""
+
+_cell_of = table_accessor(CELL_DTYPE, "wheel_table")
 
 
 @compiled
@@ -166,26 +196,31 @@ def bucket_of_hash(s, value):
 def side_of(s, flow, side):
     """Return the pcb of one end: LOCAL or REMOTE."""
     if side == LOCAL:
-        return _pcb_at(s.pcb_table, flow)
-    return _pcb_at(s.peer_table, flow)
+        return pcb_of(s, flow)
+    return peer_of(s, flow)
 
 
 @compiled
 def wheel_of(s, tick):
     """Return the timer wheel's list head for a tick."""
-    return _cell_at(s.wheel_table, tick % s.wheel_slots)
+    return _cell_of(s, tick % s.wheel_slots)
 
 
 @compiled
 def take_packet(m, s):
     """Take a packet off the pool. Faults (`m.fault`) and returns packet 0 when the pool is empty."""
-    packet = s.free_packet
-    if packet < 0:
+    pool = pool_of(s, s.pool)
+    other = 0
+    while pool.count == 0 and other < s.pools:
+        pool = pool_of(s, other)
+        other += 1
+    if pool.count == 0:
         m.fault = 2
         return 0
+    packet = pool.head
     record = packet_of(s, packet)
-    s.free_packet = record.next
-    s.free_packets -= 1
+    pool.head = record.next
+    pool.count -= 1
     s.packets_taken += 1
     record.next = -1
     return packet
@@ -194,9 +229,10 @@ def take_packet(m, s):
 @compiled
 def free_packet(s, packet):
     """Give a packet back."""
-    packet_of(s, packet).next = s.free_packet
-    s.free_packet = packet
-    s.free_packets += 1
+    pool = pool_of(s, s.pool)
+    packet_of(s, packet).next = pool.head
+    pool.head = packet
+    pool.count += 1
     s.packets_freed += 1
 
 
@@ -204,7 +240,7 @@ def free_packet(s, packet):
 def latency_bucket(microseconds):
     """Return the histogram bucket of a latency: sixteen buckets an octave, exact below sixteen."""
     octave = 0
-    value = microseconds
+    value = max(microseconds, 0)  # the clocks of two cores may differ by the window
     while value >= 2 * LATENCY_BUCKETS_PER_OCTAVE:
         value >>= 1
         octave += 1

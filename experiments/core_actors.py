@@ -1,0 +1,113 @@
+"""Cores as Ray actors: actor k simulates core k of every point of a batch, and a round carries the messages of all in one array.
+
+Knows how messages travel, not what is in them. Actors share nothing: what a core knows of others came in a message.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.task import compile_once
+from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, used_cores
+
+Show = Callable[[float], None]
+BUFFER_BYTES = 64 * 2**20  # that a round's messages may take between two actors; memory that is not used costs nothing
+
+
+class CoreActor:
+    """A core of every point of a batch. Points with fewer cores have none here."""
+
+    def __init__(self, core: int, configs: Sequence[SimulationConfig]) -> None:
+        compile_once(windows=True)
+        self._used = [used_cores(config) for config in configs]
+        self._cores = [
+            WindowedCore(config, core) if core < used else None for config, used in zip(configs, self._used, strict=True)
+        ]
+
+    def ready(self) -> None:
+        """Return when the actor is built and has compiled."""
+
+    def round(self, messages: list[np.ndarray]) -> np.ndarray:
+        """Take the messages of all actors in the last round, none before the first; return this actor's.
+
+        An array begins with where each point's part begins, and where the last one ends.
+        """
+        parts = [self._step(point, core, messages) for point, core in enumerate(self._cores)]
+        starts = len(parts) + 1 + np.cumsum([0, *(len(part) for part in parts)])
+        return np.concatenate([starts, *parts])
+
+    def _step(self, point: int, core: WindowedCore | None, messages: list[np.ndarray]) -> np.ndarray:
+        if core is None or core.is_over:
+            return np.zeros(0, np.int64)
+        used = self._used[point]
+        if not messages:
+            return core.step(*nothing(used)).copy()
+        parts = [message[message[point] : message[point + 1]] for message in messages[:used]]
+        return core.step(*join(parts)).copy()
+
+    def shares(self) -> list[float]:
+        """Return how much of each point is done, from 0 to 1."""
+        return [1.0 if core is None else core.share for core in self._cores]
+
+    def counts(self) -> list[Any]:
+        """Return what only this core has of each point: the miss counters of its caches."""
+        return [None if core is None else core.own_counts() for core in self._cores]
+
+    def results(self, counts: list[list[Any]], wall_seconds: float) -> list[str]:
+        """Return the results of the points as JSON; `counts` are those of all actors."""
+        of_points = zip(self._cores, zip(*counts, strict=True), strict=True)
+        return [
+            core.result(list(parts[: self._used[p]]), wall_seconds).to_json() for p, (core, parts) in enumerate(of_points) if core
+        ]
+
+
+def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str, show: Show) -> list[Result]:
+    """Simulate a batch of points in lock-step, each core an actor; return their results.
+
+    Args:
+        ray: The module, connected to a cluster.
+        configs: The points.
+        strategy: Where the cores are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
+        show: Called now and then with the share that is done, from 0 to 1.
+    """
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    cores = max(used_cores(config) for config in configs)
+    group = ray.util.placement_group([{"CPU": 0.001}] * cores, strategy=strategy)
+    ray.get(group.ready())
+    try:
+        kind = ray.remote(CoreActor)
+        actors = [
+            kind.options(num_cpus=0.001, scheduling_strategy=PlacementGroupSchedulingStrategy(group, core)).remote(core, configs)
+            for core in range(cores)
+        ]
+        ray.get([actor.ready.remote() for actor in actors])
+        started = time.perf_counter()
+        run_rounds(ray, actors, show)
+        counts = ray.get([actor.counts.remote() for actor in actors])
+        texts = ray.get(actors[0].results.remote(counts, time.perf_counter() - started))
+        return [Result.from_json(text) for text in texts]
+    finally:
+        ray.util.remove_placement_group(group)
+
+
+def run_rounds(ray: Any, actors: Sequence[Any], show: Show) -> int:
+    """Exchange messages until no point has any left; return the number of rounds."""
+    from ray.dag import InputNode, MultiOutputNode
+
+    with InputNode() as messages:
+        graph = MultiOutputNode([actor.round.bind(messages) for actor in actors])
+    compiled = graph.experimental_compile(_buffer_size_bytes=BUFFER_BYTES)
+    try:
+        rounds = 0
+        arrays: list[np.ndarray] = []
+        while True:
+            # An array that is kept pins the buffer it came in.
+            arrays = [np.array(part) for part in ray.get(compiled.execute(arrays))]
+            rounds += 1
+            if all(len(array) == array[0] for array in arrays):
+                return rounds
+    finally:
+        compiled.teardown()

@@ -1,0 +1,81 @@
+"""When a simulation pauses, and which part of it is measured: a warm-up until throughput settles, then equal slices.
+
+Decides from the bytes acknowledged at each pause alone, so that every core of a windowed simulation decides the same.
+"""
+
+from netstack.engine.config import SimulationConfig
+
+SLICES = 20  # of the measured interval
+SETTLED_PERCENT = 5.0  # how far the two last warm-up slices may differ
+LONGEST_WARMUP = 4  # times the planned one
+
+
+class Measurement:
+    """The pauses of one simulation.
+
+    Attributes:
+        acked: Bytes acknowledged at the start and at each pause so far.
+        warm_slices: Slices before the measured interval, -1 while the warm-up lasts.
+        slice_ms: Length of a slice.
+    """
+
+    def __init__(self, config: SimulationConfig) -> None:
+        self._cycles_per_ms = config.machine.clock_mhz * 1000
+        self._warmup_ms, self._measure_ms = planned_ms(config)
+        self._automatic = config.engine.warmup_ms is None and config.engine.run_ms is None
+        self.slice_ms = self._measure_ms / SLICES
+        self._planned = max(1, round(self._warmup_ms / self.slice_ms))
+        self.acked = [0]
+        self.warm_slices = -1
+
+    @property
+    def next_pause_cycles(self) -> int:
+        """When the simulation is to pause next."""
+        return round(len(self.acked) * self.slice_ms * self._cycles_per_ms)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether everything is measured."""
+        return self.warm_slices >= 0 and len(self.acked) - 1 == self.warm_slices + SLICES
+
+    @property
+    def share(self) -> float:
+        """How much of the planned simulation is done, from 0 to 1."""
+        return min(1.0, len(self.acked) * self.slice_ms / (self._warmup_ms + self._measure_ms))
+
+    def pause(self, acked_bytes: int) -> bool:
+        """Note what is acknowledged at a pause; return whether the measured interval begins here."""
+        self.acked.append(acked_bytes)
+        slices = len(self.acked) - 1
+        if self.warm_slices >= 0 or slices < self._planned:
+            return False
+        if self._automatic and slices < self._planned * LONGEST_WARMUP and not _settled(self.acked, self._planned):
+            return False
+        self.warm_slices = slices
+        return True
+
+
+def planned_ms(config: SimulationConfig) -> tuple[float, float]:
+    """Return warm-up and measured interval in ms: as configured, else longer with more connections.
+
+    A connection of a large load gets its turn rarely: the interval grows until everybody had several.
+    """
+    engine = config.engine
+    warmup_ms = 20.0 if config.conns <= 512 else min(2000.0, 20.0 + config.conns / 32)
+    measure_ms = 60.0 if config.conns <= 512 else min(2000.0, 60.0 + config.conns / 32)
+    if engine.warmup_ms is not None:
+        warmup_ms = engine.warmup_ms
+    if engine.run_ms is not None:
+        if warmup_ms >= engine.run_ms:
+            warmup_ms = engine.run_ms / 4
+        return warmup_ms, engine.run_ms - warmup_ms
+    return warmup_ms, engine.measure_ms if engine.measure_ms is not None else measure_ms
+
+
+def _settled(acked: list[int], window: int) -> bool:
+    """Return whether the last `window` slices carried as much as the window before them."""
+    half = max(1, window // 2)
+    if len(acked) <= 2 * half:
+        return False
+    last, previous = acked[-1] - acked[-1 - half], acked[-1 - half] - acked[-1 - 2 * half]
+    return last > 0 and abs(last - previous) <= SETTLED_PERCENT / 100 * last

@@ -1,0 +1,193 @@
+"""What a step of one core touched: which records, what they held before, and what can be undone.
+
+A windowed simulation keeps one; the exact one has none and pays nothing. Accessors of tables note here what they hand out
+(`netstack.tables`). Knows tables by number, and nothing of what they mean.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+
+from netstack.compilation import compiled
+from netstack.records import record_accessor
+
+WORD_BYTES = 8
+
+
+def _record(*names: str) -> np.dtype:
+    return np.dtype([(name, "i8") for name in names])
+
+
+JOURNAL_DTYPE = _record(
+    "note_function", "save_function", "step", "accesses", "twin_words", "undone", "events", "overflow",
+    "access_capacity", "twin_capacity", "undo_capacity", "event_capacity",
+    "table_address", "access_address", "twin_address", "undo_address", "event_address",
+)  # fmt: skip
+"""The journal: how many entries of each kind the current window has, and where they are."""
+
+JOURNALED_DTYPE = _record("base", "words", "stamps", "policies", "length", "writers")
+"""A journaled table: its address, the words of a record, and the addresses of: the last step that touched each record, how
+the words of a record are merged, and who wrote each record in the last window."""
+
+ACCESS_DTYPE = _record("table", "index", "twin")
+"""A record that a step touched, and where its words before the step are kept."""
+
+UNDO_DTYPE = _record("address", "value")
+"""A word that a step changed, and what it held before."""
+
+WORD_DTYPE = _record("value")
+
+journal_at: Any = record_accessor(JOURNAL_DTYPE)
+journaled_at: Any = record_accessor(JOURNALED_DTYPE)
+access_at: Any = record_accessor(ACCESS_DTYPE)
+undo_at: Any = record_accessor(UNDO_DTYPE)
+word_at: Any = record_accessor(WORD_DTYPE)
+
+
+@compiled
+def _note(journal, table, index):
+    """Note that the current step touches record `index` of a table, and keep what it holds, once a step."""
+    entry = journal_at(journal, 0)
+    journaled = journaled_at(entry.table_address, table)
+    if index < 0 or index >= journaled.length:
+        return  # a record that is named but never used, such as that of no thread
+    stamp = word_at(journaled.stamps, index)
+    if stamp.value != entry.step:
+        stamp.value = entry.step
+        _keep(entry, journaled, table, index)
+
+
+@compiled
+def _keep(entry, journaled, table, index):
+    if entry.accesses >= entry.access_capacity or entry.twin_words + journaled.words > entry.twin_capacity:
+        entry.overflow = 1
+        return
+    access = access_at(entry.access_address, entry.accesses)
+    access.table = table
+    access.index = index
+    access.twin = entry.twin_words
+    start = journaled.base + index * journaled.words * 8
+    twin = entry.twin_address + entry.twin_words * 8
+    for word in range(journaled.words):
+        word_at(twin, word).value = word_at(start, word).value
+    entry.twin_words += journaled.words
+    entry.accesses += 1
+
+
+@compiled
+def save_word(journal, address, value):
+    """Note what the word at `address` held before the current step changed it."""
+    entry = journal_at(journal, 0)
+    if entry.undone >= entry.undo_capacity:
+        entry.overflow = 1
+        return
+    undo = undo_at(entry.undo_address, entry.undone)
+    undo.address = address
+    undo.value = value
+    entry.undone += 1
+
+
+@compiled
+def _save_words(journal, address, size_bytes):
+    """Note what `size_bytes` (whole words) from `address` on hold before the current step changes them."""
+    for word in range(size_bytes // 8):
+        save_word(journal, address + word * 8, word_at(address, word).value)
+
+
+@compiled
+def undo_to(journal, mark):
+    """Take back all changes noted since there were `mark` of them."""
+    entry = journal_at(journal, 0)
+    while entry.undone > mark:
+        entry.undone -= 1
+        undo = undo_at(entry.undo_address, entry.undone)
+        word_at(undo.address, 0).value = undo.value
+
+
+@compiled
+def add_event(journal, event):
+    """Note something that every other core must hear of."""
+    entry = journal_at(journal, 0)
+    if entry.events >= entry.event_capacity:
+        entry.overflow = 1
+        return
+    word_at(entry.event_address, entry.events).value = event
+    entry.events += 1
+
+
+def _ignore(journal: int, first: int, second: int) -> None:
+    """Note nothing: what the journal of a state that is being built does."""
+
+
+def _interpreted_call(function: Any) -> Any:
+    return lambda journal, first, second: function(journal, first, second) if journal else None
+
+
+def emit_call(builder: Any, field: str, arguments: Any) -> None:
+    """Generate the call of the function whose address the journal, the first of three arguments, holds in `field`."""
+    word = ir.IntType(64)
+    offset = ir.Constant(word, (JOURNAL_DTYPE.fields or {})[field][1])
+    place = builder.inttoptr(builder.add(arguments[0], offset), word.as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [word, word, word])
+    builder.call(builder.inttoptr(builder.load(place), kind.as_pointer()), arguments)
+
+
+def _call_through(field: str) -> Any:
+    """Return ``call(journal, first, second)`` of the function whose address the journal holds in `field`.
+
+    Called directly, the compiler would copy these functions to each of the many places where a record is touched, and take
+    minutes.
+    """
+
+    def call(typingctx: Any, journal: Any, first: Any, second: Any) -> Any:
+        def codegen(context, builder, signature, arguments):
+            emit_call(builder, field, arguments)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, types.int64), codegen
+
+    return extending.intrinsic(call)
+
+
+_SIGNATURE = types.void(types.int64, types.int64, types.int64)
+note: Any
+save_words: Any
+if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+    note, save_words = _interpreted_call(_note), _interpreted_call(_save_words)
+else:
+    note, save_words = _call_through("note_function"), _call_through("save_function")
+
+
+def attach_functions(journal: np.ndarray, *, building: bool = False) -> None:
+    """Fill in the addresses of the functions that note and save, or of one that does nothing."""
+    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+        return
+    for field, function in (("note_function", _note), ("save_function", _save_words)):
+        journal[field] = _address_of("_ignore" if building else function.__name__)
+
+
+def _address_of(name: str) -> int:
+    if name not in _addresses:
+        callback = numba.cfunc(_SIGNATURE, cache=True)(
+            {"_ignore": _ignore, "_note": _note_entry, "_save_words": _save_entry}[name]
+        )
+        _addresses[name] = callback
+    return _addresses[name].address
+
+
+_addresses: dict[str, Any] = {}
+
+
+def _note_entry(journal: int, table: int, index: int) -> None:
+    _note(journal, table, index)
+
+
+def _save_entry(journal: int, address: int, size_bytes: int) -> None:
+    _save_words(journal, address, size_bytes)
+
+
+BUILDING = np.zeros(1, JOURNAL_DTYPE)
+"""The journal of a state that is being built."""

@@ -1,0 +1,147 @@
+"""Accessors of a simulation's tables. Where the state has a journal, they note in it which records they hand out.
+
+Which of the two a compiled function uses is decided by the type of the state, when it is compiled: the exact engine's code
+has no trace of it. Each table says how the changes of several cores to one record are merged.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+from netstack.journal import emit_call, note
+from netstack.records import record_accessor, reference_to
+
+_intrinsic: Any = extending.intrinsic
+_interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
+
+EXCLUSIVE, ADDED, LAST, LOCAL_ONLY = range(4)
+"""How a word is merged. EXCLUSIVE: whoever touched the record while another core changed the word has to do its step again.
+ADDED: a counter, changes add up. LAST: the last change holds, nobody does a step again. LOCAL_ONLY: nobody else hears of it."""
+
+JOURNAL_FIELD = "journal"
+
+
+@dataclass(frozen=True)
+class JournaledTable:
+    """A table whose records the journal knows: its number, layout, and how each word of a record is merged."""
+
+    number: int
+    name: str
+    dtype: np.dtype
+    policies: np.ndarray
+
+
+JOURNALED: dict[str, JournaledTable] = {}
+"""All journaled tables by the field that holds their address."""
+
+
+def with_journal(dtype: np.dtype) -> np.dtype:
+    """Return the layout of a state that keeps a journal: the journal's address comes first.
+
+    Behind the other fields it would make a subtype, and Numba would run code compiled for a state without a journal.
+    """
+    fields: Any = [(name, dtype[name]) for name in dtype.names or ()]
+    return np.dtype([(JOURNAL_FIELD, "i8"), *fields], align=True)
+
+
+def word_policies(dtype: np.dtype, added: tuple[str, ...], last: tuple[str, ...], local: tuple[str, ...] = ()) -> np.ndarray:
+    """Return how each 64-bit word of a record is merged, from the names of fields; all others are exclusive."""
+    policies = np.full(dtype.itemsize // 8, EXCLUSIVE, np.int64)
+    for names, policy in ((added, ADDED), (last, LAST), (local, LOCAL_ONLY)):
+        for name in names:
+            kind, offset = (dtype.fields or {})[name][:2]
+            if policy == ADDED and kind.base.itemsize != 8:
+                raise ValueError(f"{name} is a counter and must be 64 bits wide")
+            policies[offset // 8 : (offset + kind.itemsize + 7) // 8] = policy
+    return policies
+
+
+def journaled(name: str, dtype: np.dtype, policies: np.ndarray) -> JournaledTable:
+    """Give a table its number in the journal."""
+    if dtype.itemsize % 8:
+        raise ValueError(f"records of {name} must be whole 64-bit words, not {dtype.itemsize} bytes")
+    return JOURNALED.setdefault(name, JournaledTable(len(JOURNALED), name, dtype, policies))
+
+
+def table_accessor(
+    dtype: np.dtype, table: str, *, added: tuple[str, ...] = (), last: tuple[str, ...] = (), noted: bool = True
+) -> Callable[[Any, Any], Any]:
+    """Return ``of(state, index)`` giving a reference to record `index` of the table whose address is ``state.<table>``.
+
+    An intrinsic instead of a function around `record_accessor`, because there are many and each would be compiled.
+
+    Args:
+        dtype: The layout of a record.
+        table: The field of the state that holds the table's address.
+        added: Counters, see `ADDED`.
+        last: Fields of which the last change holds, see `LAST`.
+        noted: Whether a journal notes the records; not so for constants and scratch memory.
+    """
+    number = journaled(table, dtype, word_policies(dtype, added, last)).number if noted else -1
+    if _interpreted:
+        at = record_accessor(dtype)
+
+        def interpreted_of(state: Any, index: Any) -> Any:
+            if noted and has_journal(state):
+                note(state.journal, number, index)
+            return at(getattr(state, table), index)
+
+        return interpreted_of
+
+    record_type = numba.from_dtype(dtype)
+
+    @_intrinsic
+    def of(typingctx: Any, state: Any, index: Any) -> Any:
+        def codegen(context, builder, signature, arguments):
+            if noted and JOURNAL_FIELD in state.fields:
+                journal = _load(builder, arguments[0], state.offset(JOURNAL_FIELD))
+                table_number = context.get_constant(types.int64, number)
+                emit_call(builder, "note_function", (journal, table_number, arguments[1]))
+            address = _load(builder, arguments[0], state.offset(table))
+            return reference_to(context, builder, record_type, address, arguments[1])
+
+        return record_type(state, types.int64), codegen
+
+    return of
+
+
+def _load(builder: Any, record: Any, offset: int) -> Any:
+    return builder.load(cgutils.get_record_member(builder, record, offset, ir.IntType(64)))
+
+
+def _interpreted_has_journal(state: Any) -> bool:
+    return JOURNAL_FIELD in state.dtype.names
+
+
+def _compiled_has_journal(typingctx: Any, state: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        return context.get_constant(types.boolean, JOURNAL_FIELD in state.fields)
+
+    return types.boolean(state), codegen
+
+
+has_journal: Any = _interpreted_has_journal if _interpreted else _intrinsic(_compiled_has_journal)
+"""Return whether a state keeps a journal: a constant for the compiler, so that the other branch costs nothing."""
+
+
+def _interpreted_journal_of(state: Any) -> int:
+    return state.journal if JOURNAL_FIELD in state.dtype.names else 0
+
+
+def _compiled_journal_of(typingctx: Any, state: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        if JOURNAL_FIELD not in state.fields:
+            return context.get_constant(types.int64, 0)
+        return _load(builder, arguments[0], state.offset(JOURNAL_FIELD))
+
+    return types.int64(state), codegen
+
+
+journal_of: Any = _interpreted_journal_of if _interpreted else _intrinsic(_compiled_journal_of)
+"""Return the address of a state's journal, 0 if it keeps none."""
