@@ -38,6 +38,10 @@ class TrackingConfig:
     patience_s: float = 300.0
 
 
+MAX_BATCH = 1024
+PLACEMENTS = ("PACK", "SPREAD")
+
+
 @dataclass
 class RayConfig:
     """Where points run, and what becomes of those that are lost or do not end.
@@ -48,6 +52,8 @@ class RayConfig:
         retries: How often a point is run again that was lost with its worker or node.
         time_limit_s: Of a point, from its start in a worker; null for none.
         patience_s: How long a point waits for a node of the cluster that has what it needs.
+        batch: Points whose cores are actors (engine=ray) that are simulated in lock-step.
+        placement: Where the actors of a batch are put: PACK on few nodes, SPREAD over many.
     """
 
     address: str | None = None
@@ -55,6 +61,8 @@ class RayConfig:
     retries: int = 2
     time_limit_s: float | None = None
     patience_s: float = 300.0
+    batch: int = 64
+    placement: str = "PACK"
 
 
 @dataclass
@@ -156,6 +164,10 @@ def check_run(config: DictConfig) -> None:
         raise ConfigError("ray.time_limit_s", config.ray.time_limit_s, "must be above 0 seconds, or null for no limit")
     if not config.ray.patience_s >= 0:
         raise ConfigError("ray.patience_s", config.ray.patience_s, "must be 0 or more seconds")
+    if not 1 <= config.ray.batch <= MAX_BATCH:
+        raise ConfigError("ray.batch", config.ray.batch, f"must be a whole number from 1 to {MAX_BATCH}")
+    if config.ray.placement not in PLACEMENTS:
+        raise ConfigError("ray.placement", config.ray.placement, f"allowed are {', '.join(PLACEMENTS)}")
     if config.tracking.uri == "":
         raise ConfigError("tracking.uri", "", "must be given, for example tracking.uri=http://host:5000")
     if not config.tracking.patience_s >= 0:

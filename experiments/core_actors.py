@@ -4,7 +4,7 @@ Knows how messages travel, not what is in them. Actors share nothing: what a cor
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,7 @@ import numpy as np
 from experiments.task import compile_once
 from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, used_cores
 
-Show = Callable[[float], None]
-BUFFER_BYTES = 64 * 2**20  # that a round's messages may take between two actors; memory that is not used costs nothing
+BUFFER_BYTES = 4 * 2**20  # that a round's messages may take between two processes
 
 
 class CoreActor:
@@ -47,10 +46,6 @@ class CoreActor:
         parts = [message[message[point] : message[point + 1]] for message in messages[:used]]
         return core.step(*join(parts)).copy()
 
-    def shares(self) -> list[float]:
-        """Return how much of each point is done, from 0 to 1."""
-        return [1.0 if core is None else core.share for core in self._cores]
-
     def counts(self) -> list[Any]:
         """Return what only this core has of each point: the miss counters of its caches."""
         return [None if core is None else core.own_counts() for core in self._cores]
@@ -63,14 +58,13 @@ class CoreActor:
         ]
 
 
-def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str, show: Show) -> list[Result]:
+def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str) -> list[Result]:
     """Simulate a batch of points in lock-step, each core an actor; return their results.
 
     Args:
         ray: The module, connected to a cluster.
         configs: The points.
         strategy: Where the cores are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
-        show: Called now and then with the share that is done, from 0 to 1.
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -85,7 +79,7 @@ def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str,
         ]
         ray.get([actor.ready.remote() for actor in actors])
         started = time.perf_counter()
-        run_rounds(ray, actors, show)
+        run_rounds(ray, actors)
         counts = ray.get([actor.counts.remote() for actor in actors])
         texts = ray.get(actors[0].results.remote(counts, time.perf_counter() - started))
         return [Result.from_json(text) for text in texts]
@@ -93,7 +87,7 @@ def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str,
         ray.util.remove_placement_group(group)
 
 
-def run_rounds(ray: Any, actors: Sequence[Any], show: Show) -> int:
+def run_rounds(ray: Any, actors: Sequence[Any]) -> int:
     """Exchange messages until no point has any left; return the number of rounds."""
     from ray.dag import InputNode, MultiOutputNode
 

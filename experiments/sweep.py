@@ -66,7 +66,8 @@ def run_single(point: Point, settings: SweepSettings, console: Console) -> None:
     with _logbook(settings) as logbook:
         if logbook is not None:
             logbook.begin()
-        outcome = _finished_before(point) or _simulate_here(point, console)
+        simulate_one = _simulate_by_actors if point.config.engine.kind == "ray" else _simulate_here
+        outcome = _finished_before(point) or simulate_one(point, settings, console)
         _record(outcome, console, logbook)
         print_table(console, [outcome])
     if outcome.result is None:
@@ -236,13 +237,25 @@ def _finished_before(point: Point) -> Outcome | None:
     return None if result is None else Outcome(point, result, done_before=True)
 
 
-def _simulate_here(point: Point, console: Console) -> Outcome:
+def _simulate_by_actors(point: Point, settings: SweepSettings, console: Console) -> Outcome:
+    with console.status("simulating") as status:
+
+        def show(activity: str, _: int) -> None:
+            status.update(activity or "simulating")
+
+        with closing(simulate_on_ray([point], settings.workers, settings.ray, show)) as arrivals:
+            return next(arrivals)
+
+
+def _simulate_here(point: Point, settings: SweepSettings, console: Console) -> Outcome:
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
     ) as progress:
-        bar: TaskID = progress.add_task("simulating" if is_compiled() else "compiling once, half a minute", total=1.0)
+        windows = point.config.engine.window_us > 0
+        started = "simulating" if is_compiled(windows=windows) else "compiling once, a minute or two"
+        bar: TaskID = progress.add_task(started, total=1.0)
         try:
-            compile_once()
+            compile_once(windows=windows)
             progress.update(bar, description="simulating")
             result = simulate(point.config, lambda share: progress.update(bar, completed=share))
         except Exception as error:

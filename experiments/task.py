@@ -13,7 +13,7 @@ from netstack.engine import SimulationConfig, prepare, simulate, source_digest
 
 def run_task(config: SimulationConfig) -> Generator[str, None, None]:
     """Compile if that was not done, yield the version of the sources when the point begins, and its result as JSON."""
-    compile_once()
+    compile_once(windows=config.engine.window_us > 0)
     yield source_digest()
     yield simulate_point(config)
 
@@ -23,22 +23,26 @@ def simulate_point(config: SimulationConfig) -> str:
     return simulate(config).to_json()
 
 
-def compile_once() -> None:
-    """Fill the on-disk cache of compiled code, unless that was done: workers wait for the first instead of compiling too."""
-    if is_compiled():
+def compile_once(*, windows: bool = False) -> None:
+    """Fill the on-disk cache of compiled code, unless that was done: workers wait for the first instead of compiling too.
+
+    The code for `windows` is that of another engine, and is compiled when it is needed.
+    """
+    if is_compiled(windows=windows):
         return
-    with (_marker().parent / "lock").open("w") as lock:
+    with (_marker(windows).parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_compiled():
-            prepare()
-            _marker().touch()
+        if not is_compiled(windows=windows):
+            prepare(windows=windows)
+            _marker(windows).touch()
 
 
-def is_compiled() -> bool:
+def is_compiled(*, windows: bool = False) -> bool:
     """Return whether these sources were compiled on this machine with this Python and this Numba."""
     interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
-    return bool(interpreted) or _marker().exists()
+    return bool(interpreted) or _marker(windows).exists()
 
 
-def _marker() -> Path:
-    return use_cache_of_these_sources() / f"compiled-{sys.implementation.cache_tag}-numba-{numba.__version__}"
+def _marker(windows: bool) -> Path:
+    name = f"compiled-{sys.implementation.cache_tag}-numba-{numba.__version__}"
+    return use_cache_of_these_sources() / (f"{name}-windows" if windows else name)

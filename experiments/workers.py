@@ -12,6 +12,7 @@ from typing import Any
 
 from experiments.cluster import cpus_of, fits, start_or_join
 from experiments.configuration import RayConfig
+from experiments.core_actors import simulate_batch
 from experiments.ordering import coarse_first
 from experiments.points import Outcome, Point
 from experiments.task import is_compiled, run_task
@@ -66,9 +67,38 @@ def simulate_on_ray(
     show("starting workers", 0)
     ray = start_or_join(len(points), workers, ray_config.address, ray_config.send_sources)
     try:
-        yield from _Flight(ray, points, workers, ray_config, show).outcomes()
+        whole = [point for point in points if point.config.engine.kind != "ray"]
+        yield from _Flight(ray, whole, workers, ray_config, show).outcomes()
+        yield from _by_core_actors(ray, [point for point in points if point.config.engine.kind == "ray"], ray_config, show)
     finally:
         ray.shutdown()
+
+
+def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
+    """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
+    waiting = coarse_first(points)
+    while waiting:
+        batch, waiting = waiting[: config.batch], waiting[config.batch :]
+        compiled = config.address or is_compiled(windows=True)
+        show("cores in lock-step" if compiled else "compiling once, a minute or two", len(batch))
+        configs = [point.config for point in batch]
+        for attempt in range(config.retries + 1):
+            try:
+                results = simulate_batch(ray, configs, config.placement)
+                break
+            except ray.exceptions.RayTaskError as error:
+                yield from (Outcome.of_error(point, error.cause, str(error)) for point in batch)
+                results = []
+                break
+            except ray.exceptions.RayError as error:
+                if attempt == config.retries:
+                    lost = LostError(f"a core's actor was lost {attempt + 1} times, the last time by {type(error).__name__}")
+                    yield from (Outcome.of_error(point, lost, str(error)) for point in batch)
+                    results = []
+        for point, result in zip(batch, results, strict=False):
+            point.save(result)
+            yield Outcome(point, result)
+        show("", 0)
 
 
 class _Flight:

@@ -196,7 +196,8 @@ CORE_DTYPE = _record(
     ("cycles", "i8", (len(CATEGORIES),)),
     ("instance", "i8", (len(INSTANCES),)),
 )
-"""A core. `spin_settlements` counts how often its spinning was accounted, by itself or another core. `interrupts` and `ipis` are taken but not yet charged; `free_mbuf` heads its private free list."""
+"""A core. `spin_settlements` counts how often its spinning was accounted, by itself or another core. `interrupts` and `ipis` are
+taken but not yet charged; `free_mbuf` heads its private free list."""
 
 THREAD_DTYPE = _record(
     ("kind", "i8"),
