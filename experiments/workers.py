@@ -68,7 +68,8 @@ def simulate_on_ray(
     ray = start_or_join(len(points), workers, ray_config.address, ray_config.send_sources)
     try:
         whole = [point for point in points if point.config.engine.kind != "ray"]
-        yield from _Flight(ray, whole, workers, ray_config, show).outcomes()
+        if whole:
+            yield from _Flight(ray, whole, workers, ray_config, show).outcomes()
         yield from _by_core_actors(ray, [point for point in points if point.config.engine.kind == "ray"], ray_config, show)
     finally:
         ray.shutdown()
@@ -76,7 +77,7 @@ def simulate_on_ray(
 
 def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
     """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
-    waiting = coarse_first(points)
+    waiting = coarse_first(points) if points else []
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
         compiled = config.address or is_compiled(windows=True)

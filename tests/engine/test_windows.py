@@ -1,0 +1,67 @@
+"""A windowed simulation against the exact one: equal in the limit of short windows, close to it for longer ones."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from experiments.task import compile_once
+from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, simulate, used_cores
+from netstack.errors import ConfigError
+
+SHORT = ("engine.warmup_ms=3", "engine.measure_ms=5")
+ONE_CYCLE = "engine.window_us=0.0005"
+ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l", "freebsd", "linux", "dragonflybsd", "solaris10")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    compile_once(windows=True)
+
+
+def without_wall_times(result: Result) -> dict:
+    return {name: value for name, value in json.loads(result.to_json()).items() if not name.startswith("wall_")}
+
+
+@pytest.mark.parametrize("org", ["up", "connp_t", "dragonflybsd"])
+def test_windows_of_one_cycle_are_the_exact_engine(composed, org: str) -> None:
+    """Four replicas that hear of each other by messages alone come to every digit of the one state that all share."""
+    exact, windowed = (simulate(composed(f"org={org}", "conns=24", *SHORT, *more)) for more in ((), (ONE_CYCLE,)))
+    assert without_wall_times(windowed) == without_wall_times(exact)
+
+
+@pytest.mark.parametrize("org", ["msgp", "connp_l"])
+def test_locks_differ_little_from_the_exact_engine(composed, org: str) -> None:
+    """A spinner pays for the lock's word a moment later than in the exact engine, where the owner charges it."""
+    exact, windowed = (simulate(composed(f"org={org}", "conns=24", *SHORT, *more)) for more in ((), (ONE_CYCLE,)))
+    assert windowed.goodput_mbps == pytest.approx(exact.goodput_mbps, rel=0.02)
+
+
+@pytest.mark.parametrize("org", ORGANIZATIONS)
+def test_replicas_agree_after_every_window(composed, org: str) -> None:
+    """What all cores know is the same on all of them; each also checks the laws of conservation on its own replica."""
+    config = composed(f"org={org}", "conns=12", "engine.window_us=3", "engine.warmup_ms=1", "engine.measure_ms=2")
+    cores = [WindowedCore(config, core) for core in range(used_cores(config))]
+    messages, starts = nothing(len(cores))
+    while not cores[0].is_over:
+        messages, starts = join([core.step(messages, starts) for core in cores])
+    for core in cores:
+        for name in ("core", "thread", "lock", "nic", "flow", "pcb", "peer", "queue", "ready"):
+            assert np.array_equal(core.simulation.tables[name], cores[0].simulation.tables[name]), name
+    results = [core.result([other.own_counts() for other in cores], 1.0) for core in cores]
+    assert all(result.to_json() == results[0].to_json() for result in results)
+
+
+def test_a_step_that_touched_what_another_changed_is_done_again(composed) -> None:
+    """With one connection group, every core wants the same lock: nothing is lost though windows are long."""
+    config = composed("org=connp_l", "org.groups=1", "conns=24", "engine.window_us=5", *SHORT)
+    result = simulate(config)
+    assert result.lock["global"].not_immediate_percent > 20
+    assert result.retransmitted_segments == 0
+
+
+def test_windows_need_endless_connections(composed) -> None:
+    config: SimulationConfig = composed("workload=churn", "conns=6", *SHORT)
+    with pytest.raises(ConfigError, match=r"engine.window_us.*workload=churn"):
+        dataclasses.replace(config, engine=dataclasses.replace(config.engine, window_us=1.0)).validate()
