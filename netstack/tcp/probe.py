@@ -61,7 +61,7 @@ def probe_segment(pcb, board):
     if fresh > 0:
         return pcb.snd_max, fresh
     seq = last_segment(pcb, board)
-    return seq, min(pcb.mss, pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una))
+    return seq, min(pcb.mss, min(pcb.send_buffered_bytes, offset) - seq_sub(seq, pcb.snd_una))
 
 
 @compiled

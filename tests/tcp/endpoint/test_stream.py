@@ -111,6 +111,8 @@ CONFIGS = st.fixed_dictionaries(
         "send_buffer_bytes": st.sampled_from([300, 5000, 300_000]),
         "mtu_bytes": st.sampled_from([100, 576, 1500, 9000]),
         "delayed_ack": st.booleans(),
+        "rack": st.booleans(),
+        "loss_probes": st.sampled_from(["always", "tail", "never"]),
     }
 )
 
@@ -152,11 +154,10 @@ def test_every_stream_arrives_or_ends_with_an_error(
     assert client.endpoint.connections == server.endpoint.connections == []
 
 
-@pytest.mark.parametrize("sack", [False, True])
-def test_a_lossy_bulk_transfer_needs_few_timeouts(sack: bool) -> None:
-    """RFC 6582 and RFC 6675 exist so that most losses are repaired without the retransmission timer."""
+def bulk_transfer(channel: Channel, **config: bool) -> Socket:
+    """Send three megabytes over a channel, and return the sender's socket."""
     ends = tuple(
-        End(Endpoint(EndpointConfig(addresses=(host,), seed=seed, sack=sack)), data, 65536)
+        End(Endpoint(EndpointConfig(addresses=(host,), seed=seed, **config)), data, 65536)
         for host, seed, data in ((CLIENT.host, 1, content(3_000_000, 3)), (SERVER.host, 2, b""))
     )
     sockets: list[Socket] = []
@@ -167,11 +168,29 @@ def test_a_lossy_bulk_transfer_needs_few_timeouts(sack: bool) -> None:
         return sockets[-1]
 
     ends[0].endpoint.connect = connect.__get__(ends[0].endpoint)
-    converse(Channel(seed=5, loss=1), (ends[0], ends[1]))
+    converse(channel, (ends[0], ends[1]))
     assert ends[1].got == ends[0].data
-    pcb = sockets[0].pcb
+    return sockets[0]
+
+
+@pytest.mark.parametrize(("sack", "rack", "most_timeouts"), [(False, False, 4), (True, False, 1), (True, True, 0)])
+def test_a_lossy_bulk_transfer_needs_few_timeouts(sack: bool, rack: bool, most_timeouts: int) -> None:
+    """RFC 6582, RFC 6675 and RFC 8985 exist so that most losses are repaired without the retransmission timer."""
+    pcb = bulk_transfer(Channel(seed=5, loss=1), sack=sack, rack=rack).pcb
     assert 15 <= pcb["retransmitted_segments"] <= 60  # of 2,100 segments 1 % and what was lost again
-    assert pcb["retransmission_timeouts"] <= (1 if sack else 4)
+    assert pcb["retransmission_timeouts"] <= most_timeouts
+
+
+def test_late_packets_are_hardly_ever_sent_again() -> None:
+    """RFC 8985, section 6.2: what is late by less than a quarter of a round trip is not lost, however much overtakes it."""
+    retransmitted = {}
+    for rack in (False, True):
+        channel = Channel(seed=5)
+        delays_us = [20 * DELAY_US] * 19 + [25 * DELAY_US]
+        channel.delays = lambda channel=channel, delays_us=delays_us: [channel.generator.choice(delays_us)]
+        retransmitted[rack] = int(bulk_transfer(channel, rack=rack).pcb["retransmitted_segments"])
+    assert retransmitted[False] > 20
+    assert retransmitted[True] <= 5
 
 
 def test_a_peer_that_is_gone_ends_the_connection_with_an_error() -> None:
