@@ -252,7 +252,12 @@ class Judge:
         if "SAck" in options:
             assert conversation.both("SAckOK"), "SACK blocks without an agreement"
             edges = [offset(edge, conversation.peer.seq + 1) for edge in options["SAck"]]
-            for start, end in zip(edges[::2], edges[1::2], strict=True):
+            blocks = list(zip(edges[::2], edges[1::2], strict=True))
+            start, end = blocks[0]
+            if end <= conversation.acked_end or (blocks[1:] and blocks[1][0] <= start and end <= blocks[1][1]):
+                assert start < end, f"D-SACK block {start} to {end} (RFC 2883, section 4)"
+                del blocks[0]
+            for start, end in blocks:
                 assert conversation.acked_end < start < end <= conversation.received_end, f"SACK block {start} to {end}"
 
 

@@ -154,10 +154,10 @@ def test_every_stream_arrives_or_ends_with_an_error(
     assert client.endpoint.connections == server.endpoint.connections == []
 
 
-def bulk_transfer(channel: Channel, **config: bool) -> Socket:
+def bulk_transfer(channel: Channel, *, sack: bool = True, rack: bool = True) -> Socket:
     """Send three megabytes over a channel, and return the sender's socket."""
     ends = tuple(
-        End(Endpoint(EndpointConfig(addresses=(host,), seed=seed, **config)), data, 65536)
+        End(Endpoint(EndpointConfig(addresses=(host,), seed=seed, sack=sack, rack=rack)), data, 65536)
         for host, seed, data in ((CLIENT.host, 1, content(3_000_000, 3)), (SERVER.host, 2, b""))
     )
     sockets: list[Socket] = []
