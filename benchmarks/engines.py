@@ -137,7 +137,8 @@ def compare_with_ray(console: Console) -> None:
     console.print(f"bare round trip to 4 actors: {trip:.2f} ms by a compiled graph")
     console.print(f"round of 4 core actors, one point: {turn:.2f} ms, {turn / trip:.2f} times")
     console.print(f"bare round trip by plain calls: {plain:.2f} ms")
-    for actor in (*cores, *echoes):
+    actors: list[Any] = [*cores, *echoes]
+    for actor in actors:
         ray.kill(actor)
     configs = [compose_point(f"org={org}", f"conns={c}", "engine=ray", *SHORT) for org in ORGANIZATIONS.split(",") for c in LOADS]
     started = time.perf_counter()
@@ -165,9 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.ray:
             compare_with_ray(console)
             return 0
-        loads, windows = (
-            [kind(text) for text in values.split(",")] for kind, values in ((int, options.conns), (float, options.windows))
-        )
+        loads = [int(text) for text in options.conns.split(",")]
+        windows = [float(text) for text in options.windows.split(",")]
         rows = compare_windows(options.organizations.split(","), loads, windows, console)
     except (ConfigError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

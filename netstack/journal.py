@@ -129,7 +129,8 @@ def _interpreted_call(function: Any) -> Any:
 def emit_call(builder: Any, field: str, arguments: Any) -> None:
     """Generate the call of the function whose address the journal, the first of three arguments, holds in `field`."""
     word = ir.IntType(64)
-    offset = ir.Constant(word, (JOURNAL_DTYPE.fields or {})[field][1])
+    fields: Any = JOURNAL_DTYPE.fields
+    offset = ir.Constant(word, fields[field][1])
     place = builder.inttoptr(builder.add(arguments[0], offset), word.as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [word, word, word])
     builder.call(builder.inttoptr(builder.load(place), kind.as_pointer()), arguments)

@@ -55,7 +55,8 @@ def word_policies(dtype: np.dtype, added: tuple[str, ...], last: tuple[str, ...]
     policies = np.full(dtype.itemsize // 8, EXCLUSIVE, np.int64)
     for names, policy in ((added, ADDED), (last, LAST), (local, LOCAL_ONLY)):
         for name in names:
-            kind, offset = (dtype.fields or {})[name][:2]
+            fields: Any = dtype.fields
+            kind, offset = fields[name][:2]
             if policy == ADDED and kind.base.itemsize != 8:
                 raise ValueError(f"{name} is a counter and must be 64 bits wide")
             policies[offset // 8 : (offset + kind.itemsize + 7) // 8] = policy

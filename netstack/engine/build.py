@@ -357,7 +357,7 @@ def _build_stack(simulation: Simulation, sizes: Sizes) -> None:
     packets = _add(simulation, s, "packet", PACKET_DTYPE, sizes.packets + sizes.app_threads + 1)
     packets["kind"][sizes.packets :] = SEND
     s["packets"] = sizes.packets
-    _build_pools(simulation, sizes.packets, sizes.cores_used if JOURNAL_FIELD in simulation.stack.dtype.fields else 1)
+    _build_pools(simulation, sizes.packets, sizes.cores_used if JOURNAL_FIELD in (simulation.stack.dtype.names or ()) else 1)
     _add(simulation, s, "segment", SEGMENT, sizes.packets)
     _add(simulation, s, "out_segment", SEGMENT, 2)
     for name, dtype, count in (("queue", QUEUE_DTYPE, sizes.queues), ("ready", READY_DTYPE, sizes.app_threads)):

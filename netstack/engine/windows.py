@@ -51,7 +51,8 @@ INDEX_MASK = (1 << INDEX_BITS) - 1
 def _place_of(table: str, field: str) -> int:
     """Return how a change of a field is marked in a message."""
     journaled = JOURNALED[table]
-    return journaled.number << WORD_BITS | (journaled.dtype.fields or {})[field][1] // 8
+    fields: Any = journaled.dtype.fields
+    return journaled.number << WORD_BITS | fields[field][1] // 8
 
 
 CORE_NEXT_TIME, NIC_NEXT_TIME = _place_of("core_table", "next_time"), _place_of("nic_table", "next_time")
