@@ -21,7 +21,7 @@ class Table:
     def __init__(self, seed: int, bucket_count: int, connections: list[tuple[int, int, int, int]]) -> None:
         self.seed, self.bucket_count = seed, bucket_count
         self.pcbs = np.zeros(max(len(connections), 1), PCB)
-        self.buckets = np.full(bucket_count, -1, np.int32).view(BUCKET)
+        self.buckets = np.full(bucket_count, -1, BUCKET)
         for index, connection in enumerate(connections):
             row = self.pcbs[index]
             row["local_address"], row["local_port"], row["foreign_address"], row["foreign_port"] = connection
