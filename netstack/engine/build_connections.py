@@ -9,14 +9,13 @@ import numpy as np
 
 from netstack.compilation import compiled
 from netstack.engine.config import SimulationConfig
-from netstack.tcp.lookup import BUCKET, lookup_insert
+from netstack.tcp.lookup import lookup_insert
 from netstack.tcp.pcb import DEFAULT_MSS, pcb_init, window_scale
 from netstack.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.workload.peer import FIRST_PORT
-from netstack.workload.state import LOCAL, REMOTE, connection_hash, flow_of, group_of_hash, pcb_of, peer_of, wheel_of
-from netstack.workload.timers import TICK_US
+from netstack.workload.state import LOCAL, REMOTE, buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
+from netstack.workload.timers import TICK_US, list_end
 
-BUCKET_BYTES = BUCKET.itemsize
 BARE_HEADER_BYTES = 40  # IPv4 and TCP without options: what an announced MSS leaves room for (RFC 6691)
 SERVER_PORT = 5001
 CLIENT_PORTS = 50000
@@ -87,14 +86,7 @@ def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
 def _list_starts(s, start_ticks):
     """List each connection's start in the timer wheel."""
     for index in range(s.conns):
-        flow = flow_of(s, index)
-        head = wheel_of(s, start_ticks[index])
-        flow.tick[LOCAL] = start_ticks[index]
-        flow.next_timer[LOCAL] = head.value
-        if head.value >= 0:
-            flow_of(s, head.value >> 1).previous_timer[head.value & 1] = index * 2 + LOCAL
-        head.value = index * 2 + LOCAL
-        s.timers_listed += 1
+        list_end(s, index, LOCAL, start_ticks[index])
 
 
 @compiled
@@ -152,6 +144,6 @@ def _open_connections(s, sequences, mss, receive_buffer, delayed_ack_us, min_rto
             delayed_ack_us,
             min_rto_us,
         )
-        flow.group = group_of_hash(s, connection_hash(s, local_address, SERVER_PORT, foreign_address, foreign_port))
-        group_buckets = s.bucket_table + flow.group * s.buckets_per_group * BUCKET_BYTES
-        lookup_insert(s.pcb_table, group_buckets, s.buckets_per_group, s.hash_seed, index)
+        value = connection_hash(s, local_address, SERVER_PORT, foreign_address, foreign_port)
+        flow.group = group_of_hash(s, value)
+        lookup_insert(s.pcb_table, buckets_of_hash(s, value), s.buckets_per_group, s.hash_seed, index)

@@ -38,7 +38,12 @@ def brief_leave(m, core, lock_class, entered):
 @compiled
 def charge_section(m, core, lock_class, operation):
     """Run an operation on `core` inside the kernel's only critical section of `lock_class`."""
-    section = section_of(m, lock_class)
+    charge_in(m, core, section_of(m, lock_class), lock_class, operation)
+
+
+@compiled
+def charge_in(m, core, section, lock_class, operation):
+    """Run an operation on `core` inside one of the critical sections of `lock_class`."""
     brief_wait(m, core, lock_class, section.start, section.end)
     section.start = core_of(m, core).clock
     charge(m, core, operation)

@@ -5,7 +5,7 @@ The caller holds what the organization serializes the connection table with, exc
 
 from netstack.compilation import compiled
 from netstack.machine.memory import charge, touch_structure
-from netstack.machine.sections import brief_leave, brief_wait
+from netstack.machine.sections import brief_leave, brief_wait, charge_in
 from netstack.machine.state import (
     BUCKET,
     BUCKET_LOCK,
@@ -25,9 +25,7 @@ from netstack.organization.paths import get_mbuf, put_mbuf, transmit_segment, wa
 from netstack.tcp.connection import LISTEN_OPEN, reset_reply, tcp_accept, tcp_listen_input
 from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED, TCP_REPLY_RESET
 from netstack.tcp.header import FIN, RST, SYN
-from netstack.tcp.lookup import BUCKET as BUCKET_DTYPE
 from netstack.tcp.lookup import lookup_insert, lookup_matches, lookup_remove
-from netstack.tcp.pcb import PCB, pcb_copy
 from netstack.tcp.states import ESTABLISHED
 from netstack.workload.peer import initial_sequence, open_next
 from netstack.workload.state import (
@@ -36,22 +34,21 @@ from netstack.workload.state import (
     SEND,
     bucket_of_hash,
     bucket_section_of,
+    buckets_of_hash,
     connection_hash,
     flow_of,
     free_packet,
-    group_of_hash,
     listener_of,
     out_segment,
     packet_of,
     pcb_of,
     peer_of,
+    renew_pcb,
     segment_of,
 )
 
 KNOWN, OPENED, REFUSED = range(3)
 SHARED, PARTITIONED, REPLICATED = range(3)
-PCB_BYTES = PCB.itemsize
-BUCKET_BYTES = BUCKET_DTYPE.itemsize
 
 
 @compiled
@@ -90,7 +87,7 @@ def _open(m, s, core, flow_index, segment):
     cpu = core_of(m, core)
     cpu.instance[LISTENER] = _listener(s, flow_index)
     charge(m, core, OP_CONNECTION_CREATE)
-    pcb_copy(s.pcb_table + flow_index * PCB_BYTES, s.pcb_template_table + LOCAL * PCB_BYTES)
+    renew_pcb(s, flow_index, LOCAL)
     pcb = pcb_of(s, flow_index)
     pcb.local_address = segment.destination_address
     pcb.local_port = segment.destination_port
@@ -114,7 +111,7 @@ def _insert(m, s, core, flow_index):
     value = connection_hash(s, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
     entered = _enter_bucket(m, s, core, bucket_of_hash(s, value))
     charge(m, core, OP_CONNECTION_INSERT)
-    lookup_insert(s.pcb_table, _buckets(s, value), s.buckets_per_group, s.hash_seed, flow_index)
+    lookup_insert(s.pcb_table, buckets_of_hash(s, value), s.buckets_per_group, s.hash_seed, flow_index)
     _leave_bucket(m, s, core, bucket_of_hash(s, value), entered)
 
 
@@ -129,21 +126,15 @@ def remove_connection(m, s, core, flow_index):
         return
     value = connection_hash(s, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
     entered = _enter_bucket(m, s, core, bucket_of_hash(s, value))
-    before = lookup_remove(s.pcb_table, _buckets(s, value), s.buckets_per_group, s.hash_seed, flow_index)
+    before = lookup_remove(s.pcb_table, buckets_of_hash(s, value), s.buckets_per_group, s.hash_seed, flow_index)
     if before >= 0:
         touch_structure(m, core, s.inpcb_kind, before, 0, 1)
     _leave_bucket(m, s, core, bucket_of_hash(s, value), entered)
     charge(m, core, OP_CONNECTION_REMOVE)
-    pcb_copy(s.pcb_table + flow_index * PCB_BYTES, s.pcb_template_table + LOCAL * PCB_BYTES)
+    renew_pcb(s, flow_index, LOCAL)
     flow.open = 0
     s.connections_closed += 1
     open_next(m, s, flow_index, core_of(m, core).clock)
-
-
-@compiled
-def _buckets(s, value):
-    """Return the address of the buckets of a hash's group."""
-    return s.bucket_table + group_of_hash(s, value) * s.buckets_per_group * BUCKET_BYTES
 
 
 @compiled
@@ -181,15 +172,9 @@ def _listener(s, flow_index):
 @compiled
 def _charge_listener(m, s, core, flow_index):
     """Move a connection into, between or out of the queues of its listening socket, under the socket's lock."""
-    cpu = core_of(m, core)
     listener = _listener(s, flow_index)
-    cpu.instance[LISTENER] = listener
-    section = listener_of(s, listener)
-    brief_wait(m, core, LISTENER_LOCK, section.start, section.end)
-    section.start = cpu.clock
-    charge(m, core, OP_LISTENER_QUEUE)
-    section.end = cpu.clock
-    brief_leave(m, core, LISTENER_LOCK, section.start)
+    core_of(m, core).instance[LISTENER] = listener
+    charge_in(m, core, listener_of(s, listener), LISTENER_LOCK, OP_LISTENER_QUEUE)
 
 
 @compiled
@@ -229,8 +214,6 @@ def send_reset(m, s, core, flow_index, segment):
     reply = out_segment(s, LOCAL)
     if not reset_reply(segment, reply):
         return
-    reply.source_address = segment.destination_address
-    reply.destination_address = segment.source_address
     mbuf = get_mbuf(m, s, core)
     charge(m, core, OP_RESET)
     if transmit_segment(m, s, core, flow_index, reply, mbuf):

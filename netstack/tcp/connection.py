@@ -130,6 +130,8 @@ def reset_reply(segment, reply):
     """Fill `reply` with the answer to a segment of no connection; return whether there is one (RFC 9293, section 3.10.7.1)."""
     if segment.flags & RST:
         return False
+    reply.source_address = segment.destination_address
+    reply.destination_address = segment.source_address
     reply.source_port = segment.destination_port
     reply.destination_port = segment.source_port
     if segment.flags & ACK:

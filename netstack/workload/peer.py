@@ -10,7 +10,6 @@ from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
 from netstack.tcp.flags import TCP_CLOSED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
-from netstack.tcp.pcb import PCB, pcb_copy
 from netstack.tcp.sequence import seq_sub
 from netstack.tcp.states import CLOSED, ESTABLISHED, TIME_WAIT
 from netstack.tcp.timers import tcp_timeout
@@ -23,13 +22,13 @@ from netstack.workload.state import (
     out_segment,
     packet_of,
     peer_of,
+    renew_pcb,
     segment_of,
     take_packet,
 )
 from netstack.workload.timers import arm
 
 FIRST_PORT, LAST_PORT = 1024, 65535
-PCB_BYTES = PCB.itemsize
 
 
 @compiled
@@ -55,10 +54,7 @@ def peer_receive(m, s, flow_index, segment, now):
 @compiled
 def _refuse(m, s, flow_index, segment, now):
     """Answer a segment of a connection that the client has not, or not any more."""
-    reply = out_segment(s, REMOTE)
-    if reset_reply(segment, reply):
-        reply.source_address = segment.destination_address
-        reply.destination_address = segment.source_address
+    if reset_reply(segment, out_segment(s, REMOTE)):
         _send(m, s, flow_index, now)
 
 
@@ -94,7 +90,7 @@ def peer_open(m, s, flow_index, now):
     peer = peer_of(s, flow_index)
     client_address, host_address, host_port = peer.local_address, peer.foreign_address, peer.foreign_port
     client_port = peer.local_port + 1 if peer.local_port < LAST_PORT else FIRST_PORT
-    pcb_copy(s.peer_table + flow_index * PCB_BYTES, s.pcb_template_table + REMOTE * PCB_BYTES)
+    renew_pcb(s, flow_index, REMOTE)
     peer.local_address = client_address
     peer.local_port = client_port
     peer.foreign_address = host_address

@@ -10,10 +10,11 @@ from netstack.machine.state import SECTION_DTYPE
 from netstack.tables import journaled, table_accessor, with_journal, word_policies
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, tuple_hash
-from netstack.tcp.pcb import PCB
+from netstack.tcp.pcb import PCB, pcb_copy
 
 LOCAL, REMOTE = range(2)
 PACKET, SEND, TIMER, CLOSE = range(4)
+PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
 
@@ -190,6 +191,19 @@ def group_of_hash(s, value):
 def bucket_of_hash(s, value):
     """Return the bucket of a hash, in the table of its group."""
     return group_of_hash(s, value) * s.buckets_per_group + value % s.buckets_per_group
+
+
+@compiled
+def buckets_of_hash(s, value):
+    """Return the address of the buckets of a hash's group."""
+    return s.bucket_table + group_of_hash(s, value) * s.buckets_per_group * BUCKET_BYTES
+
+
+@compiled
+def renew_pcb(s, flow, side):
+    """Make the pcb of one end what that of a new client's connection begins with."""
+    table = s.pcb_table if side == LOCAL else s.peer_table
+    pcb_copy(table + flow * PCB_BYTES, s.pcb_template_table + side * PCB_BYTES)
 
 
 @compiled

@@ -27,6 +27,13 @@ def arm(s, flow_index, side):
     tick = max(tick, s.next_tick)
     if tick - s.next_tick >= s.wheel_slots:
         tick = s.next_tick + s.wheel_slots - 1
+    list_end(s, flow_index, side, tick)
+
+
+@compiled
+def list_end(s, flow_index, side, tick):
+    """List an end that is not listed under a tick."""
+    flow = flow_of(s, flow_index)
     head = wheel_of(s, tick)
     entry = flow_index * 2 + side
     flow.tick[side] = tick
