@@ -11,7 +11,7 @@ from netstack.tcp.congestion import (
     flight_size,
     leave_recovery,
     on_ack,
-    on_congestion_mark,
+    on_congestion,
     on_partial_ack,
     repair,
 )
@@ -75,7 +75,7 @@ def receive_ack(pcb, segment, now_us):
         if seq_gt(segment.ack, pcb.snd_recover):
             pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or it looks like one ahead 2**31 bytes later
         if segment.flags & ECE and pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover):
-            on_congestion_mark(pcb, acked, now_us)
+            on_congestion(pcb, acked, now_us)
         else:
             on_ack(pcb, acked, now_us)
         if newly_sacked > 0 and not by_time:

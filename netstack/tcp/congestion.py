@@ -19,6 +19,18 @@ def flight_size(pcb):
 
 
 @compiled
+def first_outstanding(pcb):
+    """Return the length of the first segment that is not acknowledged."""
+    return min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb)))
+
+
+@compiled
+def unsent_segment(pcb):
+    """Return the length of the next segment of new data that the peer's window has room for, 0 or less if there is none."""
+    return min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - flight_size(pcb))
+
+
+@compiled
 def on_ack(pcb, acked, now_us):
     """Open the window for `acked` new bytes: one segment an ACK below ssthresh, one a window above (RFC 5681, section 3.1)."""
     mss = pcb.mss
@@ -109,16 +121,18 @@ def on_timeout(pcb, now_us):
 
 
 @compiled
-def on_congestion_mark(pcb, acked, now_us):
-    """The peer reports a mark of the network: reduce once a window, without a retransmission (RFC 3168, section 6.1.2).
+def on_congestion(pcb, acked, now_us):
+    """A congestion event that leaves nothing to send again: reduce once a window.
 
-    What the report itself acknowledges, `acked`, was in flight when the mark was made.
+    The peer reports a mark of the network (RFC 3168, section 6.1.2), or a probe repaired a loss (RFC 8985, section 7.4). What the
+    ACK that tells of it acknowledges, `acked`, was in flight at the event.
     """
     reduce(pcb, flight_size(pcb) + acked, now_us)
     pcb.snd_cwnd = pcb.snd_ssthresh
 
 
 @compiled
-def restart_after_idle(pcb):
-    """Nothing was sent for a retransmission timeout: the window no longer says what the network takes (RFC 5681, section 4.1)."""
-    pcb.snd_cwnd = min(pcb.snd_cwnd, initial_window(pcb.mss))
+def restart_after_idle(pcb, now_us):
+    """If nothing was sent for a retransmission timeout, the window no longer says what the network takes (RFC 5681, 4.1)."""
+    if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
+        pcb.snd_cwnd = min(pcb.snd_cwnd, initial_window(pcb.mss))

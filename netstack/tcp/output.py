@@ -4,7 +4,7 @@ One segment a call; the host transmits it and calls again until there is none.
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.congestion import DUPACK_THRESHOLD, flight_size, restart_after_idle
+from netstack.tcp.congestion import DUPACK_THRESHOLD, first_outstanding, flight_size, restart_after_idle, unsent_segment
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
 from netstack.tcp.options import fill_syn_options, timestamp
 from netstack.tcp.probe import arm_probe, note_probe, probe_segment
@@ -50,11 +50,10 @@ def tcp_output(pcb, segment, now_us):
     elif pcb.retransmit_now != 0:
         pcb.retransmit_now = 0
         seq = pcb.snd_una
-        length = _first_outstanding(pcb)
+        length = first_outstanding(pcb)
         in_order = False
     else:
-        if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
-            restart_after_idle(pcb)
+        restart_after_idle(pcb, now_us)
         if pcb.sacked_count > 0:
             seq = skip_sacked(pcb, seq)
             pcb.snd_nxt = seq
@@ -215,11 +214,9 @@ def _sendable_by_time(pcb, now_us):
     After a timeout or a closed window it is the first segment, whatever the windows are; together with new data, if it is short.
     """
     board = scoreboard_at(pcb.scoreboard_address, 0)
-    flight = flight_size(pcb)
-    if flight == 0:
+    if flight_size(pcb) == 0:
         board.probe_due = 0
-        if now_us - pcb.last_sent_us > pcb.rto_us:
-            restart_after_idle(pcb)
+        restart_after_idle(pcb, now_us)
         return pcb.snd_max, _sendable(pcb, pcb.snd_max)
     if pcb.probe_now != 0:
         length = min(pcb.mss, min(pcb.send_buffered_bytes, max(pcb.snd_wnd, 1)))
@@ -241,24 +238,17 @@ def _sendable_by_time(pcb, now_us):
 
 
 @compiled
-def _first_outstanding(pcb):
-    """Return the length of the first segment that is not acknowledged."""
-    return min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb)))
-
-
-@compiled
 def _sack_sendable(pcb):
     """Return (seq, length) of what to send in a recovery with SACK (RFC 6675, section 5, steps 4 and C, and NextSeg())."""
     if pcb.retransmit_now != 0:
         pcb.retransmit_now = 0
-        return pcb.snd_una, until_sacked(pcb, pcb.snd_una, _first_outstanding(pcb))
+        return pcb.snd_una, until_sacked(pcb, pcb.snd_una, first_outstanding(pcb))
     if pcb.snd_cwnd - sack_pipe(pcb) < pcb.mss:
         return pcb.snd_max, 0
     seq, length = sack_next_hole(pcb, True)
     if length > 0:
         return seq, length
-    offset = flight_size(pcb)
-    fresh = min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - offset)
+    fresh = unsent_segment(pcb)
     if fresh > 0:
         pcb.snd_nxt = pcb.snd_max
         return pcb.snd_max, fresh

@@ -8,7 +8,7 @@ Decides when to probe and what an answer means; the segment itself is built in `
 """
 
 from netstack.compilation import compiled
-from netstack.tcp.congestion import flight_size, reduce
+from netstack.tcp.congestion import first_outstanding, flight_size, on_congestion, unsent_segment
 from netstack.tcp.rack import is_recovering
 from netstack.tcp.scoreboard import before_sacked, last_segment
 from netstack.tcp.sequence import seq_geq, seq_gt, seq_sub
@@ -55,13 +55,12 @@ def probe_segment(pcb, board):
     In a recovery, and after a probe without an answer, it is the first one.
     """
     if repairs(pcb, board) or board.probes_unanswered > 0:
-        return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb))))
-    offset = flight_size(pcb)
-    fresh = min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - offset)
+        return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, first_outstanding(pcb))
+    fresh = unsent_segment(pcb)
     if fresh > 0:
         return pcb.snd_max, fresh
     seq = last_segment(pcb, board)
-    return seq, min(pcb.mss, min(pcb.send_buffered_bytes, offset) - seq_sub(seq, pcb.snd_una))
+    return seq, min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb)) - seq_sub(seq, pcb.snd_una))
 
 
 @compiled
@@ -92,7 +91,6 @@ def receive_probe_answer(pcb, board, segment, moves, now_us):
     elif seq_gt(segment.ack, board.probe_end_seq):
         board.probe_outstanding = 0
         if pcb.in_recovery == 0:
-            reduce(pcb, flight_size(pcb) + pcb.acked_bytes, now_us)
-            pcb.snd_cwnd = pcb.snd_ssthresh
+            on_congestion(pcb, pcb.acked_bytes, now_us)
     elif not moves:
         board.probe_outstanding = 0
