@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from experiments.task import compile_once
-from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, used_cores
+from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing
 
 BUFFER_BYTES = 4 * 2**20  # that a round's messages may take between two processes
 
@@ -20,7 +20,7 @@ class CoreActor:
 
     def __init__(self, core: int, configs: Sequence[SimulationConfig]) -> None:
         compile_once(windows=True)
-        self._used = [used_cores(config) for config in configs]
+        self._used = [config.cores_used for config in configs]
         self._cores = [
             WindowedCore(config, core) if core < used else None for config, used in zip(configs, self._used, strict=True)
         ]
@@ -68,7 +68,7 @@ def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str)
     """
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    cores = max(used_cores(config) for config in configs)
+    cores = max(config.cores_used for config in configs)
     group = ray.util.placement_group([{"CPU": 0.001}] * cores, strategy=strategy)
     ray.get(group.ready())
     try:

@@ -4,6 +4,7 @@ A windowed simulation keeps one; the exact one has none and pays nothing. Access
 (`netstack.tables`). Knows tables by number, and nothing of what they mean.
 """
 
+from functools import cache
 from typing import Any
 
 import numba
@@ -167,27 +168,12 @@ def attach_functions(journal: np.ndarray, *, building: bool = False) -> None:
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
         return
     for field, function in (("note_function", _note), ("save_function", _save_words)):
-        journal[field] = _address_of("_ignore" if building else function.__name__)
+        journal[field] = _callback_of(_ignore if building else function.py_func).address
 
 
-def _address_of(name: str) -> int:
-    if name not in _addresses:
-        callback = numba.cfunc(_SIGNATURE, cache=True)(
-            {"_ignore": _ignore, "_note": _note_entry, "_save_words": _save_entry}[name]
-        )
-        _addresses[name] = callback
-    return _addresses[name].address
-
-
-_addresses: dict[str, Any] = {}
-
-
-def _note_entry(journal: int, table: int, index: int) -> None:
-    _note(journal, table, index)
-
-
-def _save_entry(journal: int, address: int, size_bytes: int) -> None:
-    _save_words(journal, address, size_bytes)
+@cache
+def _callback_of(function: Any) -> Any:
+    return numba.cfunc(_SIGNATURE, cache=True)(function)
 
 
 BUILDING = np.zeros(1, JOURNAL_DTYPE)

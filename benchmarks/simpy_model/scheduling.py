@@ -58,7 +58,7 @@ class Machine:
         self.env = env
         self.layout = Layout(config, instances)
         self.caches = Caches(config, self.layout.lines)
-        self.cores = [CpuCore(index) for index in range(config.org.cores or config.machine.cores)]
+        self.cores = [CpuCore(index) for index in range(config.cores_used)]
         self.ready: list[Thread] = []
         self.run_queue = ShortSection()
         self.turns = 0

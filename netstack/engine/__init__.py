@@ -5,7 +5,7 @@ from netstack.engine.build import link_limit_mbps, memory_needed_bytes
 from netstack.engine.config import EngineConfig, SimulationConfig
 from netstack.engine.result import Result
 from netstack.engine.simulate import prepare, simulate
-from netstack.engine.windows import WindowedCore, join, nothing, used_cores
+from netstack.engine.windows import WindowedCore, join, nothing
 
 __all__ = [
     "EngineConfig",
@@ -19,5 +19,4 @@ __all__ = [
     "prepare",
     "simulate",
     "source_digest",
-    "used_cores",
 ]

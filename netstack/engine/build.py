@@ -132,7 +132,7 @@ class Sizes:
 def sizes_of(config: SimulationConfig) -> Sizes:
     """Count what a simulation of `config` consists of."""
     machine, org, workload, nic = config.machine, config.org, config.workload, config.machine.nic
-    cores_used = org.cores or machine.cores
+    cores_used = config.cores_used
     app_threads = workload.threads_per_core * cores_used
     groups = org.group_count(machine.cores)
     ports = org.port_count(machine.cores)

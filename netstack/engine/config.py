@@ -69,6 +69,11 @@ class SimulationConfig:
     workload: WorkloadConfig = field(default_factory=WorkloadConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
 
+    @property
+    def cores_used(self) -> int:
+        """How many cores of the machine the organization uses."""
+        return self.org.core_count(self.machine.cores)
+
     def validate(self) -> None:
         """Raise ConfigError for the first value or combination that cannot be simulated."""
         if not 1 <= self.conns <= MAX_CONNECTIONS:

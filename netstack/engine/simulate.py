@@ -11,9 +11,9 @@ from netstack.engine.config import EngineConfig, SimulationConfig
 from netstack.engine.conservation import check_conservation
 from netstack.engine.inline import run_until, settle
 from netstack.engine.measurement import Measurement
-from netstack.engine.report import result_of, snapshot
+from netstack.engine.report import Snapshot, result_of, snapshot
 from netstack.engine.result import Result
-from netstack.engine.windows import WindowedCore, join, nothing, used_cores
+from netstack.engine.windows import WindowedCore, join, nothing
 
 
 def simulate(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
@@ -33,7 +33,7 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
     simulation = build(config)
     measurement = Measurement(config)
     started = time.perf_counter()
-    before = snapshot(simulation)
+    before: Snapshot | None = None
     while not measurement.is_over:
         until = measurement.next_pause_cycles
         run_until(simulation.m, simulation.s, until)
@@ -42,6 +42,7 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
             before = snapshot(simulation)
         if progress is not None:
             progress(measurement.share)
+    assert before is not None
     check_conservation(simulation)
     return result_of(simulation, before, measurement, time.perf_counter() - started)
 
@@ -49,7 +50,7 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
 def simulate_in_windows(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
     """Simulate one point in windows, all cores in this process."""
     started = time.perf_counter()
-    cores = [WindowedCore(config, core) for core in range(used_cores(config))]
+    cores = [WindowedCore(config, core) for core in range(config.cores_used)]
     messages, starts = nothing(len(cores))
     while not cores[0].is_over:
         messages, starts = join([core.step(messages, starts) for core in cores])

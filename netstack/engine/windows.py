@@ -18,7 +18,7 @@ from netstack.engine.config import SimulationConfig
 from netstack.engine.conservation import check_conservation
 from netstack.engine.inline import run_event, settle
 from netstack.engine.measurement import Measurement
-from netstack.engine.report import result_of, snapshot
+from netstack.engine.report import Snapshot, result_of, snapshot
 from netstack.engine.result import Result
 from netstack.journal import (
     ACCESS_DTYPE,
@@ -45,7 +45,7 @@ MESSAGE_WORDS = 1 << 18
 ACCESSES, TWIN_WORDS, UNDONE, EVENTS = 1 << 16, 1 << 20, 1 << 18, 1 << 16
 HEAD_WORDS, STEP_WORDS = 2, 5
 INDEX_BITS, WORD_BITS = 40, 10
-INDEX_MASK = (1 << INDEX_BITS) - 1
+INDEX_MASK, WORD_MASK = (1 << INDEX_BITS) - 1, (1 << WORD_BITS) - 1
 
 
 def _place_of(table: str, field: str) -> int:
@@ -123,7 +123,7 @@ def merge(m, s, journal, core, messages, starts, window_number, marks, order):
         own += first == core
         horizon = min(horizon, _wakes_at(m, messages, at, first))
         left[first] -= 1
-        place[first] = at + _step_words(messages, at)
+        place[first] = _step_behind(messages, at)
     undo_to(journal, marks[own])
     for position in range(total):
         _carry_out(journal, messages, order[2 * position], order[2 * position + 1] == core)
@@ -149,15 +149,34 @@ def _before(messages, one, other):
 
 
 @compiled
-def _step_words(messages, at):
-    return STEP_WORDS + messages[at + 2] + 2 * messages[at + 3] + messages[at + 4]
+def _changes_of(messages, at):
+    """Return where the changes of a step begin, behind the records that it touched."""
+    return at + STEP_WORDS + messages[at + 2]
+
+
+@compiled
+def _events_of(messages, at):
+    """Return where the events of a step begin, behind its changes."""
+    return _changes_of(messages, at) + 2 * messages[at + 3]
+
+
+@compiled
+def _step_behind(messages, at):
+    """Return where the next step begins."""
+    return _events_of(messages, at) + messages[at + 4]
+
+
+@compiled
+def _place_of_change(packed):
+    """Return the table, the word and the record of a change."""
+    return packed >> (INDEX_BITS + WORD_BITS), (packed >> INDEX_BITS) & WORD_MASK, packed & INDEX_MASK
 
 
 @compiled
 def _collides(journal, messages, at, core, window_number):
     """Return whether a step touched a record that another core changed before it in this window."""
     tables = journal_at(journal, 0).table_address
-    for position in range(at + STEP_WORDS, at + STEP_WORDS + messages[at + 2]):
+    for position in range(at + STEP_WORDS, _changes_of(messages, at)):
         record = messages[position]
         writer = word_at(journaled_at(tables, record >> INDEX_BITS).writers, record & INDEX_MASK).value
         if writer >> 8 == window_number and writer & 255 != core:
@@ -169,7 +188,7 @@ def _collides(journal, messages, at, core, window_number):
 def _wakes_at(m, messages, at, core):
     """Return when the earliest event of another core is due that a step brought about, NEVER if it brought about none."""
     earliest = NEVER
-    first = at + STEP_WORDS + messages[at + 2]
+    first = _changes_of(messages, at)
     for change in range(messages[at + 3]):
         place = messages[first + 2 * change] >> INDEX_BITS
         index = messages[first + 2 * change] & INDEX_MASK
@@ -181,26 +200,24 @@ def _wakes_at(m, messages, at, core):
 @compiled
 def _mark_written(journal, messages, at, core, window_number):
     tables = journal_at(journal, 0).table_address
-    first = at + STEP_WORDS + messages[at + 2]
+    first = _changes_of(messages, at)
     for change in range(messages[at + 3]):
-        packed = messages[first + 2 * change]
-        table = journaled_at(tables, packed >> (INDEX_BITS + WORD_BITS))
-        word = (packed >> INDEX_BITS) & ((1 << WORD_BITS) - 1)
+        number, word, index = _place_of_change(messages[first + 2 * change])
+        table = journaled_at(tables, number)
         if word_at(table.policies, word).value == EXCLUSIVE:
-            word_at(table.writers, packed & INDEX_MASK).value = window_number << 8 | core
+            word_at(table.writers, index).value = window_number << 8 | core
 
 
 @compiled
 def _carry_out(journal, messages, at, is_own):
     """Make the changes of a step that holds. What a core added itself is there already."""
     tables = journal_at(journal, 0).table_address
-    first = at + STEP_WORDS + messages[at + 2]
+    first = _changes_of(messages, at)
     for change in range(messages[at + 3]):
-        packed = messages[first + 2 * change]
+        number, word, index = _place_of_change(messages[first + 2 * change])
         value = messages[first + 2 * change + 1]
-        table = journaled_at(tables, packed >> (INDEX_BITS + WORD_BITS))
-        word = (packed >> INDEX_BITS) & ((1 << WORD_BITS) - 1)
-        cell = word_at(table.base, (packed & INDEX_MASK) * table.words + word)
+        table = journaled_at(tables, number)
+        cell = word_at(table.base, index * table.words + word)
         if word_at(table.policies, word).value != ADDED:
             cell.value = value
         elif not is_own:
@@ -209,14 +226,14 @@ def _carry_out(journal, messages, at, is_own):
 
 @compiled
 def _hear_all(m, messages, at):
-    first = at + STEP_WORDS + messages[at + 2] + 2 * messages[at + 3]
+    first = _events_of(messages, at)
     for event in range(messages[at + 4]):
         hear(m, messages[first + event])
 
 
 @compiled
 def _heed_all(m, core, messages, at):
-    first = at + STEP_WORDS + messages[at + 2] + 2 * messages[at + 3]
+    first = _events_of(messages, at)
     for event in range(messages[at + 4]):
         heed(m, core, messages[first + event])
 
@@ -330,7 +347,7 @@ class WindowedCore:
         self.simulation.s["pool"] = self.simulation.m["own_core"] = core
         self._window_cycles = max(1, round(config.engine.window_us * config.machine.clock_mhz))
         self._measurement = Measurement(config)
-        self._before = snapshot(self.simulation)
+        self._before: Snapshot | None = None
         self._window = 0
         self._machine, self._stack = self.simulation.machine.ctypes.data, self.simulation.stack.ctypes.data
         self._marks = np.zeros(MAX_STEPS + 1, np.int64)
@@ -428,8 +445,13 @@ class WindowedCore:
 
     def own_counts(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the miss counters of this core's caches, before the measured interval and now: only this core has them."""
-        rows = slice(self.core * len(self.simulation.structures), (self.core + 1) * len(self.simulation.structures))
+        assert self._before is not None
+        rows = self._count_rows(self.core)
         return self._before.tables["count"][rows], self.simulation.tables["count"][rows]
+
+    def _count_rows(self, core: int) -> slice:
+        kinds = len(self.simulation.structures)
+        return slice(core * kinds, (core + 1) * kinds)
 
     def result(self, counts: list[tuple[np.ndarray, np.ndarray]], wall_seconds: float) -> Result:
         """Check the laws and return the result, with the miss counters of all cores.
@@ -437,17 +459,12 @@ class WindowedCore:
         Raises:
             ConservationError: A law was broken: the simulator has a bug.
         """
+        assert self._before is not None
         check_conservation(self.simulation)
-        kinds = len(self.simulation.structures)
         for core, (before, now) in enumerate(counts):
-            rows = slice(core * kinds, (core + 1) * kinds)
+            rows = self._count_rows(core)
             self._before.tables["count"][rows], self.simulation.tables["count"][rows] = before, now
         return result_of(self.simulation, self._before, self._measurement, wall_seconds)
-
-
-def used_cores(config: SimulationConfig) -> int:
-    """Return how many cores of the machine a point uses."""
-    return config.org.cores or config.machine.cores
 
 
 def nothing(cores: int) -> tuple[np.ndarray, np.ndarray]:

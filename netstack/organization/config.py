@@ -65,15 +65,19 @@ class OrganizationConfig:
     placement: str = "pinned"
     cores: int | None = None
 
+    def core_count(self, machine_cores: int) -> int:
+        """Return how many cores of a machine are used."""
+        return self.cores or machine_cores
+
     def group_count(self, machine_cores: int) -> int:
         """Return the number of connection groups on a machine."""
-        return self.groups if self.groups is not None else self.cores or machine_cores
+        return self.groups if self.groups is not None else self.core_count(machine_cores)
 
     def port_count(self, machine_cores: int) -> int:
         """Return the number of message ports, each with a thread."""
         if self.handoff != "inline":
             return self.group_count(machine_cores)
-        return {"nic_thread": 0, "software_hash": self.cores or machine_cores, "netisr": 1}[self.dispatch]
+        return {"nic_thread": 0, "software_hash": self.core_count(machine_cores), "netisr": 1}[self.dispatch]
 
     @property
     def binds_ports(self) -> bool:
@@ -94,7 +98,7 @@ class OrganizationConfig:
             raise ConfigError("org.batch", self.batch, "must be a whole number from 1 to 1024")
         if self.cores is not None and not 1 <= self.cores <= machine_cores:
             raise ConfigError("org.cores", self.cores, f"must be from 1 to the machine's {machine_cores} cores, or null")
-        cores = self.cores or machine_cores
+        cores = self.core_count(machine_cores)
         if self.serialize == "none" and cores > 1:
             raise ConfigError("org.serialize", "none", f"needs one core, not {cores}: set org.cores=1 or choose a lock")
         by_thread = self.serialize == "group_thread"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.task import compile_once
-from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, simulate, used_cores
+from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, simulate
 from netstack.errors import ConfigError
 
 SHORT = ("engine.warmup_ms=3", "engine.measure_ms=5")
@@ -42,7 +42,7 @@ def test_locks_differ_little_from_the_exact_engine(composed, org: str) -> None:
 def test_replicas_agree_after_every_window(composed, org: str) -> None:
     """What all cores know is the same on all of them; each also checks the laws of conservation on its own replica."""
     config = composed(f"org={org}", "conns=12", "engine.window_us=3", "engine.warmup_ms=1", "engine.measure_ms=2")
-    cores = [WindowedCore(config, core) for core in range(used_cores(config))]
+    cores = [WindowedCore(config, core) for core in range(config.cores_used)]
     messages, starts = nothing(len(cores))
     while not cores[0].is_over:
         messages, starts = join([core.step(messages, starts) for core in cores])
