@@ -17,6 +17,8 @@ def coarse_first(points: Sequence[Point]) -> list[Point]:
     Each numeric key that varies is an axis, which is refined from both ends by halves; values that are no numbers alternate.
     Repetitions with other seeds come as refinements do, each level with twice as many.
     """
+    if not points:
+        return []
     flat = [flat_values(point.config) for point in points]
     numeric = [key for key in _varied(flat) if key != SEED and all(_is_number(values.get(key)) for values in flat)]
     ranks = {key: refinement(sorted({values[key] for values in flat})) for key in numeric}  # pyright: ignore

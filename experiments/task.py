@@ -15,12 +15,7 @@ def run_task(config: SimulationConfig) -> Generator[str, None, None]:
     """Compile if that was not done, yield the version of the sources when the point begins, and its result as JSON."""
     compile_once(windows=config.engine.window_us > 0)
     yield source_digest()
-    yield simulate_point(config)
-
-
-def simulate_point(config: SimulationConfig) -> str:
-    """Simulate one point; return the result as JSON."""
-    return simulate(config).to_json()
+    yield simulate(config).to_json()
 
 
 def compile_once(*, windows: bool = False) -> None:

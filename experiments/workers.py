@@ -77,29 +77,35 @@ def simulate_on_ray(
 
 def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
     """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
-    waiting = coarse_first(points) if points else []
+    waiting = coarse_first(points)
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
         compiled = config.address or is_compiled(windows=True)
         show("cores in lock-step" if compiled else "compiling once, a minute or two", len(batch))
-        configs = [point.config for point in batch]
-        for attempt in range(config.retries + 1):
-            try:
-                results = simulate_batch(ray, configs, config.placement)
-                break
-            except ray.exceptions.RayTaskError as error:
-                yield from (Outcome.of_error(point, error.cause, str(error)) for point in batch)
-                results = []
-                break
-            except ray.exceptions.RayError as error:
-                if attempt == config.retries:
-                    lost = LostError(f"a core's actor was lost {attempt + 1} times, the last time by {type(error).__name__}")
-                    yield from (Outcome.of_error(point, lost, str(error)) for point in batch)
-                    results = []
-        for point, result in zip(batch, results, strict=False):
-            point.save(result)
-            yield Outcome(point, result)
+        yield from _simulate_batch(ray, batch, config)
         show("", 0)
+
+
+def _simulate_batch(ray: Any, batch: Sequence[Point], config: RayConfig) -> Generator[Outcome, None, None]:
+    """Simulate a batch, again if an actor is lost; all its points fail together."""
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            results = simulate_batch(ray, [point.config for point in batch], config.placement)
+            break
+        except ray.exceptions.RayTaskError as error:
+            yield from (Outcome.of_error(point, error.cause, str(error)) for point in batch)
+            return
+        except ray.exceptions.RayError as error:
+            if attempts <= config.retries:
+                continue
+            lost = LostError(f"a core's actor was lost {attempts} times, the last time by {type(error).__name__}")
+            yield from (Outcome.of_error(point, lost, str(error)) for point in batch)
+            return
+    for point, result in zip(batch, results, strict=True):
+        point.save(result)
+        yield Outcome(point, result)
 
 
 class _Flight:
