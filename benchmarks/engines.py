@@ -13,6 +13,7 @@ calls and by Ray's compiled graphs, and a sweep of 52 short points with engine=r
 """
 
 import argparse
+import logging
 import os
 import statistics
 import sys
@@ -27,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.points import compose_point
-from experiments.core_actors import CoreActor, compile_rounds, exchange, simulate_batch
+from experiments.core_actors import CoreActor, CoreActors, compile_rounds, exchange
 from experiments.task import compile_once
 from netstack.engine import Result, simulate
 from netstack.errors import ConfigError
@@ -116,9 +117,16 @@ def compare_with_ray(console: Console) -> None:
     compile_once(windows=True)
     import ray
 
-    ray.init(include_dashboard=False, log_to_driver=False, object_store_memory=200 * 2**20)
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        log_to_driver=False,
+        object_store_memory=200 * 2**20,
+        logging_level=logging.ERROR,
+    )
     config = compose_point("org=connp_l", "conns=192", "engine=ray", "engine.warmup_ms=5", "engine.measure_ms=1000")
-    cores = [ray.remote(CoreActor).options(num_cpus=0).remote(core, [config]) for core in range(4)]
+    cores = [ray.remote(CoreActor).options(num_cpus=0).remote(core) for core in range(4)]
+    ray.get([core.load.remote([config]) for core in cores])
     graph = compile_rounds(cores)
     arrays: list[np.ndarray] = []
     for _ in range(ROUNDS):
@@ -144,7 +152,7 @@ def compare_with_ray(console: Console) -> None:
     started = time.perf_counter()
     inline = [simulate(config) for config in configs]
     between = time.perf_counter()
-    by_ray = simulate_batch(ray, configs, "PACK")
+    by_ray = CoreActors(ray, 4, "PACK").simulate(configs)
     ended = time.perf_counter()
     same = sum(one.goodput_mbps == other.goodput_mbps for one, other in zip(inline, by_ray, strict=True))
     console.print(f"{len(configs)} points: inline {between - started:.1f} s, ray {ended - between:.1f} s, {same} equal")

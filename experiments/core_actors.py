@@ -5,6 +5,7 @@ Knows how messages travel, not what is in them. Actors share nothing: what a cor
 
 import time
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -13,38 +14,50 @@ from experiments.task import compile_once
 from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing
 
 BUFFER_BYTES = 4 * 2**20  # that a round's messages may take between two processes
+CPU_SHARE = 0.001  # of a CPU that an actor asks for: cores take turns
+NO_WORDS = np.zeros(0, np.int64)
 
 
 class CoreActor:
     """A core of every point of a batch. Points with fewer cores have none here."""
 
-    def __init__(self, core: int, configs: Sequence[SimulationConfig]) -> None:
+    def __init__(self, core: int) -> None:
+        self._core = core
+        self._used: list[int] = []
+        self._cores: list[WindowedCore | None] = []
         compile_once(windows=True)
+
+    def load(self, configs: Sequence[SimulationConfig]) -> None:
+        """Build this core of every point of a batch, in place of the last one."""
+        self._cores = []  # first, so that two batches never lie in memory together
         self._used = [config.cores_used for config in configs]
         self._cores = [
-            WindowedCore(config, core) if core < used else None for config, used in zip(configs, self._used, strict=True)
+            WindowedCore(config, self._core) if self._core < used else None
+            for config, used in zip(configs, self._used, strict=True)
         ]
-
-    def ready(self) -> None:
-        """Return when the actor is built and has compiled."""
 
     def round(self, messages: list[np.ndarray]) -> np.ndarray:
         """Take the messages of all actors in the last round, none before the first; return this actor's.
 
         An array begins with where each point's part begins, and where the last one ends.
         """
-        parts = [self._step(point, core, messages) for point, core in enumerate(self._cores)]
-        starts = len(parts) + 1 + np.cumsum([0, *(len(part) for part in parts)])
-        return np.concatenate([starts, *parts])
+        places = [message[: len(self._cores) + 1].tolist() for message in messages]
+        parts = [self._step(point, core, messages, places) for point, core in enumerate(self._cores)]
+        starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
+        array = np.empty(starts[-1], np.int64)
+        array[: len(starts)] = starts
+        for start, part in zip(starts, parts, strict=False):
+            array[start : start + len(part)] = part
+        return array
 
-    def _step(self, point: int, core: WindowedCore | None, messages: list[np.ndarray]) -> np.ndarray:
+    def _step(self, point: int, core: WindowedCore | None, messages: list[np.ndarray], places: list[list[int]]) -> np.ndarray:
         if core is None or core.is_over:
-            return np.zeros(0, np.int64)
+            return NO_WORDS
         used = self._used[point]
         if not messages:
-            return core.step(*nothing(used)).copy()
-        parts = [message[message[point] : message[point + 1]] for message in messages[:used]]
-        return core.step(*join(parts)).copy()
+            return core.step(*nothing(used))
+        parts = [messages[other][places[other][point] : places[other][point + 1]] for other in range(used)]
+        return core.step(*join(parts))
 
     def counts(self) -> list[Any]:
         """Return what only this core has of each point: the miss counters of its caches."""
@@ -58,46 +71,49 @@ class CoreActor:
         ]
 
 
-def simulate_batch(ray: Any, configs: Sequence[SimulationConfig], strategy: str) -> list[Result]:
-    """Simulate a batch of points in lock-step, each core an actor; return their results.
+class CoreActors:
+    """A pool of actors, one a core, which take batch after batch: they start once.
 
     Args:
         ray: The module, connected to a cluster.
-        configs: The points.
-        strategy: Where the cores are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
+        cores: How many there are: as many as the largest point has.
+        strategy: Where they are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
     """
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    cores = max(config.cores_used for config in configs)
-    group = ray.util.placement_group([{"CPU": 0.001}] * cores, strategy=strategy)
-    ray.get(group.ready())
-    try:
+    def __init__(self, ray: Any, cores: int, strategy: str) -> None:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        self._ray = ray
+        self._group = ray.util.placement_group([{"CPU": CPU_SHARE}] * cores, strategy=strategy)
+        ray.get(self._group.ready())
         kind = ray.remote(CoreActor)
-        actors = [
-            kind.options(num_cpus=0.001, scheduling_strategy=PlacementGroupSchedulingStrategy(group, core)).remote(core, configs)
+        self._actors = [
+            kind.options(num_cpus=CPU_SHARE, scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, core)).remote(core)
             for core in range(cores)
         ]
-        ray.get([actor.ready.remote() for actor in actors])
+
+    def simulate(self, configs: Sequence[SimulationConfig]) -> list[Result]:
+        """Simulate a batch of points in lock-step; return their results."""
+        get = self._ray.get
+        get([actor.load.remote(configs) for actor in self._actors])
         started = time.perf_counter()
-        run_rounds(ray, actors)
-        counts = ray.get([actor.counts.remote() for actor in actors])
-        texts = ray.get(actors[0].results.remote(counts, time.perf_counter() - started))
+        run_rounds(self._ray, self._actors)
+        counts = get([actor.counts.remote() for actor in self._actors])
+        texts = get(self._actors[0].results.remote(counts, time.perf_counter() - started))
         return [Result.from_json(text) for text in texts]
-    finally:
-        ray.util.remove_placement_group(group)
+
+    def close(self) -> None:
+        """End the actors."""
+        self._ray.util.remove_placement_group(self._group)
 
 
-def run_rounds(ray: Any, actors: Sequence[Any]) -> int:
-    """Exchange messages until no point has any left; return the number of rounds."""
+def run_rounds(ray: Any, actors: Sequence[Any]) -> None:
+    """Exchange messages until no point has any left."""
     graph = compile_rounds(actors)
     try:
-        rounds = 0
         arrays: list[np.ndarray] = []
-        while True:
+        while not arrays or any(len(array) != array[0] for array in arrays):
             arrays = exchange(ray, graph, arrays)
-            rounds += 1
-            if all(len(array) == array[0] for array in arrays):
-                return rounds
     finally:
         graph.teardown()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from experiments.cluster import cpus_of, fits, start_or_join
 from experiments.configuration import RayConfig
-from experiments.core_actors import simulate_batch
+from experiments.core_actors import CoreActors
 from experiments.ordering import coarse_first
 from experiments.points import Outcome, Point
 from experiments.task import is_compiled, run_task
@@ -76,36 +76,39 @@ def simulate_on_ray(
 
 
 def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
-    """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
+    """Simulate points whose cores are actors, batch by batch, and yield their outcomes.
+
+    The points of a batch whose actors are lost are tried again with new ones, and fail together.
+    """
     waiting = coarse_first(points)
+    cores = max((point.config.cores_used for point in points), default=0)
+    actors: CoreActors | None = None
+    attempt = 1
     while waiting:
-        batch, waiting = waiting[: config.batch], waiting[config.batch :]
+        batch = waiting[: config.batch]
         compiled = config.address or is_compiled(windows=True)
         show("cores in lock-step" if compiled else "compiling once, a minute or two", len(batch))
-        yield from _simulate_batch(ray, batch, config)
-        show("", 0)
-
-
-def _simulate_batch(ray: Any, batch: Sequence[Point], config: RayConfig) -> Generator[Outcome, None, None]:
-    """Simulate a batch, again if an actor is lost; all its points fail together."""
-    attempts = 0
-    while True:
-        attempts += 1
         try:
-            results = simulate_batch(ray, [point.config for point in batch], config.placement)
-            break
-        except ray.exceptions.RayTaskError as error:
-            yield from (Outcome.of_error(point, error.cause, str(error)) for point in batch)
-            return
+            actors = actors or CoreActors(ray, cores, config.placement)
+            results = actors.simulate([point.config for point in batch])
         except ray.exceptions.RayError as error:
-            if attempts <= config.retries:
+            if actors is not None:
+                actors.close()
+            actors = None
+            own = isinstance(error, ray.exceptions.RayTaskError)
+            if not own and attempt <= config.retries:
+                attempt += 1
                 continue
-            lost = LostError(f"a core's actor was lost {attempts} times, the last time by {type(error).__name__}")
-            yield from (Outcome.of_error(point, lost, str(error)) for point in batch)
-            return
-    for point, result in zip(batch, results, strict=True):
-        point.save(result)
-        yield Outcome(point, result)
+            lost = LostError(f"a core's actor was lost {attempt} times, the last time by {type(error).__name__}")
+            outcomes = [Outcome.of_error(point, error.cause if own else lost, str(error)) for point in batch]
+        else:
+            outcomes = [Outcome(point, result) for point, result in zip(batch, results, strict=True)]
+            for outcome, result in zip(outcomes, results, strict=True):
+                outcome.point.save(result)
+        waiting = waiting[config.batch :]
+        attempt = 1
+        yield from outcomes
+        show("", 0)
 
 
 class _Flight:

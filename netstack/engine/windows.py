@@ -8,6 +8,7 @@ core was given, is taken back with all that follow it, and done again in the nex
 Knows nothing of who carries the messages.
 """
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -68,13 +69,14 @@ def step_core(machine, stack, core, messages, starts, window_number, window_cycl
     """Finish the last window of one core and run its next one: the whole step, on the addresses of its state.
 
     Returns:
-        The words of the message.
+        The words of the message, -1 when the journal is full.
     """
     m = _machine_at(machine, 0)
     s = _stack_at(stack, 0)
     if len(messages) > 0:
         merge(m, s, m.journal, core, messages, starts, window_number - 1, marks, order)
-    return run_window(m, s, m.journal, core, min(next_event(m, s) + window_cycles, until), marks, message)
+    used = run_window(m, s, m.journal, core, min(next_event(m, s) + window_cycles, until), marks, message)
+    return -1 if journal_at(m.journal, 0).overflow else used
 
 
 @compiled
@@ -433,7 +435,7 @@ class WindowedCore:
             self._order,
             self._message,
         )
-        if self._journal["overflow"][0]:
+        if used < 0:
             raise RuntimeError("a window's journal is full: choose a smaller engine.window_us")
         return self._message[:used]
 
@@ -474,6 +476,4 @@ def nothing(cores: int) -> tuple[np.ndarray, np.ndarray]:
 
 def join(parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
     """Return the messages of all cores one after the other, and where each begins."""
-    starts = np.zeros(len(parts) + 1, np.int64)
-    np.cumsum([len(part) for part in parts], out=starts[1:])
-    return np.concatenate(parts), starts
+    return np.concatenate(parts), np.array(list(accumulate(map(len, parts), initial=0)))

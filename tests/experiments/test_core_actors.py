@@ -1,0 +1,53 @@
+"""Cores as actors: what travels in messages between processes comes to the digits of the same windows in one process."""
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from launching import ROOT, launch, results
+from ray.cluster_utils import Cluster
+
+SWEEP = ("-m", "org=up,msgp,connp_t,connp_l,dragonflybsd", "conns=6,192", "tracking=none")
+LENGTHS = ("engine.warmup_ms=1", "engine.measure_ms=1")
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
+    folder = tmp_path_factory.mktemp("inline")
+    with pytest.MonkeyPatch.context() as patch:
+        assert launch(patch, folder, *SWEEP, "engine=inline", "engine.window_us=2", *LENGTHS) == 0
+    return by_value(folder)
+
+
+@pytest.fixture(scope="module")
+def two_nodes() -> Generator[str, None, None]:
+    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        made.add_node(**node)
+        yield str(made.address)
+        made.shutdown()
+
+
+def by_value(folder: Path) -> list[dict]:
+    """Return results in an order of their own: the names of points tell the engine."""
+    values = list(results(folder).values())
+    assert len(values) == 10
+    assert all(result["goodput_mbps"] > 0 for result in values)
+    return sorted(values, key=lambda result: (result["goodput_mbps"], repr(result)))
+
+
+@pytest.mark.parametrize("batch", [4, 10])
+def test_actors_on_one_node(batch: int, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", f"ray.batch={batch}", *LENGTHS) == 0
+    assert capsys.readouterr().err == ""
+    assert by_value(tmp_path) == inline
+
+
+def test_actors_on_two_nodes(two_nodes: str, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on = (f"ray.address={two_nodes}", "ray.send_sources=false", "ray.placement=SPREAD")
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *on, *LENGTHS) == 0
+    assert by_value(tmp_path) == inline
