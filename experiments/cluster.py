@@ -45,8 +45,8 @@ def check_cluster(address: str) -> None:
         raise ConfigError("ray.address", address, f"{CLUSTER} ({error})") from error
 
 
-def start_or_join(points: int, workers: int | None, address: str | None, send_sources: bool) -> Any:
-    """Start Ray for some points, or join a cluster; return its module.
+def start_or_join(processes: int, workers: int | None, address: str | None, send_sources: bool) -> Any:
+    """Start Ray for so many processes at a time at most, or join a cluster; return its module.
 
     Raises:
         ConfigError: There is no cluster at the address.
@@ -67,10 +67,10 @@ def start_or_join(points: int, workers: int | None, address: str | None, send_so
         else:
             root = str(packages[0].parent)
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-            cpus = workers or (points if points < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
+            cpus = workers or (processes if processes < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
             ray.init(
                 address="local",
-                num_cpus=cpus and min(cpus, points),
+                num_cpus=cpus and min(cpus, processes),
                 object_store_memory=OBJECT_STORE_BYTES,
                 _memory=int(MEMORY_SHARE * psutil.virtual_memory().available),
                 include_dashboard=False,

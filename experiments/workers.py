@@ -65,7 +65,8 @@ def simulate_on_ray(
         UnwritableError: A result cannot be kept.
     """
     show("starting workers", 0)
-    ray = start_or_join(len(points), workers, ray_config.address, ray_config.send_sources)
+    processes = sum(point.config.cores_used if point.config.engine.kind == "ray" else 1 for point in points)
+    ray = start_or_join(processes, workers, ray_config.address, ray_config.send_sources)
     try:
         whole = [point for point in points if point.config.engine.kind != "ray"]
         if whole:
