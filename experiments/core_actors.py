@@ -14,6 +14,7 @@ from experiments.task import compile_once
 from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing
 
 BUFFER_BYTES = 4 * 2**20  # that a round's messages may take between two processes
+ROUND_SECONDS = 600.0  # Ray's own limit is 10; in the first round each actor loads its compiled code
 CPU_SHARE = 0.001  # of a CPU that an actor asks for: cores take turns
 NO_WORDS = np.zeros(0, np.int64)
 
@@ -129,4 +130,4 @@ def compile_rounds(actors: Sequence[Any]) -> Any:
 
 def exchange(ray: Any, graph: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
     """Give all actors the messages of all, and return their next ones, copied: an array that is kept would pin its buffer."""
-    return [np.array(array) for array in ray.get(graph.execute(arrays))]
+    return [np.array(array) for array in ray.get(graph.execute(arrays), timeout=ROUND_SECONDS)]

@@ -9,14 +9,14 @@ from launching import ROOT, launch, results
 from ray.cluster_utils import Cluster
 
 SWEEP = ("-m", "org=up,msgp,connp_t,connp_l,dragonflybsd", "conns=6,192", "tracking=none")
-LENGTHS = ("engine.warmup_ms=1", "engine.measure_ms=1")
+LENGTHS = ("engine.window_us=2", "engine.warmup_ms=1", "engine.measure_ms=1")
 
 
 @pytest.fixture(scope="module")
 def inline(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     folder = tmp_path_factory.mktemp("inline")
     with pytest.MonkeyPatch.context() as patch:
-        assert launch(patch, folder, *SWEEP, "engine=inline", "engine.window_us=2", *LENGTHS) == 0
+        assert launch(patch, folder, *SWEEP, "engine=inline", *LENGTHS) == 0
     return by_value(folder)
 
 
