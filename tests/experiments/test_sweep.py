@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,10 +21,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 import run
-from experiments import sweep, tracker, tracking
+from experiments import sweep, tracker, tracking, workers
 from experiments.naming import flattened, name_points
 from experiments.points import Point, sweep_id
-from netstack.engine import SimulationConfig, simulate
+from netstack.engine import SimulationConfig, simulate, source_digest
 from netstack.errors import ConservationError
 
 
@@ -116,32 +116,20 @@ def test_one_point_without_a_sweep_and_a_dry_run(tmp_path: Path, monkeypatch: py
     assert "2 points, 1 done, 1 to run" in capsys.readouterr().out
 
 
-BROKEN = """
-import os, sys
-import run
-from experiments import workers
-from netstack.engine import simulate, source_digest
-from netstack.errors import ConservationError
-
-def broken(config):
-    yield source_digest()
-    if config.conns == 24:
-        raise ConservationError("mbufs in use differ")
-    if config.conns == 12:
-        os._exit(1)
-    yield simulate(config).to_json()
-
-workers.run_task = broken
-sys.exit(run.main())
-"""
-
-
 def test_a_failed_and_a_killed_point_do_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    """The driver has a process of its own, so that what it would say at its own death is seen."""
-    command = [sys.executable, "-c", BROKEN, f"output_dir={tmp_path}", *SHORT, "-m", "conns=24,12,6"]
-    driver = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert driver.returncode == run.FAILED_POINTS, driver.stdout + driver.stderr
-    assert "2 of 3 points failed: connp_l conns=24, connp_l conns=12" in driver.stderr
+    def broken(config: SimulationConfig) -> Generator[str, None, None]:
+        yield source_digest()
+        if config.conns == 24:
+            raise ConservationError("mbufs in use differ")
+        if config.conns == 12:
+            os._exit(1)
+        yield simulate(config).to_json()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "run_task", broken)
+        assert launch(patch, tmp_path, "-m", "conns=24,12,6") == run.FAILED_POINTS
+    captured = capsys.readouterr()
+    assert "2 of 3 points failed: connp_l conns=24, connp_l conns=12" in captured.err
     assert len(results(tmp_path)) == 1
     failures = sorted((tmp_path / "failures").iterdir())
     assert any("broken" in path.read_text() for path in failures)  # the traceback
