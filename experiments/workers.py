@@ -3,6 +3,7 @@
 Knows points and outcomes, not what is done with them.
 """
 
+import gc
 import math
 import time
 from collections import deque
@@ -73,6 +74,9 @@ def simulate_on_ray(
             yield from _Flight(ray, whole, workers, ray_config, show).outcomes()
         yield from _by_core_actors(ray, [point for point in points if point.config.engine.kind == "ray"], ray_config, show)
     finally:
+        # Lost tasks leave cycles of exceptions and Ray's references. Freed after Ray's end, by whichever thread the garbage
+        # collector runs in, they would end the process.
+        gc.collect()
         ray.shutdown()
 
 

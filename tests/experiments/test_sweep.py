@@ -1,6 +1,7 @@
 """Sweeps end to end: results that do not depend on workers, resuming, failures, interrupts, tracking."""
 
 import fcntl
+import gc
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ import yaml
 from launching import ROOT, SHORT, launch, logged, results
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from ray import ObjectRefGenerator
 
 import run
 from experiments import sweep, tracker, tracking, workers
@@ -146,6 +148,26 @@ def test_a_failed_and_a_killed_point_do_not_stop_the_others(tmp_path: Path, monk
     assert list((tmp_path / "failures").iterdir()) == []
     _, (parent,), children = logged(tmp_path)
     assert [entry.info.status for entry in (parent, *children)] == ["FINISHED"] * 4
+
+
+def test_nothing_of_ray_is_left_to_the_garbage_collector(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may run in the thread that logs, after Ray's end; a stream of Ray that is freed then ends the whole process."""
+
+    def broken(config: SimulationConfig) -> Generator[str, None, None]:
+        yield source_digest()
+        if config.conns == 12:
+            os._exit(1)
+        raise ConservationError("mbufs in use differ")
+
+    gc.collect()
+    gc.disable()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(workers, "run_task", broken)
+            assert launch(patch, tmp_path, "-m", "conns=24,12", "tracking=none") == run.FAILED_POINTS
+        assert [each for each in gc.get_objects() if isinstance(each, ObjectRefGenerator)] == []
+    finally:
+        gc.enable()
 
 
 def test_a_broken_law_fails_a_single_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
