@@ -20,7 +20,7 @@ import yaml
 from launching import ROOT, SHORT, launch, logged, results
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from ray import ObjectRefGenerator
+from ray._private.object_ref_generator import ObjectRefGenerator
 
 import run
 from experiments import sweep, tracker, tracking, workers
