@@ -140,9 +140,10 @@ def compare_with_ray(console: Console) -> None:
     echoes = [ray.remote(Echo).options(num_cpus=0).remote() for _ in range(4)]
     bare = compile_rounds(echoes)
     alternating = [(median_ms(lambda: exchange(ray, bare, arrays), 100), median_ms(one_round, 100)) for _ in range(5)]
-    plain = median_ms(lambda: ray.get([echo.round.remote(arrays) for echo in echoes])) if not bare.teardown() else 0.0
     trip, turn = (statistics.median(values) for values in zip(*alternating, strict=True))
+    bare.teardown()
     graph.teardown()
+    plain = median_ms(lambda: ray.get([echo.round.remote(arrays) for echo in echoes]))
     console.print(f"bare round trip to 4 actors: {trip:.2f} ms by a compiled graph")
     console.print(f"round of 4 core actors, one point: {turn:.2f} ms, {turn / trip:.2f} times")
     console.print(f"bare round trip by plain calls: {plain:.2f} ms")

@@ -45,11 +45,7 @@ class CoreActor:
         places = [message[: len(self._cores) + 1].tolist() for message in messages]
         parts = [self._step(point, core, messages, places) for point, core in enumerate(self._cores)]
         starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
-        array = np.empty(starts[-1], np.int64)
-        array[: len(starts)] = starts
-        for start, part in zip(starts, parts, strict=False):
-            array[start : start + len(part)] = part
-        return array
+        return np.concatenate([np.array(starts), *parts])
 
     def _step(self, point: int, core: WindowedCore | None, messages: list[np.ndarray], places: list[list[int]]) -> np.ndarray:
         if core is None or core.is_over:
@@ -73,7 +69,7 @@ class CoreActor:
 
 
 class CoreActors:
-    """A pool of actors, one a core, which take batch after batch: they start once.
+    """A pool of actors, one a core, which take batch after batch: they start with the first one.
 
     Args:
         ray: The module, connected to a cluster.
@@ -82,19 +78,37 @@ class CoreActors:
     """
 
     def __init__(self, ray: Any, cores: int, strategy: str) -> None:
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-        self._ray = ray
-        self._group = ray.util.placement_group([{"CPU": CPU_SHARE}] * cores, strategy=strategy)
-        ray.get(self._group.ready())
-        kind = ray.remote(CoreActor)
-        self._actors = [
-            kind.options(num_cpus=CPU_SHARE, scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, core)).remote(core)
-            for core in range(cores)
-        ]
+        self._ray, self._cores, self._strategy = ray, cores, strategy
+        self._group: Any = None
+        self._actors: list[Any] = []
 
     def simulate(self, configs: Sequence[SimulationConfig]) -> list[Result]:
-        """Simulate a batch of points in lock-step; return their results."""
+        """Simulate a batch of points in lock-step; return their results. After an error the next batch gets new actors."""
+        try:
+            if not self._actors:
+                self._start()
+            return self._simulate(configs)
+        except Exception:
+            self._end()
+            raise
+
+    def _start(self) -> None:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * self._cores, strategy=self._strategy)
+        self._ray.get(self._group.ready())
+        kind = self._ray.remote(CoreActor)
+        self._actors = [
+            kind.options(num_cpus=CPU_SHARE, scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, core)).remote(core)
+            for core in range(self._cores)
+        ]
+
+    def _end(self) -> None:
+        if self._group is not None:
+            self._ray.util.remove_placement_group(self._group)
+        self._group, self._actors = None, []
+
+    def _simulate(self, configs: Sequence[SimulationConfig]) -> list[Result]:
         get = self._ray.get
         get([actor.load.remote(configs) for actor in self._actors])
         started = time.perf_counter()
@@ -102,10 +116,6 @@ class CoreActors:
         counts = get([actor.counts.remote() for actor in self._actors])
         texts = get(self._actors[0].results.remote(counts, time.perf_counter() - started))
         return [Result.from_json(text) for text in texts]
-
-    def close(self) -> None:
-        """End the actors."""
-        self._ray.util.remove_placement_group(self._group)
 
 
 def run_rounds(ray: Any, actors: Sequence[Any]) -> None:

@@ -81,39 +81,37 @@ def simulate_on_ray(
 
 
 def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
-    """Simulate points whose cores are actors, batch by batch, and yield their outcomes.
-
-    The points of a batch whose actors are lost are tried again with new ones, and fail together.
-    """
+    """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
     waiting = coarse_first(points)
-    cores = max((point.config.cores_used for point in points), default=0)
-    actors: CoreActors | None = None
-    attempt = 1
+    actors = CoreActors(ray, max((point.config.cores_used for point in points), default=0), config.placement)
     while waiting:
-        batch = waiting[: config.batch]
+        batch, waiting = waiting[: config.batch], waiting[config.batch :]
         compiled = config.address or is_compiled(windows=True)
         show("cores in lock-step" if compiled else "compiling once, a minute or two", len(batch))
-        try:
-            actors = actors or CoreActors(ray, cores, config.placement)
-            results = actors.simulate([point.config for point in batch])
-        except ray.exceptions.RayError as error:
-            if actors is not None:
-                actors.close()
-            actors = None
-            own = isinstance(error, ray.exceptions.RayTaskError)
-            if not own and attempt <= config.retries:
-                attempt += 1
-                continue
-            lost = LostError(f"a core's actor was lost {attempt} times, the last time by {type(error).__name__}")
-            outcomes = [Outcome.of_error(point, error.cause if own else lost, str(error)) for point in batch]
-        else:
-            outcomes = [Outcome(point, result) for point, result in zip(batch, results, strict=True)]
-            for outcome, result in zip(outcomes, results, strict=True):
-                outcome.point.save(result)
-        waiting = waiting[config.batch :]
-        attempt = 1
-        yield from outcomes
+        yield from _simulate_batch(ray, actors, batch, config.retries)
         show("", 0)
+
+
+def _simulate_batch(ray: Any, actors: CoreActors, batch: Sequence[Point], retries: int) -> Generator[Outcome, None, None]:
+    """Simulate a batch, again if an actor is lost; all its points fail together."""
+    attempts = 0
+    while True:
+        attempts += 1
+        try:
+            results = actors.simulate([point.config for point in batch])
+            break
+        except ray.exceptions.RayTaskError as error:
+            yield from (Outcome.of_error(point, error.cause, str(error)) for point in batch)
+            return
+        except ray.exceptions.RayError as error:
+            if attempts <= retries:
+                continue
+            lost = LostError(f"a core's actor was lost {attempts} times, the last time by {type(error).__name__}")
+            yield from (Outcome.of_error(point, lost, str(error)) for point in batch)
+            return
+    for point, result in zip(batch, results, strict=True):
+        point.save(result)
+        yield Outcome(point, result)
 
 
 class _Flight:

@@ -386,7 +386,6 @@ class WindowedCore:
             journal[f"{name}_capacity"] = length
         journal["table_address"] = tables.ctypes.data
         attach_functions(journal)
-        self._journal = journal
         self.simulation.m["journal"] = self.simulation.s["journal"] = journal.ctypes.data
 
     def _allocate(self, dtype: np.dtype, length: int) -> np.ndarray:

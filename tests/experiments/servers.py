@@ -1,4 +1,4 @@
-"""Servers that tests start, stop and start again: MLflow's tracking server, PostgreSQL."""
+"""Servers that tests start, stop and start again: MLflow's tracking server, PostgreSQL, nodes of Ray."""
 
 import os
 import shutil
@@ -10,7 +10,12 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
+
+import pytest
+from launching import ROOT
+from ray.cluster_utils import Cluster
 
 START_SECONDS = 240
 
@@ -84,3 +89,15 @@ def postgresql(folder: Path, user: str | None) -> Generator[str, None, None]:
     finally:
         process.send_signal(signal.SIGINT)
         process.wait()
+
+
+@contextmanager
+def two_ray_nodes(node: dict[str, Any]) -> Generator[Cluster, None, None]:
+    """Run a Ray cluster of two equal nodes, whose workers find this project, on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+        made.add_node(**node)
+        yield made
+        made.shutdown()

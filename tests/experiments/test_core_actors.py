@@ -2,11 +2,10 @@
 
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from launching import ROOT, launch, results
-from ray.cluster_utils import Cluster
+from launching import launch, results
+from servers import two_ray_nodes
 
 SWEEP = ("-m", "org=up,msgp,connp_t,connp_l,dragonflybsd", "conns=6,192", "tracking=none")
 LENGTHS = ("engine.window_us=2", "engine.warmup_ms=1", "engine.measure_ms=1")
@@ -22,14 +21,8 @@ def inline(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def two_nodes() -> Generator[str, None, None]:
-    node: dict[str, Any] = {"num_cpus": 2, "object_store_memory": 200 * 2**20}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        made = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-        made.add_node(**node)
+    with two_ray_nodes({"num_cpus": 2, "object_store_memory": 200 * 2**20}) as made:
         yield str(made.address)
-        made.shutdown()
 
 
 def by_value(folder: Path) -> list[dict]:

@@ -21,7 +21,7 @@ import pytest
 from launching import ROOT, SHORT, launch, logged, results
 from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
-from servers import TrackingServer
+from servers import TrackingServer, two_ray_nodes
 
 import run
 from experiments import workers
@@ -34,13 +34,8 @@ Task = Callable[[SimulationConfig], Generator[str, None, None]]
 
 @pytest.fixture(scope="module")
 def cluster() -> Generator[Cluster, None, None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        made = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
-        made.add_node(**NODE)
+    with two_ray_nodes(NODE) as made:
         yield made
-        made.shutdown()
 
 
 @pytest.fixture(scope="module")
