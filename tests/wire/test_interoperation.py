@@ -3,13 +3,11 @@
 import errno
 import socket
 import struct
-import subprocess
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conversation import Conversation, content, conversation, inside, pending_error, start_connect
+from conversation import Conversation, content, conversation, pending_error, start_connect
 
 from netstack.tcp.endpoint import Address
 from netstack.tcp.states import State
@@ -317,47 +315,6 @@ def test_a_flood_of_connections_is_served_by_cookies(network: Network) -> None:
         by_port = {kernel.getsockname()[1]: kernel for kernel in kernels}
         for ours in accepted[-3:]:
             talk.exchange(by_port[ours.remote.port], ours, 50_000, 50_000)
-
-
-@pytest.mark.parametrize("version", [4, 6])
-def test_a_path_with_a_smaller_mtu(network: Network, version: int) -> None:
-    """The kernel forwards to a second namespace over a link of 1,300 bytes, and says so when our segments are too big."""
-    far = f"{network.namespace}-far"
-    run = subprocess.run
-    address, gateway, prefix = ("10.98.0.2", "10.98.0.1", 24) if version == 4 else ("fd98::2", "fd98::1", 64)
-    near_to_us = f"{HOST}/32" if version == 4 else f"{ENDPOINT_ADDRESSES[1]}/128"
-    flag = f"-{version}"
-    nodad = ["nodad"] if version == 6 else []
-    run(["ip", "netns", "add", far], check=True)
-    try:
-        run(
-            ["ip", "-n", network.namespace, "link", "add", "near", "type", "veth", "peer", "name", "far", "netns", far],
-            check=True,
-        )
-        run(["ip", "-n", network.namespace, flag, "address", "add", f"{gateway}/{prefix}", "dev", "near", *nodad], check=True)
-        run(["ip", "-n", network.namespace, "link", "set", "near", "up", "mtu", "1300"], check=True)
-        run(["ip", "-n", far, flag, "address", "add", f"{address}/{prefix}", "dev", "far", *nodad], check=True)
-        run(["ip", "-n", far, "link", "set", "far", "up"], check=True)
-        run(["ip", "-n", far, flag, "route", "add", near_to_us, "via", gateway], check=True)
-        with inside(network.namespace):
-            for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-                Path(f"/proc/sys/net/{name}").write_text("1")
-        with inside(far):
-            listening = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, socket.SOCK_STREAM)
-        listening.bind((address, 7000))
-        listening.listen(1)
-        listening.setblocking(False)
-        with conversation(network) as talk:
-            ours = talk.endpoint.connect(Address(address, 7000), talk.now)
-            talk.pump(lambda: ours.writable)
-            before = ours.info()["snd_mss"]
-            talk.settle()
-            kernel, _ = listening.accept()
-            kernel.setblocking(False)
-            talk.exchange(kernel, ours, 0, 200_000, close=False)
-            assert (before, ours.info()["snd_mss"]) == (1500 - 20 * (version // 2 - 1) - 32, 1300 - 20 * (version // 2 - 1) - 32)
-    finally:
-        run(["ip", "netns", "delete", far], check=True)
 
 
 def test_many_short_connections(network: Network) -> None:

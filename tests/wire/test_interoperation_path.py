@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,8 @@ OPENERS = ["kernel", "stack"]
 NEAR = {4: "10.98.0.1", 6: "fd98::1"}
 FAR = {4: "10.98.0.2", 6: "fd98::2"}
 PREFIX = {4: 24, 6: 64}
+UNUSED_PORT = 9
+LIMIT_S = 60
 
 
 class FarHost:
@@ -41,6 +44,23 @@ class FarHost:
         with namespace(near):
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
             Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+        for version in (4, 6):
+            self._wait_for_the_link(version)
+
+    def _wait_for_the_link(self, version: int) -> None:
+        """Return once both kernels have found each other, which takes IPv6 some seconds.
+
+        Until then the first one calls the other unreachable, and that ends an attempt to connect (RFC 5461).
+        """
+        end = time.monotonic() + LIMIT_S
+        while True:
+            with namespace(self._laboratory.network.namespace):
+                probe = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
+            with probe:
+                probe.settimeout(LIMIT_S)
+                if probe.connect_ex((FAR[version], UNUSED_PORT)) == errno.ECONNREFUSED:
+                    return
+            assert time.monotonic() < end, "the kernels do not reach each other"
 
     def limit(self, version: int, mtu_bytes: int) -> None:
         """Let the first namespace forward no longer packets than these, and say so to their sender."""
