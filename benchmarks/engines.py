@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.points import compose_point
-from experiments.core_actors import CoreActor, CoreActors, compile_rounds, exchange
+from experiments.core_actors import CoreActor, CoreActors, compile_rounds, exchange, no_messages, pin
 from experiments.task import compile_once
 from netstack.engine import Result, simulate
 from netstack.errors import ConfigError
@@ -40,11 +40,14 @@ SHORT = ("engine.warmup_ms=0.5", "engine.measure_ms=1")
 
 
 class Echo:
-    """An actor that only returns what it gets."""
+    """An actor that only returns some of what it gets, as much as each of four would; bound to a CPU as core actors are."""
 
-    def round(self, messages: list[np.ndarray]) -> np.ndarray:
-        """Return the first array."""
-        return messages[0]
+    def __init__(self, cpu: int) -> None:
+        pin(cpu)
+
+    def round(self, messages: np.ndarray) -> np.ndarray:
+        """Return the first quarter."""
+        return messages[: len(messages) // 4]
 
 
 def errors(exact: Result, other: Result) -> tuple[float, float, float]:
@@ -126,24 +129,24 @@ def compare_with_ray(console: Console) -> None:
         logging_level=logging.ERROR,
     )
     config = compose_point("org=connp_l", "conns=192", "engine=ray", "engine.warmup_ms=5", "engine.measure_ms=1000")
-    cores = [ray.remote(CoreActor).options(num_cpus=0).remote(core) for core in range(4)]
+    cores = [ray.remote(CoreActor).options(num_cpus=0).remote(core, 4, core) for core in range(4)]
     ray.get([core.load.remote([config]) for core in cores])
     graph = compile_rounds(cores)
-    arrays: list[np.ndarray] = []
+    messages = no_messages(4)
     for _ in range(ROUNDS):
-        arrays = exchange(ray, graph, arrays)
-    kept = [arrays]
+        messages = exchange(ray, graph, messages, points=1)
+    kept = [messages]
 
     def one_round() -> None:
-        kept[0] = exchange(ray, graph, kept[0])
+        kept[0] = exchange(ray, graph, kept[0], points=1)
 
-    echoes = [ray.remote(Echo).options(num_cpus=0).remote() for _ in range(4)]
+    echoes = [ray.remote(Echo).options(num_cpus=0).remote(core) for core in range(4)]
     bare = compile_rounds(echoes)
-    alternating = [(median_ms(lambda: exchange(ray, bare, arrays), 100), median_ms(one_round, 100)) for _ in range(5)]
+    alternating = [(median_ms(lambda: ray.get(bare.execute(messages)), 100), median_ms(one_round, 100)) for _ in range(5)]
     trip, turn = (statistics.median(values) for values in zip(*alternating, strict=True))
     bare.teardown()
     graph.teardown()
-    plain = median_ms(lambda: ray.get([echo.round.remote(arrays) for echo in echoes]))
+    plain = median_ms(lambda: ray.get([echo.round.remote(messages) for echo in echoes]))
     console.print(f"bare round trip to 4 actors: {trip:.2f} ms by a compiled graph")
     console.print(f"round of 4 core actors, one point: {turn:.2f} ms, {turn / trip:.2f} times")
     console.print(f"bare round trip by plain calls: {plain:.2f} ms")
@@ -154,7 +157,7 @@ def compare_with_ray(console: Console) -> None:
     started = time.perf_counter()
     inline = [simulate(config) for config in configs]
     between = time.perf_counter()
-    by_ray = CoreActors(ray, 4, "PACK").simulate(configs)
+    by_ray = CoreActors(ray, 4, "PACK", pin=True).simulate(configs)
     ended = time.perf_counter()
     same = sum(one.goodput_mbps == other.goodput_mbps for one, other in zip(inline, by_ray, strict=True))
     console.print(f"{len(configs)} points: inline {between - started:.1f} s, ray {ended - between:.1f} s, {same} equal")

@@ -54,6 +54,7 @@ class RayConfig:
         patience_s: How long a point waits for a node of the cluster that has what it needs.
         batch: Points whose cores are actors (engine=ray) that are simulated in lock-step.
         placement: Where the actors of a batch are put: PACK on few nodes, SPREAD over many.
+        pin: Whether each actor is bound to a CPU of its node, round robin.
     """
 
     address: str | None = None
@@ -63,6 +64,7 @@ class RayConfig:
     patience_s: float = 300.0
     batch: int = 64
     placement: str = "PACK"
+    pin: bool = True
 
 
 @dataclass

@@ -3,6 +3,7 @@
 Knows how messages travel, not what is in them. Actors share nothing: what a core knows of others came in a message.
 """
 
+import os
 import time
 from collections.abc import Sequence
 from itertools import accumulate
@@ -11,19 +12,27 @@ from typing import Any
 import numpy as np
 
 from experiments.task import compile_once
-from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing
+from netstack.engine import Result, SimulationConfig, WindowedCore
 
-BUFFER_BYTES = 4 * 2**20  # that a round's messages may take between two processes
+BUFFER_BYTES = 2**20  # for a round's messages between two processes; Ray makes it larger when they take more
 ROUND_SECONDS = 600.0  # Ray's own limit is 10; in the first round each actor loads its compiled code
 CPU_SHARE = 0.001  # of a CPU that an actor asks for: cores take turns
 NO_WORDS = np.zeros(0, np.int64)
 
 
 class CoreActor:
-    """A core of every point of a batch. Points with fewer cores have none here."""
+    """A core of every point of a batch. Points with fewer cores have none here.
 
-    def __init__(self, core: int) -> None:
-        self._core = core
+    Args:
+        core: Which one.
+        cores: How many actors there are.
+        cpu: To which of the CPUs that it may use, modulo their number, the process is bound; None leaves it free.
+    """
+
+    def __init__(self, core: int, cores: int, cpu: int | None = None) -> None:
+        if cpu is not None:
+            pin(cpu)
+        self._core, self._width = core, cores
         self._used: list[int] = []
         self._cores: list[WindowedCore | None] = []
         compile_once(windows=True)
@@ -37,24 +46,17 @@ class CoreActor:
             for config, used in zip(configs, self._used, strict=True)
         ]
 
-    def round(self, messages: list[np.ndarray]) -> np.ndarray:
-        """Take the messages of all actors in the last round, none before the first; return this actor's.
+    def round(self, messages: np.ndarray) -> np.ndarray:
+        """Take the gathered messages of the last round; return this actor's, a part for each point."""
+        messages = np.array(messages)  # Ray's are read-only, for which compiled code would be compiled once more
+        return pack([self._step(point, core, messages) for point, core in enumerate(self._cores)])
 
-        An array begins with where each point's part begins, and where the last one ends.
-        """
-        places = [message[: len(self._cores) + 1].tolist() for message in messages]
-        parts = [self._step(point, core, messages, places) for point, core in enumerate(self._cores)]
-        starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
-        return np.concatenate([np.array(starts), *parts])
-
-    def _step(self, point: int, core: WindowedCore | None, messages: list[np.ndarray], places: list[list[int]]) -> np.ndarray:
+    def _step(self, point: int, core: WindowedCore | None, messages: np.ndarray) -> np.ndarray:
         if core is None or core.is_over:
             return NO_WORDS
-        used = self._used[point]
-        if not messages:
-            return core.step(*nothing(used))
-        parts = [messages[other][places[other][point] : places[other][point + 1]] for other in range(used)]
-        return core.step(*join(parts))
+        first = point * self._width
+        starts = messages[first : first + self._used[point] + 1]
+        return core.step(messages[starts[0] : starts[-1]], starts - starts[0])
 
     def counts(self) -> list[Any]:
         """Return what only this core has of each point: the miss counters of its caches."""
@@ -68,6 +70,13 @@ class CoreActor:
         ]
 
 
+def pin(cpu: int) -> None:
+    """Bind this thread, and those it starts, to one of its CPUs: who waits for a round spins, and pushes others from theirs."""
+    if hasattr(os, "sched_setaffinity"):  # Linux
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
+
+
 class CoreActors:
     """A pool of actors, one a core, which take batch after batch: they start with the first one.
 
@@ -75,10 +84,11 @@ class CoreActors:
         ray: The module, connected to a cluster.
         cores: How many there are: as many as the largest point has.
         strategy: Where they are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
+        pin: Whether each is bound to a CPU of its node.
     """
 
-    def __init__(self, ray: Any, cores: int, strategy: str) -> None:
-        self._ray, self._cores, self._strategy = ray, cores, strategy
+    def __init__(self, ray: Any, cores: int, strategy: str, pin: bool) -> None:
+        self._ray, self._cores, self._strategy, self._pin = ray, cores, strategy, pin
         self._group: Any = None
         self._actors: list[Any] = []
 
@@ -98,10 +108,11 @@ class CoreActors:
         self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * self._cores, strategy=self._strategy)
         self._ray.get(self._group.ready())
         kind = self._ray.remote(CoreActor)
-        self._actors = [
-            kind.options(num_cpus=CPU_SHARE, scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, core)).remote(core)
-            for core in range(self._cores)
-        ]
+        first_cpu = int(self._group.id.hex(), 16)  # another one for each pool, so that two do not meet
+        for core in range(self._cores):
+            place = PlacementGroupSchedulingStrategy(self._group, core)
+            cpu = first_cpu + core if self._pin else None
+            self._actors.append(kind.options(num_cpus=CPU_SHARE, scheduling_strategy=place).remote(core, self._cores, cpu))
 
     def _end(self) -> None:
         if self._group is not None:
@@ -112,32 +123,51 @@ class CoreActors:
         get = self._ray.get
         get([actor.load.remote(configs) for actor in self._actors])
         started = time.perf_counter()
-        run_rounds(self._ray, self._actors)
+        run_rounds(self._ray, self._actors, len(configs))
         counts = get([actor.counts.remote() for actor in self._actors])
         texts = get(self._actors[0].results.remote(counts, time.perf_counter() - started))
         return [Result.from_json(text) for text in texts]
 
 
-def run_rounds(ray: Any, actors: Sequence[Any]) -> None:
+def run_rounds(ray: Any, actors: Sequence[Any], points: int) -> None:
     """Exchange messages until no point has any left."""
     graph = compile_rounds(actors)
     try:
-        arrays: list[np.ndarray] = []
-        while not arrays or any(len(array) != array[0] for array in arrays):
-            arrays = exchange(ray, graph, arrays)
+        messages = no_messages(points * len(actors))
+        while True:
+            messages = exchange(ray, graph, messages, points)
+            if len(messages) == messages[0]:
+                break
     finally:
         graph.teardown()
 
 
 def compile_rounds(actors: Sequence[Any]) -> Any:
-    """Return Ray's compiled graph of one round, which reuses its buffers: a third of the time of plain calls."""
+    """Return Ray's compiled graph of one round, which reuses its buffers: faster than plain calls for any number of actors."""
     from ray.dag import InputNode, MultiOutputNode
 
     with InputNode() as messages:
         graph = MultiOutputNode([actor.round.bind(messages) for actor in actors])
-    return graph.experimental_compile(_buffer_size_bytes=BUFFER_BYTES)
+    return graph.experimental_compile(_buffer_size_bytes=BUFFER_BYTES, _max_inflight_executions=1)
 
 
-def exchange(ray: Any, graph: Any, arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Give all actors the messages of all, and return their next ones, copied: an array that is kept would pin its buffer."""
-    return [np.array(array) for array in ray.get(graph.execute(arrays), timeout=ROUND_SECONDS)]
+def exchange(ray: Any, graph: Any, messages: np.ndarray, points: int) -> np.ndarray:
+    """Give all actors the gathered messages of a round; return those of the next one, gathered."""
+    return gather(ray.get(graph.execute(messages), timeout=ROUND_SECONDS), points)
+
+
+def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Return parts in one array, which begins with where each of them begins, and where the last one ends."""
+    starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
+    return np.concatenate([np.array(starts), *parts])
+
+
+def no_messages(parts: int) -> np.ndarray:
+    """Return what the actors get in the first round."""
+    return pack([NO_WORDS] * parts)
+
+
+def gather(arrays: Sequence[np.ndarray], points: int) -> np.ndarray:
+    """Return the parts of all actors in one array: those of the first point, then those of the second one."""
+    places = [array[: points + 1].tolist() for array in arrays]
+    return pack([array[place[p] : place[p + 1]] for p in range(points) for array, place in zip(arrays, places, strict=True)])

@@ -83,7 +83,7 @@ def simulate_on_ray(
 def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
     """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
     waiting = coarse_first(points)
-    actors = CoreActors(ray, max((point.config.cores_used for point in points), default=0), config.placement)
+    actors = CoreActors(ray, max((point.config.cores_used for point in points), default=0), config.placement, config.pin)
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
         compiled = config.address or is_compiled(windows=True)
