@@ -21,6 +21,7 @@ import netstack
 from netstack.errors import ConfigError
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configurations and results are small
+WARNING_FACTOR = 4  # Ray writes to the terminal when this many times as many processes were started as it starts at a time
 MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
 CONNECT_SECONDS = 3
 CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
@@ -45,8 +46,10 @@ def check_cluster(address: str) -> None:
         raise ConfigError("ray.address", address, f"{CLUSTER} ({error})") from error
 
 
-def start_or_join(processes: int, workers: int | None, address: str | None, send_sources: bool) -> Any:
+def start_or_join(processes: int, workers: int | None, address: str | None, send_sources: bool, actors: int = 0) -> Any:
     """Start Ray for so many processes at a time at most, or join a cluster; return its module.
+
+    `actors` of these processes take less than a CPU each, and live at the same time.
 
     Raises:
         ConfigError: There is no cluster at the address.
@@ -72,6 +75,7 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
                 address="local",
                 num_cpus=cpus and min(cpus, processes),
                 object_store_memory=OBJECT_STORE_BYTES,
+                _system_config={"worker_maximum_startup_concurrency": max(os.cpu_count() or 1, actors // WARNING_FACTOR + 1)},
                 _memory=int(MEMORY_SHARE * psutil.virtual_memory().available),
                 include_dashboard=False,
                 **quiet,

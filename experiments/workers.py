@@ -66,8 +66,9 @@ def simulate_on_ray(
         UnwritableError: A result cannot be kept.
     """
     show("starting workers", 0)
+    actors = max((point.config.cores_used for point in points if point.config.engine.kind == "ray"), default=0)
     processes = sum(point.config.cores_used if point.config.engine.kind == "ray" else 1 for point in points)
-    ray = start_or_join(processes, workers, ray_config.address, ray_config.send_sources)
+    ray = start_or_join(processes, workers, ray_config.address, ray_config.send_sources, actors)
     try:
         whole = [point for point in points if point.config.engine.kind != "ray"]
         if whole:

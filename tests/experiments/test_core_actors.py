@@ -44,3 +44,12 @@ def test_actors_on_two_nodes(two_nodes: str, inline: list[dict], tmp_path: Path,
     on = (f"ray.address={two_nodes}", "ray.send_sources=false", "ray.placement=SPREAD")
     assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *on, *LENGTHS) == 0
     assert by_value(tmp_path) == inline
+
+
+def test_more_actors_than_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine of 12 cores."""
+    point = ("org=connp_l", "machine=epyc_16", "machine.cores=12", "conns=48", "tracking=none")
+    lengths = ("engine.window_us=2", "engine.warmup_ms=0.2", "engine.measure_ms=0.2")
+    assert launch(monkeypatch, tmp_path / "ray", *point, "engine=ray", *lengths) == 0
+    assert launch(monkeypatch, tmp_path / "inline", *point, "engine=inline", *lengths) == 0
+    assert list(results(tmp_path / "ray").values()) == list(results(tmp_path / "inline").values())
