@@ -7,6 +7,8 @@ import pytest
 from launching import launch, results
 from servers import two_ray_nodes
 
+from experiments import core_actors
+
 SWEEP = ("-m", "org=up,msgp,connp_t,connp_l,dragonflybsd", "conns=6,192", "tracking=none")
 LENGTHS = ("engine.window_us=2", "engine.warmup_ms=1", "engine.measure_ms=1")
 
@@ -53,3 +55,10 @@ def test_more_actors_than_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert launch(monkeypatch, tmp_path / "ray", *point, "engine=ray", *lengths) == 0
     assert launch(monkeypatch, tmp_path / "inline", *point, "engine=inline", *lengths) == 0
     assert list(results(tmp_path / "ray").values()) == list(results(tmp_path / "inline").values())
+
+
+def test_messages_outgrow_their_channels(inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a round carries is larger than its buffers, first a little and later more."""
+    monkeypatch.setattr(core_actors, "BUFFER_BYTES", 1500)
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *LENGTHS) == 0
+    assert by_value(tmp_path) == inline
