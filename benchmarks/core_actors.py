@@ -25,6 +25,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import label_values
 from benchmarks.points import compose_point
 from experiments.cluster import start_or_join
 from experiments.core_actors import CoreActor, CoreActors, compile_rounds, exchange, gather, no_messages, pin
@@ -182,9 +183,7 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
         for name, text in labels.items():
             axis.plot(at, [getattr(row, name) / row.batch for row in shown], marker="o", label=text)
         axis.set(title=title, xlabel=label, xscale="log", yscale="log")
-        axis.set_xticks(at, [str(value) for value in at])
-        axis.minorticks_off()
-        axis.spines[["top", "right"]].set_visible(False)
+        label_values(axis, at)
     axes[0].legend(frameon=False)
     figure.savefig(path, dpi=130)
 

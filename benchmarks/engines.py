@@ -18,6 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.figures import label_values
 from benchmarks.points import compose_point
 from experiments.task import compile_once
 from netstack.engine import Result, simulate
@@ -72,9 +73,7 @@ def draw(path: Path, rows: dict[tuple[str, int, float], tuple[float, ...]]) -> N
             ]
             axis.plot(windows, values, marker="o", label=org)
         axis.set(title=title, xlabel="window, us", xscale="log", ylim=(0, None))
-        axis.set_xticks(windows, [f"{window:g}" for window in windows])
-        axis.minorticks_off()
-        axis.spines[["top", "right"]].set_visible(False)
+        label_values(axis, windows)
     axes[0].axhline(2, color="0.6", linestyle=":")
     axes[1].axhline(3, color="0.6", linestyle=":")
     axes[0].legend(frameon=False)

@@ -66,14 +66,16 @@ def simulate_on_ray(
         UnwritableError: A result cannot be kept.
     """
     show("starting workers", 0)
-    actors = max((point.config.cores_used for point in points if point.config.engine.kind == "ray"), default=0)
-    processes = sum(point.config.cores_used if point.config.engine.kind == "ray" else 1 for point in points)
-    ray = start_or_join(processes, workers, ray_config.address, ray_config.send_sources, actors)
+    whole = [point for point in points if point.config.engine.kind != "ray"]
+    by_cores = [point for point in points if point.config.engine.kind == "ray"]
+    cores = [point.config.cores_used for point in by_cores]
+    most_cores = max(cores, default=0)
+    ray = start_or_join(len(whole) + sum(cores), workers, ray_config.address, ray_config.send_sources, most_cores)
     try:
-        whole = [point for point in points if point.config.engine.kind != "ray"]
         if whole:
             yield from _Flight(ray, whole, workers, ray_config, show).outcomes()
-        yield from _by_core_actors(ray, [point for point in points if point.config.engine.kind == "ray"], ray_config, show)
+        actors = CoreActors(ray, most_cores, ray_config.placement, ray_config.pin)
+        yield from _by_core_actors(ray, actors, by_cores, ray_config, show)
     finally:
         # Lost tasks leave cycles of exceptions and Ray's references. Freed after Ray's end, by whichever thread the garbage
         # collector runs in, they would end the process.
@@ -81,10 +83,11 @@ def simulate_on_ray(
         ray.shutdown()
 
 
-def _by_core_actors(ray: Any, points: Sequence[Point], config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
+def _by_core_actors(
+    ray: Any, actors: CoreActors, points: Sequence[Point], config: RayConfig, show: Show
+) -> Generator[Outcome, None, None]:
     """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
     waiting = coarse_first(points)
-    actors = CoreActors(ray, max((point.config.cores_used for point in points), default=0), config.placement, config.pin)
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
         compiled = config.address or is_compiled(windows=True)

@@ -2,14 +2,13 @@
 
 import errno
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from laboratory import Exchange, Laboratory, dropped, namespace, our_host, passed
+from laboratory import PATIENCE_S, Exchange, Laboratory, dropped, namespace, our_host, passed
 from scapy.layers.inet import TCP
 from segment_check import offset
 
@@ -23,7 +22,6 @@ NEAR = {4: "10.98.0.1", 6: "fd98::1"}
 FAR = {4: "10.98.0.2", 6: "fd98::2"}
 PREFIX = {4: 24, 6: 64}
 UNUSED_PORT = 9
-LIMIT_S = 60
 
 
 class FarHost:
@@ -45,22 +43,18 @@ class FarHost:
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
             Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
         for version in (4, 6):
-            self._wait_for_the_link(version)
+            laboratory.until(lambda version=version: self._is_reached(version))
 
-    def _wait_for_the_link(self, version: int) -> None:
-        """Return once both kernels have found each other, which takes IPv6 some seconds.
+    def _is_reached(self, version: int) -> bool:
+        """Return whether both kernels have found each other, which takes IPv6 some seconds.
 
         Until then the first one calls the other unreachable, and that ends an attempt to connect (RFC 5461).
         """
-        end = time.monotonic() + LIMIT_S
-        while True:
-            with namespace(self._laboratory.network.namespace):
-                probe = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
-            with probe:
-                probe.settimeout(LIMIT_S)
-                if probe.connect_ex((FAR[version], UNUSED_PORT)) == errno.ECONNREFUSED:
-                    return
-            assert time.monotonic() < end, "the kernels do not reach each other"
+        with namespace(self._laboratory.network.namespace):
+            probe = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6)
+        with probe:
+            probe.settimeout(PATIENCE_S)
+            return probe.connect_ex((FAR[version], UNUSED_PORT)) == errno.ECONNREFUSED
 
     def limit(self, version: int, mtu_bytes: int) -> None:
         """Let the first namespace forward no longer packets than these, and say so to their sender."""
