@@ -15,11 +15,11 @@ os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's
 import hydra
 from omegaconf import DictConfig
 
-from experiments.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, arguments_for_hydra
-from experiments.configuration import register_schema
-from experiments.errors import describe
-from experiments.launcher import launch
-from experiments.points import UnwritableError
+from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, arguments_for_hydra
+from experiments.config.configuration import register_schema
+from experiments.config.user_errors import describe
+from experiments.launch import launch
+from experiments.points.point import UnwritableError
 from experiments.sweep import NotLoggedError, PointsFailedError
 
 _raised: list[Exception] = []

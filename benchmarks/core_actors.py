@@ -27,11 +27,11 @@ from rich.table import Table
 
 from benchmarks.figures import label_values
 from benchmarks.points import compose_point
-from experiments.cluster import start_or_join
-from experiments.core_actors import CoreActor, CoreActors, compile_rounds, exchange, gather, no_messages, pin
-from experiments.task import compile_once
-from netstack.engine import SimulationConfig, simulate
+from experiments.run.cluster import start_or_join
+from experiments.run.core_actors import CoreActor, CoreActors, compile_rounds, exchange, gather, no_messages, pin
+from experiments.run.task import compile_once
 from netstack.errors import ConfigError
+from netstack.sim import SimulationConfig, simulate
 
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
 LOADS = (24, 48, 96, 192, 384, 768, 1536, 3072, 6144, 8192, 10240, 12288, 16384)

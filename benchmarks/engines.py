@@ -20,9 +20,9 @@ from rich.table import Table
 
 from benchmarks.figures import label_values
 from benchmarks.points import compose_point
-from experiments.task import compile_once
-from netstack.engine import Result, simulate
+from experiments.run.task import compile_once
 from netstack.errors import ConfigError
+from netstack.sim import Result, simulate
 
 ORGANIZATIONS = "up,msgp,connp_t,connp_l"
 

@@ -17,7 +17,7 @@ import sys
 from rich.console import Console
 
 from benchmarks.points import ROOT, compose_point, organization_names
-from netstack.engine import memory_needed_bytes, prepare, simulate
+from netstack.sim import memory_needed_bytes, prepare, simulate
 
 LIMIT_BYTES = 4 * 2**30
 INTERVALS = ("engine.warmup_ms=10", "engine.measure_ms=20")  # all connections have started after 10 ms

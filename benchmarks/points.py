@@ -4,8 +4,8 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from experiments.configuration import register_schema, simulation_config
-from netstack.engine import SimulationConfig
+from experiments.config.configuration import register_schema, simulation_config
+from netstack.sim import SimulationConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"

@@ -32,8 +32,8 @@ from rich.table import Table
 
 from benchmarks.points import compose_point, organization_names
 from benchmarks.simpy_model import Server, UnsupportedError
-from netstack.engine import SimulationConfig, prepare, simulate, source_digest
 from netstack.errors import ConfigError
+from netstack.sim import SimulationConfig, prepare, simulate, source_digest
 
 ORGANIZATIONS = "up,msgp,connp_t,connp_l"
 CONNS = "6,192,16384"

@@ -31,8 +31,8 @@ import psutil
 from rich.console import Console
 
 from benchmarks.points import ROOT
-from experiments.task import compile_once
-from netstack.engine import Result
+from experiments.run.task import compile_once
+from netstack.sim import Result
 
 NODES = 2
 OBJECT_STORE_BYTES = 80 * 2**20

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from netstack.errors import ConfigError
-from netstack.tcp.endpoint import Address
+from netstack.host import Address
 from netstack.wire.applications import Server
 from netstack.wire.http.server import HttpConnection
 from netstack.wire.impairment import ImpairmentSettings, option_name, parse_settings

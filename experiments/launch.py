@@ -11,18 +11,18 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from experiments.cluster import check_cluster
-from experiments.command_line import terminal
-from experiments.configuration import RayConfig, Reader, TrackingConfig
-from experiments.grids import ExperimentConfig
-from experiments.naming import name_points
-from experiments.points import Point, check_output_dir
+from experiments.config.command_line import terminal
+from experiments.config.configuration import RayConfig, Reader, TrackingConfig
+from experiments.config.grids import ExperimentConfig
+from experiments.paper.verdicts import check_comparable
+from experiments.points.names import name_points
+from experiments.points.point import Point, check_output_dir
+from experiments.run.cluster import check_cluster
+from experiments.store.logbook import check_reachable
+from experiments.store.runs import tracking_uri
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
-from experiments.tracker import tracking_uri
-from experiments.tracking import check_reachable
-from experiments.verdicts import check_comparable
-from netstack.engine import SimulationConfig
 from netstack.errors import ConfigError
+from netstack.sim import SimulationConfig
 
 
 def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multirun: bool) -> None:

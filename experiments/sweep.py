@@ -16,15 +16,15 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from experiments.configuration import RayConfig, TrackingConfig
-from experiments.grids import ExperimentConfig
-from experiments.points import Outcome, Point, UnwritableError, remove_unfinished, sweep_id
-from experiments.report import label_width, line, print_table, write_summary
-from experiments.task import compile_once, is_compiled
-from experiments.tracking import Logbook
-from experiments.workers import simulate_on_ray
-from netstack.engine import simulate
+from experiments.config.configuration import RayConfig, TrackingConfig
+from experiments.config.grids import ExperimentConfig
+from experiments.points.point import Outcome, Point, UnwritableError, remove_unfinished, sweep_id
+from experiments.present.table import label_width, line, print_table, write_summary
+from experiments.run.on_ray import simulate_on_ray
+from experiments.run.task import compile_once, is_compiled
+from experiments.store.logbook import Logbook
 from netstack.errors import ConfigError
+from netstack.sim import simulate
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _stream(points: Sequence[Point], settings: SweepSettings, console: Console, 
         def show(activity: str, now_running: int) -> None:
             nonlocal running
             if now_running and not running:  # workers are busy: time for what else takes seconds to start
-                Thread(target=import_module, args=("experiments.figures",)).start()
+                Thread(target=import_module, args=("experiments.present.figures",)).start()
                 if logbook is not None:
                     logbook.begin()
             done, running = len(outcomes), now_running
@@ -174,12 +174,12 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
     """Write the summary, the figures and the report of the finished points; return the files."""
     if all(outcome.result is None for outcome in outcomes):
         return []
-    from experiments.figures import draw_figures
+    from experiments.present.figures import draw_figures
 
     write_summary(folder / "summary.csv", outcomes)
     files = [*draw_figures(folder, outcomes), folder / "summary.csv"]
     if settings.experiment.report is not None:
-        from experiments.html.page import write_report
+        from experiments.present.html.page import write_report
 
         title = settings.experiment.title or settings.experiment.name
         files.append(write_report(folder / "report.html", outcomes, title, settings.command, settings.output_dir))

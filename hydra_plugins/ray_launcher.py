@@ -21,8 +21,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.grids import GROUP
-from experiments.launcher import launch
+from experiments.config.grids import GROUP
+from experiments.launch import launch
 from netstack.errors import ConfigError
 
 

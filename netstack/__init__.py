@@ -1,6 +1,6 @@
 """A simulated multiprocessor that runs a real TCP stack under different parallel organizations."""
 
-from netstack.compilation import source_digest, use_cache_of_these_sources
+from netstack.jit.compilation import source_digest, use_cache_of_these_sources
 
 use_cache_of_these_sources()
 

@@ -1,16 +1,14 @@
 """Configurations that tests start from, composed from `conf/` as a user's are."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
 
-from experiments.configuration import register_schema, simulation_config
-from experiments.task import compile_once
-from netstack.engine import SimulationConfig
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
+from experiments.config.configuration import register_schema, simulation_config
+from experiments.run.task import compile_once
+from netstack.sim import SimulationConfig
+from tests.helpers.folders import CONF
 
 
 @pytest.fixture(scope="session")

@@ -1,113 +1,161 @@
-"""Imports point down the layers, and nothing heavy is imported by the simulator."""
+"""Imports point down the layers, in circles nowhere, and nothing heavy is imported by the simulator."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-LAYERS = ["tcp", "machine", "workload", "organization", "engine"]
-"""From the bottom up. A part imports from its own layer and those below it."""
-TCP_ONLY = ["wire"]
-"""Parts beside the simulation, which use the stack core and nothing else."""
-WITH_A_COMMAND = ["wire"]
-"""Those of them that a user runs, and that show progress."""
-OUTSIDE = ["experiments", "hydra_plugins", "run", "benchmarks", "tests"]
+from tests.helpers.folders import ROOT
+
+BELOW: dict[str, tuple[str, ...]] = {
+    "netstack.errors": (),
+    "netstack.jit": (),
+    "netstack.tcp": ("netstack.jit",),
+    "netstack.host": ("netstack.jit", "netstack.tcp", "netstack.errors"),
+    "netstack.script": ("netstack.tcp", "netstack.host", "netstack.errors"),
+    "netstack.wire": ("netstack.tcp", "netstack.host", "netstack.errors"),
+    "netstack.sim": ("netstack.jit", "netstack.tcp", "netstack.errors"),
+    "experiments": ("netstack.sim", "netstack.errors"),
+}
+"""What each part may import beside itself."""
+ORDERED = {
+    "netstack.sim": ["machine", "stack", "workload", "kernel", "organization", "config", "build", "engine"],
+    "experiments": ["config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity", "sweep", "launch"],
+}
+"""Parts of a part from the bottom up: each imports from itself and from those before it."""
+MACHINE_KNOWS = ("netstack.sim.machine", "netstack.jit", "netstack.errors")
 TOOLS = ["hydra", "jinja2", "omegaconf", "ray", "mlflow", "matplotlib", "rich", "yaml"]
 """What only the layer of experiments knows."""
-OF_COMMANDS = ["rich"]
-"""What a module that is a command, ``__main__.py``, may use of them: it prints."""
+MAY_PRINT = ("netstack.wire", "netstack.script.__main__")
+"""Commands, and the part that shows progress: they may use rich."""
+FORWARDERS = ("netstack.tcp.script.__main__",)
+"""Commands by their names of an earlier release."""
+MOST_NAMES = 12
+"""How many names a module may import from another."""
 
 
-def imports_of(path: Path) -> list[str]:
-    """Return the modules a file imports, anywhere in it; ``from a import b`` counts as `a` and as `a.b`."""
-    modules = []
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for part in ("netstack", "experiments") for path in sorted((ROOT / part).rglob("*.py"))}
+
+
+def imported(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield each import of a file, anywhere in it: the module, and how many names are taken from it."""
     package = path.relative_to(ROOT).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
+            yield from ((alias.name, 0) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else ()
             module = ".".join([*base, *filter(None, [node.module])])
-            modules += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return modules
+            names = [alias.name for alias in node.names]
+            submodules = [name for name in names if f"{module}.{name}" in MODULES]
+            yield from ((f"{module}.{name}", 0) for name in submodules)
+            if len(submodules) < len(names):
+                yield module, len(names) - len(submodules)
 
 
-def is_below(module: str, names: list[str]) -> bool:
-    return any(module == name or module.startswith(name + ".") for name in names)
+def is_below(module: str, name: str) -> bool:
+    return module == name or module.startswith(name + ".")
 
 
-def violations(layer: str, modules: list[str]) -> list[str]:
-    if layer in TCP_ONLY:
-        forbidden = [name for name in LAYERS + TCP_ONLY if name not in ("tcp", layer)]
-    else:
-        forbidden = LAYERS[LAYERS.index(layer) + 1 :] + (["machine"] if layer == "tcp" else []) + TCP_ONLY
-    names = [f"netstack.{name}" for name in forbidden] + OUTSIDE + TOOLS
-    if layer in WITH_A_COMMAND:
-        names.remove("rich")
-    return sorted({module for module in modules if is_below(module, names)})
+def part_of(module: str) -> str | None:
+    """Return the part that a module belongs to, None if it is the door of a package that others import through."""
+    return next((part for part in BELOW if is_below(module, part)), None)
 
 
-def may_print(path: Path, module: str) -> bool:
-    return path.name == "__main__.py" and is_below(module, OF_COMMANDS)
+def violations(module: str, path: Path) -> list[str]:
+    """Return the imports of a module that point up, sideways, or at a tool that it must not know."""
+    part = part_of(module)
+    if part is None:
+        return [name for name, _ in imported(path) if name.partition(".")[0] in TOOLS]
+    found = []
+    for name, _ in imported(path):
+        top = name.partition(".")[0]
+        if top in ("netstack", "experiments", "hydra_plugins", "run", "tests", "benchmarks"):
+            if not any(is_below(name, allowed) for allowed in (part, *BELOW[part])) or _points_up(part, module, name):
+                found.append(name)
+        elif top in TOOLS and part != "experiments" and not (top == "rich" and module.startswith(MAY_PRINT)):
+            found.append(name)
+    return found
 
 
-@pytest.mark.parametrize("layer", LAYERS + TCP_ONLY)
-def test_imports_point_down(layer: str) -> None:
-    files = sorted((ROOT / "netstack" / layer).rglob("*.py"))
-    assert files or layer in TCP_ONLY
-    found = {path: [module for module in violations(layer, imports_of(path)) if not may_print(path, module)] for path in files}
-    assert {str(path): modules for path, modules in found.items() if modules} == {}
+def _points_up(part: str, module: str, name: str) -> bool:
+    """Return whether, of two modules of the same ordered part, the importing one is the lower one."""
+    if part not in ORDERED or not is_below(name, part):
+        return False
+    here, there = (text.removeprefix(part).lstrip(".").partition(".")[0] for text in (module, name))
+    if not here:
+        return False  # the door
+    order = ORDERED[part]
+    return not there or order.index(there) > order.index(here)
 
 
-def test_machine_knows_no_tcp() -> None:
-    for path in (ROOT / "netstack" / "machine").glob("*.py"):
-        assert not [module for module in imports_of(path) if module.startswith("netstack.tcp")], path
+def test_every_part_has_a_place() -> None:
+    assert {name for name in MODULES if part_of(name) is None} == {"netstack"}
+    for part, order in ORDERED.items():
+        inside = {name.removeprefix(part + ".").partition(".")[0] for name in MODULES if name.startswith(part + ".")}
+        assert inside == set(order)
 
 
-def test_every_part_of_the_simulator_has_a_layer() -> None:
-    parts = {path.parent.name for path in (ROOT / "netstack").glob("*/__init__.py")}
-    assert parts <= set(LAYERS + TCP_ONLY)
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in FORWARDERS])
+def test_imports_point_down(module: str) -> None:
+    assert violations(module, MODULES[module]) == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "netstack").glob("*.py")), ids=lambda path: path.name)
-def test_what_all_layers_share_knows_none_of_them(path: Path) -> None:
-    names = [f"netstack.{name}" for name in LAYERS + TCP_ONLY] + OUTSIDE + TOOLS
-    assert not [module for module in imports_of(path) if is_below(module, names)]
+def test_the_machine_knows_no_protocol() -> None:
+    for name, path in MODULES.items():
+        if is_below(name, "netstack.sim.machine"):
+            own = [module for module, _ in imported(path) if is_below(module, "netstack")]
+            assert [module for module in own if not any(is_below(module, known) for known in MACHINE_KNOWS)] == [], name
 
 
-def test_experiments_use_the_simulator_and_no_entry() -> None:
-    found = {path.name: imports_of(path) for path in (ROOT / "experiments").rglob("*.py")}
-    assert any(is_below(module, ["netstack"]) for modules in found.values() for module in modules)
-    above = ["hydra_plugins", "run", "tests", "benchmarks", "netstack.wire"]
-    assert {name: up for name, modules in found.items() if (up := [m for m in modules if is_below(m, above)])} == {}
+def test_no_import_goes_in_a_circle() -> None:
+    """Imports for types only count as well."""
+    graph = {name: {module for module, _ in imported(path) if module in MODULES} for name, path in MODULES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_takes_many_names_from_another(module: str) -> None:
+    names: dict[str, int] = {}
+    for name, count in imported(MODULES[module]):
+        names[name] = names.get(name, 0) + count
+    assert {name: count for name, count in names.items() if count > MOST_NAMES} == {}
 
 
 def test_the_simulator_runs_without_the_tools_of_experiments() -> None:
     """What is really loaded, not what the sources say: workers of a cluster need no more."""
-    code = "import sys, netstack.engine, experiments.task; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    code = "import sys, netstack.sim, experiments.run.task; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert "numba" in done.stdout.split()
     assert set(done.stdout.split()) & set(TOOLS) <= {"yaml"}  # which Numba loads for its own configuration
 
 
 @pytest.mark.parametrize(
-    ("layer", "source", "found"),
+    ("module", "source", "found"),
     [
-        ("machine", "import netstack.engine.build, netstack.tcp.pcb", ["netstack.engine.build"]),
-        ("tcp", "from netstack import machine", ["netstack.machine"]),
-        ("organization", "from ..engine import simulate", ["netstack.engine", "netstack.engine.simulate"]),
-        ("engine", "def f():\n    import mlflow.entities", ["mlflow.entities"]),
-        (
-            "wire",
-            "from netstack.tcp.pcb import PCB\nfrom netstack.machine import nic",
-            ["netstack.machine", "netstack.machine.nic"],
-        ),
-        ("engine", "import netstack.tcp.pcb, numpy, rayon", []),
+        ("netstack.sim.machine.part", "import netstack.sim.engine.exact, numpy", ["netstack.sim.engine.exact"]),
+        ("netstack.sim.machine.part", "from netstack.sim import SimulationConfig", ["netstack.sim"]),
+        ("netstack.sim.kernel.part", "from ..organization import config", ["netstack.sim.organization.config"]),
+        ("netstack.sim.engine.part", "from netstack.sim.machine import memory\nfrom netstack.tcp.pcb import PCB", []),
+        ("netstack.tcp.part", "from netstack import sim", ["netstack.sim"]),
+        ("netstack.wire.part", "import rich\nfrom netstack.sim.machine import nic", ["netstack.sim.machine.nic"]),
+        ("netstack.sim.engine.part", "def f():\n    import mlflow.entities", ["mlflow.entities"]),
+        ("experiments.points.part", "from experiments.run import task\nimport ray", ["experiments.run.task"]),
+        ("experiments.launch", "import run\nimport netstack.wire.loop", ["run", "netstack.wire.loop"]),
     ],
 )
-def test_an_upward_import_is_found(layer: str, source: str, found: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upward_import_is_found(module: str, source: str, found: list[str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda _: source)
-    assert violations(layer, imports_of(ROOT / "netstack" / layer / "part.py")) == found
+    assert violations(module, ROOT / (module.replace(".", "/") + ".py")) == found

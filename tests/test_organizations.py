@@ -16,21 +16,20 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.configuration import register_schema, simulation_config
-from netstack.engine import SimulationConfig, simulate
+from experiments.config.configuration import register_schema, simulation_config
 from netstack.errors import ConfigError
-from netstack.organization.config import CHOICES, OrganizationConfig
+from netstack.sim import SimulationConfig, simulate
+from netstack.sim.organization.config import CHOICES, OrganizationConfig
+from tests.helpers.folders import CONF, ROOT
 
 Compose = Callable[..., SimulationConfig]
-ROOT = Path(__file__).resolve().parent.parent
-CONF = ROOT / "conf"
 FILES = sorted((CONF / "org").glob("*.yaml"))
 NAMES = tuple(path.stem for path in FILES)
 PUBLISHED = ("msgp", "connp")
 """Parts of organizations' names that are in no other word."""
 COUNTS = ("groups", "batch", "cores")
 """The only numbers of an organization: how many groups, messages at a time and cores."""
-BESIDE = ("netstack/wire", "netstack/tcp/script", "netstack/tcp/endpoint")
+BESIDE = ("netstack/wire", "netstack/script", "netstack/host")
 """Parts that no simulation uses; some know operating systems by name, whose commands they read."""
 SIMULATOR = [
     path for path in sorted((ROOT / "netstack").rglob("*.py")) if not path.relative_to(ROOT).as_posix().startswith(BESIDE)

@@ -1,7 +1,7 @@
 """Caches of the SimPy model, where structures lie in memory, and what an operation touches of them."""
 
-from netstack.engine import SimulationConfig
-from netstack.machine.costs import INSTANCES, parse_touch
+from netstack.sim import SimulationConfig
+from netstack.sim.machine.costs import INSTANCES, parse_touch
 
 PAGE_LINES = 64  # memory nodes take turns page by page
 

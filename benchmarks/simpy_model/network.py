@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import simpy
 
 from benchmarks.simpy_model.scheduling import AdaptiveLock, Machine, ShortSection, Steps
-from netstack.engine import SimulationConfig
-from netstack.machine.nic import ETHERNET_OVERHEAD_BYTES
+from netstack.sim import SimulationConfig
+from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
 
 DELAYED_ACK_SEGMENTS = 2
 

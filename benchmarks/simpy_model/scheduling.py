@@ -5,8 +5,8 @@ from collections.abc import Generator
 import simpy
 
 from benchmarks.simpy_model.caches import CORE, LOCK, THREAD, Caches, Layout
-from netstack.engine import SimulationConfig
-from netstack.machine.costs import INSTANCES
+from netstack.sim import SimulationConfig
+from netstack.sim.machine.costs import INSTANCES
 
 INBOUND_PRIORITY, PORT_PRIORITY, APPLICATION_PRIORITY, IDLE_PRIORITY = range(4)  # the smallest is the most urgent
 

@@ -10,10 +10,10 @@ from benchmarks.simpy_model.caches import UnsupportedError
 from benchmarks.simpy_model.network import Connection, Nic, RemoteEnds
 from benchmarks.simpy_model.scheduling import AdaptiveLock, Machine
 from benchmarks.simpy_model.threads import Application, Inbound, Owner, Stack
-from netstack.engine import SimulationConfig
-from netstack.engine.build import sizes_of
+from netstack.sim import SimulationConfig
+from netstack.sim.build.build import sizes_of
+from netstack.sim.stack.timer_wheel import TICK_US
 from netstack.tcp.lookup import tuple_hash
-from netstack.workload.timers import TICK_US
 
 FIRST_ADDRESS, LOCAL_PORT, FOREIGN_PORTS = 0x0A000001, 5001, 50000
 INITIAL_SEGMENTS = 3  # congestion window at the start: 4,380 bytes (RFC 3390)

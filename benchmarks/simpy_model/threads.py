@@ -18,9 +18,9 @@ from benchmarks.simpy_model.scheduling import (
     Steps,
     Thread,
 )
-from netstack.engine import SimulationConfig
-from netstack.engine.build import Sizes
-from netstack.organization.paths import ZONE_BATCH, ZONE_LIMIT
+from netstack.sim import SimulationConfig
+from netstack.sim.build.build import Sizes
+from netstack.sim.kernel.paths import ZONE_BATCH, ZONE_LIMIT
 
 BUCKETS_PER_LINE = 8
 

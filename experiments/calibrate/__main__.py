@@ -1,6 +1,6 @@
 """``python -m experiments.calibrate``: fits the constants that stay open to the publication, and writes them into `conf/`.
 
-The command line and what it prints; what is fitted is in `experiments.calibration`.
+The command line and what it prints; what is fitted is in `experiments.calibrate.targets`.
 """
 
 import argparse
@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from experiments.calibration import (
+from experiments.calibrate.fit import Fit, FitError, fit
+from experiments.calibrate.targets import (
     SPECIFICATION,
     CalibrationConfig,
     Free,
@@ -28,10 +29,9 @@ from experiments.calibration import (
     rewritten,
     targets,
 )
-from experiments.command_line import BAD_INPUT, INTERRUPTED, terminal
-from experiments.configuration import check_workers
-from experiments.errors import describe
-from experiments.fit import Fit, FitError, fit
+from experiments.config.command_line import BAD_INPUT, INTERRUPTED, terminal
+from experiments.config.configuration import check_workers
+from experiments.config.user_errors import describe
 from netstack.errors import ConfigError
 
 

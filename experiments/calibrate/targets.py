@@ -1,6 +1,6 @@
 """What is free in a calibration, how well the simulator then meets the publication, and the record of it in `conf/`.
 
-The targets are the fitted parts of `experiments.claims`; nothing else enters. Knows no terminal.
+The targets are the fitted parts of `experiments.paper.claims`; nothing else enters. Knows no terminal.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,17 +11,17 @@ from pathlib import Path
 
 from omegaconf import MISSING
 
-from experiments.claims import CLAIMS
-from experiments.composition import CONF, HEAVY, Composition, compose_places
-from experiments.configuration import read_structured
-from experiments.constants import Constants, differences, scaled
-from experiments.fit import Fit, Parameter, Target
-from experiments.provenance import commit_label, provenance
-from experiments.task import compile_once
-from experiments.verdicts import Place, PointKey, Within
-from experiments.yaml_edit import NotInFileError, with_block, with_values
-from netstack.engine import Result, SimulationConfig, simulate
+from experiments.calibrate.fit import Fit, Parameter, Target
+from experiments.calibrate.yaml_edit import NotInFileError, with_block, with_values
+from experiments.config.configuration import read_structured
+from experiments.config.constant_groups import Constants, differences, scaled
+from experiments.paper.claims import CLAIMS
+from experiments.paper.places import CONF, HEAVY, Composition, compose_places
+from experiments.paper.verdicts import Place, PointKey, Within
+from experiments.points.provenance import commit_label, provenance
+from experiments.run.task import compile_once
 from netstack.errors import ConfigError
+from netstack.sim import Result, SimulationConfig, simulate
 
 SPECIFICATION = CONF / "calibration.yaml"
 BLOCK = "calibration"

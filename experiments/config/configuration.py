@@ -13,13 +13,13 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
-from experiments.grids import ExperimentConfig
-from netstack.engine import EngineConfig, SimulationConfig, memory_needed_bytes
+from experiments.config.grids import ExperimentConfig
 from netstack.errors import ConfigError
-from netstack.machine.config import MachineConfig
-from netstack.machine.costs import CostsConfig
-from netstack.organization.config import OrganizationConfig
-from netstack.workload.config import WorkloadConfig
+from netstack.sim import EngineConfig, SimulationConfig, memory_needed_bytes
+from netstack.sim.machine.config import MachineConfig
+from netstack.sim.machine.costs import CostsConfig
+from netstack.sim.organization.config import OrganizationConfig
+from netstack.sim.workload.config import WorkloadConfig
 
 Schema = TypeVar("Schema")
 MOST_WORKERS = 1024

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from experiments.naming import flattened
-from netstack.engine import SimulationConfig
+from experiments.points.names import flattened
 from netstack.errors import ConfigError
-from netstack.machine.costs import parse_touch
+from netstack.sim import SimulationConfig
+from netstack.sim.machine.costs import parse_touch
 
 STRUCTURE_LINES = re.compile(r"costs\.structures\.(\w+)\.lines")
 

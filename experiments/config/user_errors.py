@@ -8,9 +8,9 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from experiments.command_line import UnknownOptionError
-from experiments.configuration import RunConfig
-from experiments.naming import flattened
+from experiments.config.command_line import UnknownOptionError
+from experiments.config.configuration import RunConfig
+from experiments.points.names import flattened
 from netstack.errors import ConfigError
 
 

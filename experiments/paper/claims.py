@@ -6,9 +6,9 @@ Published numbers and orders stand here and nowhere else. Knows no way to run po
 from collections.abc import Callable, Iterable
 from itertools import combinations, pairwise
 
-from experiments.breakdown import column_cycles
-from experiments.verdicts import Claim, Greater, Place, Quantity, Within
-from netstack.engine import Result
+from experiments.paper.verdicts import Claim, Greater, Place, Quantity, Within
+from experiments.points.breakdown import column_cycles
+from netstack.sim import Result
 
 LOADS = (6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072, 6144, 12288, 16384)
 TABULATED = (6, 192, 16384)

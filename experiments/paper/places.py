@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from hydra import compose, initialize_config_dir
 
-from experiments.configuration import register_schema, simulation_config
-from experiments.provenance import ROOT
-from experiments.verdicts import Place, PointKey
-from netstack.engine import SimulationConfig
+from experiments.config.configuration import register_schema, simulation_config
+from experiments.paper.verdicts import Place, PointKey
+from experiments.points.provenance import ROOT
+from netstack.sim import SimulationConfig
 
 CONF = ROOT / "conf"
 HEAVY = 1024

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from experiments.repetitions import half_width, mean
-from netstack.engine import Result, SimulationConfig
+from experiments.points.seeds import half_width, mean
 from netstack.errors import ConfigError
+from netstack.sim import Result, SimulationConfig
 
 
 class Place(NamedTuple):

@@ -3,7 +3,7 @@
 Knows results only.
 """
 
-from netstack.engine import Result
+from netstack.sim import Result
 
 COLUMNS = {
     "stack": ("protocol", "application"),

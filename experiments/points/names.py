@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from netstack.engine import SimulationConfig
+from netstack.sim import SimulationConfig
 
 AXIS = "conns"
 DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

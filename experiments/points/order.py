@@ -5,8 +5,8 @@ Knows configurations, not how they are run. The order of results is that of the 
 
 from collections.abc import Sequence
 
-from experiments.naming import flat_values
-from experiments.points import Point
+from experiments.points.names import flat_values
+from experiments.points.point import Point
 
 SEED = "seed"
 

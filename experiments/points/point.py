@@ -19,10 +19,10 @@ from pathlib import Path
 
 import psutil
 
-from experiments.naming import PointName, config_text, plain_values
-from experiments.provenance import provenance
-from netstack.engine import Result, SimulationConfig, source_digest
+from experiments.points.names import PointName, config_text, plain_values
+from experiments.points.provenance import provenance
 from netstack.errors import ConfigError
+from netstack.sim import Result, SimulationConfig, source_digest
 
 UNFINISHED = ".unfinished-"
 

@@ -7,9 +7,9 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-from netstack.engine import source_digest
+from netstack.sim import source_digest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache

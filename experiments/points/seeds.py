@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from experiments.points import Outcome, Point
-from netstack.engine import Result
+from experiments.points.point import Outcome, Point
+from netstack.sim import Result
 
 STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120)
 """Two-sided 95 % points of Student's t for 1, 2, ... degrees of freedom."""

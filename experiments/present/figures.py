@@ -13,11 +13,11 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.breakdown import busy_cycles
-from experiments.naming import AXIS, number
-from experiments.points import Outcome
-from experiments.repetitions import Repetitions, repetitions
-from netstack.engine import Result, link_limit_mbps
+from experiments.points.breakdown import busy_cycles
+from experiments.points.names import AXIS, number
+from experiments.points.point import Outcome
+from experiments.points.seeds import Repetitions, repetitions
+from netstack.sim import Result, link_limit_mbps
 
 CATEGORY_COLORS = {
     "protocol": "#1f77b4",

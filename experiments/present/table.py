@@ -8,10 +8,10 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from experiments.breakdown import COLUMNS, column_cycles
-from experiments.naming import flat_values, number
-from experiments.points import Outcome, Point
-from experiments.repetitions import repetitions
+from experiments.points.breakdown import COLUMNS, column_cycles
+from experiments.points.names import flat_values, number
+from experiments.points.point import Outcome, Point
+from experiments.points.seeds import repetitions
 
 LEGEND = "stack: protocol and application; driver: with interrupts; sched: scheduling; waits: for global TCP/IP locks"
 

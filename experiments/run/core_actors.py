@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.task import compile_once
-from netstack.engine import Result, SimulationConfig, WindowedCore
+from experiments.run.task import compile_once
+from netstack.sim import Result, SimulationConfig, WindowedCore
 
 BUFFER_BYTES = 2**20  # for a round's messages between two processes; Ray makes it larger when they take more
 ROUND_SECONDS = 600.0  # Ray's own limit is 10; in the first round each actor loads its compiled code

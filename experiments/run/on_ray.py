@@ -11,13 +11,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.cluster import cpus_of, fits, start_or_join
-from experiments.configuration import RayConfig
-from experiments.core_actors import CoreActors
-from experiments.ordering import coarse_first
-from experiments.points import Outcome, Point
-from experiments.task import is_compiled, run_task
-from netstack.engine import Result, memory_needed_bytes, source_digest
+from experiments.config.configuration import RayConfig
+from experiments.points.order import coarse_first
+from experiments.points.point import Outcome, Point
+from experiments.run.cluster import cpus_of, fits, start_or_join
+from experiments.run.core_actors import CoreActors
+from experiments.run.task import is_compiled, run_task
+from netstack.sim import Result, memory_needed_bytes, source_digest
 
 IN_FLIGHT_A_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
 MEMORY_STEP_BYTES = 64 * 2**20  # Ray keeps a queue for each amount that is asked for

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numba
 
-from netstack.compilation import use_cache_of_these_sources
-from netstack.engine import SimulationConfig, prepare, simulate, source_digest
+from netstack.jit.compilation import use_cache_of_these_sources
+from netstack.sim import SimulationConfig, prepare, simulate, source_digest
 
 
 def run_task(config: SimulationConfig) -> Generator[str, None, None]:

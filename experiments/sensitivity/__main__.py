@@ -1,7 +1,7 @@
 """``python -m experiments.sensitivity``: changes each group of constants by some percent and asks which claims survive.
 
 Runs the points of all changes on Ray, keeps their results like those of a sweep, and writes data and figures. What is changed
-is in `conf/sensitivity.yaml`, what a change does to claims in `experiments.robustness`.
+is in `conf/sensitivity.yaml`, what a change does to claims in `experiments.sensitivity.analysis`.
 """
 
 import argparse
@@ -20,23 +20,23 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.claims import CLAIMS, CONNP_L, CONNP_T, MSGP, UP
-from experiments.cluster import check_cluster
-from experiments.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, terminal
-from experiments.composition import CONF, HEAVY, compose_places
-from experiments.configuration import RayConfig, TrackingConfig, check_workers, read_structured
-from experiments.constants import Constants, scaled
-from experiments.errors import describe
-from experiments.naming import AXIS, PointName
-from experiments.points import Outcome, Point, check_output_dir, sweep_id
-from experiments.provenance import provenance
-from experiments.robustness import SURVIVAL_HEADINGS, Sensitivity, restricted, sensitivity_of, survival, tornado_figure
-from experiments.tracker import tracking_uri
-from experiments.tracking import Logbook, check_reachable
-from experiments.verdicts import Place, PointKey
-from experiments.workers import simulate_on_ray
-from netstack.engine import Result, SimulationConfig
+from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, terminal
+from experiments.config.configuration import RayConfig, TrackingConfig, check_workers, read_structured
+from experiments.config.constant_groups import Constants, scaled
+from experiments.config.user_errors import describe
+from experiments.paper.claims import CLAIMS, CONNP_L, CONNP_T, MSGP, UP
+from experiments.paper.places import CONF, HEAVY, compose_places
+from experiments.paper.verdicts import Place, PointKey
+from experiments.points.names import AXIS, PointName
+from experiments.points.point import Outcome, Point, check_output_dir, sweep_id
+from experiments.points.provenance import provenance
+from experiments.run.cluster import check_cluster
+from experiments.run.on_ray import simulate_on_ray
+from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, Sensitivity, restricted, sensitivity_of, survival, tornado_figure
+from experiments.store.logbook import Logbook, check_reachable
+from experiments.store.runs import tracking_uri
 from netstack.errors import ConfigError
+from netstack.sim import Result, SimulationConfig
 
 SPECIFICATION = CONF / "sensitivity.yaml"
 ORGANIZATIONS = (UP, MSGP, CONNP_T, CONNP_L)

@@ -18,7 +18,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.verdicts import Claim, Greater, Place, Points, Verdict, Within
+from experiments.paper.verdicts import Claim, Greater, Place, Points, Verdict, Within
 
 LONGEST = 15  # bars of a figure
 GROUND = 0.05  # share of a figure's width that shows where the claim would hold

@@ -14,10 +14,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from experiments.configuration import TrackingConfig
-from experiments.points import Outcome
-from experiments.stores import may_pass
-from experiments.tracker import Tracker, tracking_uri
+from experiments.config.configuration import TrackingConfig
+from experiments.points.point import Outcome
+from experiments.store.runs import Tracker, tracking_uri
+from experiments.store.writers import may_pass
 from netstack.errors import ConfigError
 
 CONNECT_SECONDS = 3

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.configuration import TrackingConfig
-from experiments.naming import flat_values
-from experiments.points import Outcome, output_id
-from experiments.provenance import provenance
-from experiments.stores import RunRecord, log_values, writer_for
+from experiments.config.configuration import TrackingConfig
+from experiments.points.names import flat_values
+from experiments.points.point import Outcome, output_id
+from experiments.points.provenance import provenance
+from experiments.store.writers import RunRecord, log_values, writer_for
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

@@ -6,8 +6,9 @@ is at n modulo the ring's length, a power of two. Knows no socket.
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.records import record_accessor
+from netstack.host.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES
+from netstack.jit.compilation import compiled
+from netstack.jit.records import record_accessor
 from netstack.tcp.connection import (
     fill_reset,
     is_outstanding,
@@ -21,7 +22,6 @@ from netstack.tcp.connection import (
     tcp_path_mtu,
     tcp_received,
 )
-from netstack.tcp.endpoint.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES
 from netstack.tcp.header import SEGMENT, SYN, decode, encode, internet_checksum
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output

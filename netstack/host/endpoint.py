@@ -11,11 +11,10 @@ from itertools import count
 
 import numpy as np
 
-from netstack.tcp.connection import LISTEN_OPEN
-from netstack.tcp.endpoint import entry, icmp, secrets
-from netstack.tcp.endpoint.config import Address, EndpointConfig, check
-from netstack.tcp.endpoint.fragments import Reassembly
-from netstack.tcp.endpoint.ip import (
+from netstack.host import core_calls, icmp, secrets
+from netstack.host.config import Address, EndpointConfig, check
+from netstack.host.fragments import Reassembly
+from netstack.host.ip import (
     HEADER_BYTES,
     addresses_of,
     connection_key,
@@ -27,10 +26,11 @@ from netstack.tcp.endpoint.ip import (
     unpacked,
     version_of,
 )
-from netstack.tcp.endpoint.ip import with_header as ip_packet
-from netstack.tcp.endpoint.listener import Listener
-from netstack.tcp.endpoint.secrets import Secrets
-from netstack.tcp.endpoint.socket import TIMESTAMP_UNIT_US, Socket
+from netstack.host.ip import with_header as ip_packet
+from netstack.host.listener import Listener
+from netstack.host.secrets import Secrets
+from netstack.host.socket import TIMESTAMP_UNIT_US, Socket
+from netstack.tcp.connection import LISTEN_OPEN
 from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN
 from netstack.tcp.pcb import window_scale
@@ -67,7 +67,7 @@ class Endpoint:
         check(config)
         self.config = config
         self.counters = {"received": 0, "bad": 0, "fragments": 0, "not_for_us": 0, "no_connection": 0, "sent": 0}
-        self.results = np.zeros(entry.RESULTS, np.int64)
+        self.results = np.zeros(core_calls.RESULTS, np.int64)
         self._own = {packed(host) for host in config.addresses}
         self._secrets = Secrets(config.seed)
         self._reassembly = Reassembly()
@@ -92,14 +92,14 @@ class Endpoint:
 
     def _receive(self, packet: bytes, now_us: int) -> None:
         view = np.frombuffer(packet, np.uint8)
-        payload = entry.read_packet(view, self.segment_address)
-        if payload == entry.BAD_PACKET:
+        payload = core_calls.read_packet(view, self.segment_address)
+        if payload == core_calls.BAD_PACKET:
             self.counters["bad"] += 1
             return
-        if payload == entry.NOT_TCP:
+        if payload == core_calls.NOT_TCP:
             self._receive_other(packet, now_us)
             return
-        if payload == entry.FRAGMENT:
+        if payload == core_calls.FRAGMENT:
             self._receive_fragment(packet, now_us)
             return
         key = connection_key(packet)
@@ -131,7 +131,7 @@ class Endpoint:
             return
         listener = self._listener_of(key)
         if listener is not None:
-            action = entry.listen_input(self.segment_address)
+            action = core_calls.listen_input(self.segment_address)
             if action == LISTEN_OPEN:
                 self._open_passively(listener, key, old, now_us)
                 return
@@ -140,7 +140,7 @@ class Endpoint:
             if action != TCP_REPLY_RESET:
                 return
         self.counters["no_connection"] += 1
-        self._refuse(header_template(destination, source, entry.TCP))
+        self._refuse(header_template(destination, source, core_calls.TCP))
 
     def _receive_cookie(self, listener: Listener, view: np.ndarray, payload: int, key: bytes, now_us: int) -> bool:
         """Open the connection whose cookie the decoded ACK brings; return False if it brings none and is to be refused."""
@@ -164,12 +164,12 @@ class Endpoint:
 
     def _refuse(self, template: np.ndarray) -> None:
         """Answer the decoded segment with a reset, unless it is one."""
-        if entry.reply_reset(self.segment_address, self.reply_address):
+        if core_calls.reply_reset(self.segment_address, self.reply_address):
             self.send_reply(template)
 
     def send_reply(self, template: np.ndarray) -> None:
         """Send the segment in the reply record."""
-        length = entry.emit_segment(self.reply_address, template, self._packet)
+        length = core_calls.emit_segment(self.reply_address, template, self._packet)
         self._outgoing.append(self._packet[:length].tobytes())
 
     def take_packets(self, now_us: int) -> list[bytes]:
@@ -181,13 +181,13 @@ class Endpoint:
     def output(self, socket: Socket, now_us: int) -> None:
         """Let a connection send all that it may."""
         while True:
-            length = entry.emit(
+            length = core_calls.emit(
                 socket.address, self.segment_address, socket.send_ring, socket.template, self._packet, self.results, now_us
             )
             if length == 0:
                 break
             self._outgoing.append(self._packet[:length].tobytes())
-        self.schedule(socket, int(self.results[entry.DEADLINE_US]))
+        self.schedule(socket, int(self.results[core_calls.DEADLINE_US]))
 
     # Timers
 
@@ -247,7 +247,7 @@ class Endpoint:
         for name, value in (options or {}).items():
             socket.set_option(name, value, now_us)
         self._open(socket)
-        entry.connect(socket.address, iss, now_us)
+        core_calls.connect(socket.address, iss, now_us)
         self._opened(socket, SYN_SENT, now_us)
         return socket
 
@@ -298,7 +298,7 @@ class Endpoint:
         return iss
 
     def _new_socket(self, local: Address, remote: Address, key: bytes) -> Socket:
-        template = header_template(packed(local.host), packed(remote.host), entry.TCP)
+        template = header_template(packed(local.host), packed(remote.host), core_calls.TCP)
         socket = Socket(self, local, remote, key, template)
         self._sockets[key] = socket
         return socket
@@ -329,7 +329,7 @@ class Endpoint:
         socket = self._accepted_socket(listener, key)
         socket.pcb["max_retransmissions"] = self.config.synack_retries
         listener.begin(socket)
-        entry.accept(socket.address, self.segment_address, self._initial_sequence(key, old, now_us), now_us)
+        core_calls.accept(socket.address, self.segment_address, self._initial_sequence(key, old, now_us), now_us)
         self._opened(socket, SYN_RECEIVED, now_us)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
@@ -362,7 +362,7 @@ class Endpoint:
         reply["mss"] = self.interface_mss(unpacked(remote))
         reply["wscale"] = self._window_scale(self.config.receive_buffer_bytes) if scale >= 0 else -1
         reply["sack_permitted"] = sack
-        self.send_reply(header_template(local, remote, entry.TCP))
+        self.send_reply(header_template(local, remote, core_calls.TCP))
 
     def _open_by_cookie(self, listener: Listener, key: bytes, now_us: int) -> Socket | None:
         """Return the connection whose handshake the ACK in the segment record completes with a cookie, None if it has none."""
@@ -381,7 +381,7 @@ class Endpoint:
             segment["wscale"], segment["sack_permitted"] = scale, sack
         socket = self._accepted_socket(listener, key)
         listener.begin(socket)
-        entry.accept_cookie(socket.address, self.segment_address, iss, now_us)
+        core_calls.accept_cookie(socket.address, self.segment_address, iss, now_us)
         self._segment[:] = ack
         self._opened(socket, SYN_RECEIVED, now_us)
         return socket
@@ -439,14 +439,14 @@ class Endpoint:
     def _heed(self, error: icmp.IcmpError, now_us: int) -> None:
         """An error message about a segment of ours: heeded only if that is outstanding (RFC 5927, section 4.1)."""
         socket = self._sockets.get(reverse_key(error.key))
-        if socket is None or not entry.outstanding(socket.address, error.seq):
+        if socket is None or not core_calls.outstanding(socket.address, error.seq):
             return
         if error.trouble is icmp.Trouble.TOO_BIG:
             remote = socket.remote.host
             mtu_bytes = max(error.mtu_bytes, LEAST_PATH_MTU_BYTES[version_of(remote)])
             if mtu_bytes < self._path_mtu.get(remote, self.config.mtu_bytes):
                 self._path_mtu[remote] = mtu_bytes
-            if entry.path_mtu(socket.address, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
+            if core_calls.path_mtu(socket.address, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
                 self.output(socket, now_us)
             return
         number = _ERRNO.get(error.trouble)

@@ -6,7 +6,7 @@ Fragments that overlap spoil their packet (RFC 5722). Nothing is told to the sen
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from netstack.tcp.endpoint.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES, HEADER_BYTES, internet_checksum
+from netstack.host.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES, HEADER_BYTES, internet_checksum
 
 LIFE_US = 60_000_000
 """From the first fragment on (RFC 8200, section 4.5; RFC 1122, section 3.3.2)."""

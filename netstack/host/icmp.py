@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from netstack.tcp.endpoint.ip import internet_checksum
+from netstack.host.ip import internet_checksum
 
 ICMP, ICMPV6 = 1, 58
 TCP = 6

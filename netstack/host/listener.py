@@ -3,12 +3,12 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
-from netstack.tcp.endpoint.config import Address
-from netstack.tcp.endpoint.socket import Socket, check_option
+from netstack.host.config import Address
+from netstack.host.socket import Socket, check_option
 from netstack.tcp.states import State
 
 if TYPE_CHECKING:
-    from netstack.tcp.endpoint.endpoint import Endpoint
+    from netstack.host.endpoint import Endpoint
 
 MINIMUM_HALF_OPEN = 8
 COOKIES_AFTER_US = 2 * 64_000_000  # how long after the last one was sent a cookie may come back

@@ -1,6 +1,6 @@
 """A connection as its application sees it: bytes in, bytes out, state and errors. Never waits, and reads no clock.
 
-What a socket has to send, it hands to its endpoint at once. Knows the core only through `entry`.
+What a socket has to send, it hands to its endpoint at once. Knows the core only through `core_calls`.
 """
 
 import errno
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netstack.tcp.endpoint import buffers, entry
-from netstack.tcp.endpoint.config import BUFFER_BYTES, Address, EndpointConfig
+from netstack.host import buffers, core_calls
+from netstack.host.config import BUFFER_BYTES, Address, EndpointConfig
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
@@ -18,7 +18,7 @@ from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, End, State
 
 if TYPE_CHECKING:
-    from netstack.tcp.endpoint.endpoint import Endpoint
+    from netstack.host.endpoint import Endpoint
 
 CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
@@ -148,7 +148,7 @@ class Socket:
         buffers.put(self.send_ring, self._write_seq, memoryview(data)[:count])
         self._write_seq = (self._write_seq + count) & 0xFFFFFFFF
         self.unacknowledged_bytes += count
-        entry.written(self.address, count)
+        core_calls.written(self.address, count)
         self._endpoint.output(self, now_us)
         return count
 
@@ -165,7 +165,7 @@ class Socket:
         count = len(data)
         self._read_seq = (self._read_seq + count) & 0xFFFFFFFF
         self.unread_bytes -= count
-        if entry.received(self.address, count) & TCP_OUTPUT:
+        if core_calls.received(self.address, count) & TCP_OUTPUT:
             self._endpoint.output(self, now_us)
         return data
 
@@ -177,7 +177,7 @@ class Socket:
         """Send nothing more: a FIN follows what is buffered. The peer may go on."""
         if not self._shut:
             self._shut = True
-            entry.close(self.address, self._results, False, now_us)
+            core_calls.close(self.address, self._results, False, now_us)
             self._apply(now_us)
 
     def close(self, now_us: int) -> None:
@@ -192,7 +192,7 @@ class Socket:
             self.abort(now_us)
             return
         self._shut = True
-        entry.close(self.address, self._results, True, now_us)
+        core_calls.close(self.address, self._results, True, now_us)
         self._apply(now_us)
 
     def abort(self, now_us: int) -> None:
@@ -200,7 +200,7 @@ class Socket:
         self._closed = self._shut = True
         if self.state_now == CLOSED:
             return
-        sends = entry.abort(self.address, self._endpoint.reply_address)
+        sends = core_calls.abort(self.address, self._endpoint.reply_address)
         if sends:
             self._endpoint.send_reply(self.template)
         self._end()
@@ -217,14 +217,14 @@ class Socket:
 
     def input(self, packet: np.ndarray, payload: int, now_us: int) -> int:
         """Process the segment that the endpoint has decoded; return the flags of the core."""
-        entry.input_segment(
+        core_calls.input_segment(
             packet, payload, self.address, self._endpoint.segment_address, self.receive_ring, self._results, now_us
         )
         return self._apply(now_us)
 
     def expire(self, now_us: int) -> None:
         """Run the timers that expired."""
-        entry.run_timers(self.address, self._results, now_us)
+        core_calls.run_timers(self.address, self._results, now_us)
         self._apply(now_us)
 
     def _apply(self, now_us: int) -> int:
@@ -240,7 +240,7 @@ class Socket:
             self._finished = True
         if flags & TCP_CLOSED:
             if flags & TCP_SEND_RESET:
-                entry.own_reset(self.address, self._endpoint.reply_address)
+                core_calls.own_reset(self.address, self._endpoint.reply_address)
                 self._endpoint.send_reply(self.template)
             self._fail(End(int(self.pcb["ended"])), before)
             return flags

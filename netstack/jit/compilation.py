@@ -15,7 +15,7 @@ from typing import Any
 import numba
 from numba import types
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @cache

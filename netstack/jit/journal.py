@@ -1,7 +1,7 @@
 """What a step of one core touched: which records, what they held before, and what can be undone.
 
 A windowed simulation keeps one; the exact one has none and pays nothing. Accessors of tables note here what they hand out
-(`netstack.tables`). Knows tables by number, and nothing of what they mean.
+(`netstack.jit.tables`). Knows tables by number, and nothing of what they mean.
 """
 
 from functools import cache
@@ -12,8 +12,8 @@ import numpy as np
 from llvmlite import ir
 from numba import extending, types
 
-from netstack.compilation import compiled
-from netstack.records import record_accessor
+from netstack.jit.compilation import compiled
+from netstack.jit.records import record_accessor
 
 WORD_BYTES = 8
 

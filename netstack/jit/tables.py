@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba import extending, types
 from numba.core import cgutils
 
-from netstack.journal import emit_call, note
-from netstack.records import record_accessor, reference_to
+from netstack.jit.journal import emit_call, note
+from netstack.jit.records import record_accessor, reference_to
 
 _intrinsic: Any = extending.intrinsic
 _interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,4 +1,4 @@
-"""The command ``python -m netstack.tcp.script FILE...``: runs scripts and says which pass. Knows only scripts and outcomes."""
+"""The command ``python -m netstack.script FILE...``: runs scripts and says which pass. Knows only scripts and outcomes."""
 
 import argparse
 import sys
@@ -6,11 +6,11 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from netstack.tcp.script.backend import endpoint_backend
-from netstack.tcp.script.coverage import coverage_table
-from netstack.tcp.script.interpreter import Outcome, Verdict, run_script
-from netstack.tcp.script.parser import load
-from netstack.tcp.script.syntax import Script, ScriptError
+from netstack.script.backend import endpoint_backend
+from netstack.script.coverage import coverage_table
+from netstack.script.interpreter import Outcome, Verdict, run_script
+from netstack.script.parser import load
+from netstack.script.syntax import Script, ScriptError
 
 PASSED, FAILED, BAD_INPUT, ONLY_UNSUPPORTED = 0, 1, 2, 3
 """Exit codes: the worst of all files, in the order of failed, bad input, unsupported."""
@@ -20,7 +20,7 @@ _WIDTH = 140  # of output that is not a terminal
 
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m netstack.tcp.script",
+        prog="python -m netstack.script",
         description="Runs packetdrill scripts against the TCP of this project, in virtual time.",
         epilog="Exit code: 0 all passed, 1 one failed, 2 a file is not a script, 3 one is unsupported and none failed.",
     )

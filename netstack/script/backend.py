@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from netstack.tcp.script.host import Backend, config_of
-from netstack.tcp.script.settings import Settings, UnsupportedError
+from netstack.script.host import Backend, config_of
+from netstack.script.settings import Settings, UnsupportedError
 
 
 def endpoint_backend() -> Backend:
     """Return what makes endpoints for scripts; an endpoint that refuses a setting is an UnsupportedError of the script."""
-    from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig  # compiles, which only parsing need not wait for
+    from netstack.host import Address, Endpoint, EndpointConfig  # compiles, which only parsing need not wait for
 
     def make(settings: Settings) -> Any:
         config = config_of(settings.stack)

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from netstack.tcp.script.connection import Connection, Phase
-from netstack.tcp.script.constants import CONSTANTS, evaluate
-from netstack.tcp.script.descriptors import Descriptor
-from netstack.tcp.script.host import Backend, state_name
-from netstack.tcp.script.options import OptionCalls
-from netstack.tcp.script.results import Progress, Returned, WouldBlockError, errno_of, failed
-from netstack.tcp.script.settings import Settings, UnsupportedError
-from netstack.tcp.script.syntax import Anything, Array, Call, Expression, Number, Struct, SystemCall, Text, Word
+from netstack.script.connection import Connection, Phase
+from netstack.script.constants import CONSTANTS, evaluate
+from netstack.script.descriptors import Descriptor
+from netstack.script.host import Backend, state_name
+from netstack.script.options import OptionCalls
+from netstack.script.results import Progress, Returned, WouldBlockError, errno_of, failed
+from netstack.script.settings import Settings, UnsupportedError
+from netstack.script.syntax import Anything, Array, Call, Expression, Number, Struct, SystemCall, Text, Word
 
 _SEND_FLAGS = CONSTANTS["MSG_DONTWAIT"] | CONSTANTS["MSG_NOSIGNAL"] | CONSTANTS["MSG_ZEROCOPY"]
 _MAXIMUM_WRITE_BYTES = 1 << 28

@@ -5,7 +5,7 @@ Knows no endpoint.
 
 import ast
 
-from netstack.tcp.script.settings import UnsupportedError
+from netstack.script.settings import UnsupportedError
 
 CONSTANTS = {
     "TCPI_OPT_TIMESTAMPS": 1,

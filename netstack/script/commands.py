@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from netstack.tcp.script.settings import StackSettings, UnsupportedError
+from netstack.script.settings import StackSettings, UnsupportedError
 
 Change = dict[str, object]
 """New values of fields of `StackSettings`."""

@@ -7,7 +7,7 @@ Timestamps of the stack are learned from the segments in which the script expect
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from netstack.tcp.script.packets import (
+from netstack.script.packets import (
     ECN_BITS,
     ICMP,
     ICMP_CODES,
@@ -23,7 +23,7 @@ from netstack.tcp.script.packets import (
     header_of,
     quoted_segment,
 )
-from netstack.tcp.script.syntax import IcmpPacket, IpInfo, Sequence, TcpOption, TcpPacket
+from netstack.script.syntax import IcmpPacket, IpInfo, Sequence, TcpOption, TcpPacket
 
 _MODULUS = 1 << 32
 _ECN_NAMES = {bits: name for name, bits in ECN_BITS.items()}

@@ -3,8 +3,8 @@
 Values are those of Linux, and are compared only with each other. Knows no call.
 """
 
-from netstack.tcp.script.settings import UnsupportedError
-from netstack.tcp.script.syntax import Array, Binary, Expression, Number, Word
+from netstack.script.settings import UnsupportedError
+from netstack.script.syntax import Array, Binary, Expression, Number, Word
 
 CONSTANTS = {
     "AF_UNSPEC": 0,

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
-from netstack.tcp.script.syntax import Script
+from netstack.script.syntax import Script
 
 _REFERENCE = re.compile(r"RFC (\d+)(?:, (?:sections? )?(\d[\d.]*(?:(?:, | and | to )\d[\d.]*)*))?")
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")

@@ -9,7 +9,7 @@ REMEMBERED = "remembered"
 
 @dataclass(frozen=True)
 class OptionSpec:
-    """A socket option: `target` is what `netstack.tcp.script.host` knows it by; REMEMBERED, or None if it is unsupported."""
+    """A socket option: `target` is what `netstack.script.host` knows it by; REMEMBERED, or None if it is unsupported."""
 
     target: str | None
     default: int | str | None = None

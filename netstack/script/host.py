@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netstack.tcp.script.settings import Settings, StackSettings
+from netstack.script.settings import Settings, StackSettings
 
 
 @dataclass(frozen=True)

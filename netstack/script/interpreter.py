@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, NoReturn
 
-from netstack.tcp.script.calls import Calls
-from netstack.tcp.script.code import AssertionFailedError, run_code
-from netstack.tcp.script.commands import interpret
-from netstack.tcp.script.connection import Connection, Phase
-from netstack.tcp.script.constants import evaluate
-from netstack.tcp.script.host import Backend, configure, tcp_info
-from netstack.tcp.script.notation import differences, event_text, packet_text
-from netstack.tcp.script.packets import IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
-from netstack.tcp.script.results import Progress, Returned, WouldBlockError
-from netstack.tcp.script.settings import Settings, UnsupportedError, settings_of
-from netstack.tcp.script.syntax import (
+from netstack.script.calls import Calls
+from netstack.script.code import AssertionFailedError, run_code
+from netstack.script.commands import interpret
+from netstack.script.connection import Connection, Phase
+from netstack.script.constants import evaluate
+from netstack.script.host import Backend, configure, tcp_info
+from netstack.script.notation import differences, event_text, packet_text
+from netstack.script.packets import IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
+from netstack.script.results import Progress, Returned, WouldBlockError
+from netstack.script.settings import Settings, UnsupportedError, settings_of
+from netstack.script.syntax import (
     Anything,
     Code,
     Command,

@@ -6,7 +6,7 @@ for what it expects. Knows no grammar.
 
 import re
 
-from netstack.tcp.script.syntax import ScriptError
+from netstack.script.syntax import ScriptError
 
 INTEGER = re.compile(r"-?\d+")
 UNSIGNED = re.compile(r"\d+")

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from netstack.tcp.script.packets import flag_bits, flag_letters
-from netstack.tcp.script.syntax import IcmpPacket, IpInfo, TcpOption, TcpPacket
+from netstack.script.packets import flag_bits, flag_letters
+from netstack.script.syntax import IcmpPacket, IpInfo, TcpOption, TcpPacket
 
 _PADDING = ("nop", "eol")
 

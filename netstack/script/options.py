@@ -4,14 +4,14 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from netstack.tcp.script.commands import CONGESTION_CONTROLS
-from netstack.tcp.script.constants import CONSTANTS, evaluate
-from netstack.tcp.script.descriptors import REMEMBERED, SOCKET_OPTIONS, Descriptor, OptionSpec
-from netstack.tcp.script.host import SOCKET_OPTIONS as OFFERED
-from netstack.tcp.script.host import state_name
-from netstack.tcp.script.results import Returned, errno_of, failed
-from netstack.tcp.script.settings import Settings, UnsupportedError
-from netstack.tcp.script.syntax import Anything, Array, Expression, Number, Struct, SystemCall, Text, Word
+from netstack.script.commands import CONGESTION_CONTROLS
+from netstack.script.constants import CONSTANTS, evaluate
+from netstack.script.descriptors import REMEMBERED, SOCKET_OPTIONS, Descriptor, OptionSpec
+from netstack.script.host import SOCKET_OPTIONS as OFFERED
+from netstack.script.host import state_name
+from netstack.script.results import Returned, errno_of, failed
+from netstack.script.settings import Settings, UnsupportedError
+from netstack.script.syntax import Anything, Array, Expression, Number, Struct, SystemCall, Text, Word
 
 BUFFERS = ("SO_RCVBUF", "SO_SNDBUF")
 

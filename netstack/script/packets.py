@@ -8,7 +8,7 @@ import ipaddress
 import struct
 from dataclasses import dataclass
 
-from netstack.tcp.script.syntax import IpInfo, TcpOption
+from netstack.script.syntax import IpInfo, TcpOption
 
 TCP, ICMP, ICMPV6 = 6, 1, 58
 FLAG_BITS = {"F": 1, "S": 2, "R": 4, "P": 8, ".": 16, "U": 32, "E": 64, "W": 128, "A": 256}

@@ -1,7 +1,7 @@
 """The grammar of system calls and of the expressions in them. Knows no call by name, and no constant."""
 
-from netstack.tcp.script.lexer import HEXADECIMAL, INTEGER, STRING, WORD, Scanner
-from netstack.tcp.script.syntax import (
+from netstack.script.lexer import HEXADECIMAL, INTEGER, STRING, WORD, Scanner
+from netstack.script.syntax import (
     Anything,
     Array,
     Binary,

@@ -2,8 +2,8 @@
 
 import re
 
-from netstack.tcp.script.lexer import UNSIGNED, WORD, Scanner
-from netstack.tcp.script.syntax import IcmpPacket, IpInfo, Sequence, TcpOption, TcpPacket, Unsupported
+from netstack.script.lexer import UNSIGNED, WORD, Scanner
+from netstack.script.syntax import IcmpPacket, IpInfo, Sequence, TcpOption, TcpPacket, Unsupported
 
 _FLAGS = re.compile(r"[FSRPEWAU]*[0-7]?\.[0-7]?(?![0-9])|[FSRPEWAU]+[0-7]?(?![A-Za-z])|-")
 _TUNNELS = ("ipv4", "ipv6", "gre", "GREv0", "mpls")

@@ -7,10 +7,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from netstack.tcp.script.lexer import BACKTICKS, CODE, SECONDS, STRING, WORD, Scanner
-from netstack.tcp.script.parse_calls import parse_call
-from netstack.tcp.script.parse_packets import parse_packet
-from netstack.tcp.script.syntax import (
+from netstack.script.lexer import BACKTICKS, CODE, SECONDS, STRING, WORD, Scanner
+from netstack.script.parse_calls import parse_call
+from netstack.script.parse_packets import parse_packet
+from netstack.script.syntax import (
     Action,
     Code,
     Command,

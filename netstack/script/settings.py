@@ -6,7 +6,7 @@ They come from its options, and from whose stack it was written for. Knows the o
 import ipaddress
 from dataclasses import dataclass, field, replace
 
-from netstack.tcp.script.syntax import Command, IcmpPacket, Option, Script, ScriptError
+from netstack.script.syntax import Command, IcmpPacket, Option, Script, ScriptError
 
 
 class UnsupportedError(Exception):

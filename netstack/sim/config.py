@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
-from netstack.machine.config import MachineConfig
-from netstack.machine.costs import CostsConfig
-from netstack.organization.config import OrganizationConfig
-from netstack.workload.config import WorkloadConfig
+from netstack.sim.machine.config import MachineConfig
+from netstack.sim.machine.costs import CostsConfig
+from netstack.sim.organization.config import OrganizationConfig
+from netstack.sim.workload.config import WorkloadConfig
 
 MAX_CONNECTIONS = 4_000_000
 MAX_WINDOW_US = 20.0

@@ -4,7 +4,7 @@ RFC 9293, section 3.10.7.4 (check of the ACK field); RFC 5681; RFC 6298; RFC 667
 RFC 3168. Knows no state transition.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import (
     DUPACK_THRESHOLD,
     enter_recovery,

@@ -4,7 +4,7 @@ window in `cubic`).
 Changes windows only; what to send is decided in output.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.cubic import cubic_increase, cubic_reduce
 from netstack.tcp.pcb import CUBIC, LARGE_WINDOW, initial_window
 from netstack.tcp.sequence import seq_sub

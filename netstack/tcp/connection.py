@@ -3,7 +3,7 @@
 Moves states only; what is to be sent follows from `tcp_output`.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.acknowledgment import send_again
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length

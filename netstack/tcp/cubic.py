@@ -3,7 +3,7 @@
 Changes windows only. Times in us, windows in bytes.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 
 BETA_PERCENT = 70  # section 4.6
 FRIENDLY_NUMERATOR, FRIENDLY_DENOMINATOR = 9, 17  # alpha of the Reno-friendly region: 3 (1 - beta) / (1 + beta) = 9 / 17

@@ -5,7 +5,7 @@ Knows no connection.
 
 import numpy as np
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 NOT_ECT, ECT1, ECT0, CE = range(4)

@@ -4,7 +4,7 @@ Moves sequence numbers, windows and states; payload bytes belong to the host. Wh
 do is in `connection`.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.acknowledgment import measure, receive_ack
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import (

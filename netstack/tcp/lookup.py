@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.records import record_accessor
+from netstack.jit.compilation import compiled
+from netstack.jit.records import record_accessor
 from netstack.tcp.pcb import PCB
 
 BUCKET = np.dtype([("head", "i8")])

@@ -3,7 +3,7 @@
 RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.pcb import initial_window
 from netstack.tcp.sequence import seq_add
 

@@ -3,7 +3,7 @@
 One segment a call; the host transmits it and calls again until there is none.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD, first_outstanding, flight_size, restart_after_idle, unsent_segment
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
 from netstack.tcp.options import fill_syn_options, timestamp

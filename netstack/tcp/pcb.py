@@ -5,8 +5,8 @@ Knows no table it stands in but its link in a hash chain.
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.records import record_accessor
+from netstack.jit.compilation import compiled
+from netstack.jit.records import record_accessor
 from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.states import ESTABLISHED
 

@@ -7,7 +7,7 @@ may be what is missing, and which the peer acknowledges at once.
 Decides when to probe and what an answer means; the segment itself is built in `output`.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import first_outstanding, flight_size, on_congestion, unsent_segment
 from netstack.tcp.rack import is_recovering
 from netstack.tcp.scoreboard import before_sacked, last_segment

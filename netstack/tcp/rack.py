@@ -3,7 +3,7 @@
 Says which bytes are lost; what that does to the congestion window is decided in `acknowledgment`.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD
 from netstack.tcp.options import timestamp
 from netstack.tcp.scoreboard import IN_FLIGHT, LOST, SACKED, count_runs, run_start, runs_between, tidy

@@ -3,7 +3,7 @@
 A list is two arrays, starts and ends, and a count; an end is exclusive. Knows no pcb.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.sequence import seq_geq, seq_gt, seq_leq, seq_lt
 
 

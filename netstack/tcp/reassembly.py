@@ -5,7 +5,7 @@ RFC 9293, sections 3.10.7.4 and 3.8.6.3; RFC 5681, section 4.2. Payload bytes be
 
 import numpy as np
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.flags import TCP_DELAYED_ACK, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.header import FIN
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range

@@ -5,7 +5,7 @@ Decides which bytes are lost and which to send next in a recovery; when a recove
 
 import numpy as np
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD
 from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range

@@ -6,8 +6,8 @@ outstanding is cut into runs of bytes with one fate, so that memory is bounded. 
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.records import record_accessor
+from netstack.jit.compilation import compiled
+from netstack.jit.records import record_accessor
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
 MAX_RUNS = 512

@@ -1,6 +1,6 @@
 """Sequence number arithmetic modulo 2**32 (RFC 9293, section 3.4). Knows nothing else of TCP."""
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 
 
 @compiled

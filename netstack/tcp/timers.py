@@ -6,7 +6,7 @@ while data waits for a closed window (section 3.8.6.1: the persist timer).
 Knows no clock: the host asks for the earliest deadline and calls when it has passed.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 from netstack.tcp.acknowledgment import MAX_RTO_US, begin_recovery_by_time
 from netstack.tcp.congestion import on_timeout
 from netstack.tcp.connection import tcp_end

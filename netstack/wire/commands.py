@@ -12,7 +12,7 @@ from typing import BinaryIO
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from netstack.tcp.endpoint import Address
+from netstack.host import Address
 from netstack.tcp.states import State
 from netstack.wire.applications import Connection, Echo, Server, Sink, Source
 from netstack.wire.errors import WireError

@@ -1,4 +1,4 @@
-"""What the wire needs of a host without I/O. `netstack.tcp.endpoint` is one; tests bring simpler ones.
+"""What the wire needs of a host without I/O. `netstack.host` is one; tests bring simpler ones.
 
 All times are microseconds of the clock of whoever calls.
 """

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from netstack.tcp.endpoint import Endpoint, EndpointConfig
+from netstack.host import Endpoint, EndpointConfig
 from netstack.wire.device import TunDevice
 from netstack.wire.errors import WireError
 from netstack.wire.impairment import Impairment, ImpairmentSettings

@@ -8,8 +8,8 @@ import simpy
 
 from benchmarks.simpy_model import Caches, Layout, Server
 from benchmarks.simpy_model.scheduling import APPLICATION_PRIORITY, INBOUND_PRIORITY, AdaptiveLock, Machine, Steps, Thread
-from netstack.engine import SimulationConfig, simulate
-from netstack.machine.costs import INSTANCES
+from netstack.sim import SimulationConfig, simulate
+from netstack.sim.machine.costs import INSTANCES
 
 Compose = Callable[..., SimulationConfig]
 WARMUP_MS, MEASURE_MS = 20, 30

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.breakdown import COLUMNS
-from experiments.claims import CONNP_L, CONTENTION_PERCENT, LOADS, LOCKED, MSGP, PARALLEL, TABULATED, UP
-from experiments.verdicts import PointKey
-from netstack.engine.result import LockStatistics, MissStatistics, Result
+from experiments.paper.claims import CONNP_L, CONTENTION_PERCENT, LOADS, LOCKED, MSGP, PARALLEL, TABULATED, UP
+from experiments.paper.verdicts import PointKey
+from experiments.points.breakdown import COLUMNS
+from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 
 MakeResult = Callable[..., Result]
 

@@ -17,17 +17,20 @@ from pathlib import Path
 import matplotlib.image
 import pytest
 import yaml
-from launching import ROOT, SHORT, launch, logged, results
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from ray._private.object_ref_generator import ObjectRefGenerator
 
 import run
-from experiments import sweep, tracker, tracking, workers
-from experiments.naming import flattened, name_points
-from experiments.points import Point, sweep_id
-from netstack.engine import SimulationConfig, simulate, source_digest
+from experiments import sweep
+from experiments.points.names import flattened, name_points
+from experiments.points.point import Point, sweep_id
+from experiments.run import on_ray
+from experiments.store import logbook, runs
 from netstack.errors import ConservationError
+from netstack.sim import SimulationConfig, simulate, source_digest
+from tests.helpers.folders import ROOT
+from tests.helpers.launching import SHORT, launch, logged, results
 
 
 def never(*_: object) -> None:
@@ -128,7 +131,7 @@ def test_a_failed_and_a_killed_point_do_not_stop_the_others(tmp_path: Path, monk
         yield simulate(config).to_json()
 
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "run_task", broken)
+        patch.setattr(on_ray, "run_task", broken)
         assert launch(patch, tmp_path, "-m", "conns=24,12,6") == run.FAILED_POINTS
     captured = capsys.readouterr()
     assert "2 of 3 points failed: connp_l conns=24, connp_l conns=12" in captured.err
@@ -163,7 +166,7 @@ def test_nothing_of_ray_is_left_to_the_garbage_collector(tmp_path: Path, monkeyp
     gc.disable()
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(workers, "run_task", broken)
+            patch.setattr(on_ray, "run_task", broken)
             assert launch(patch, tmp_path, "-m", "conns=24,12", "tracking=none") == run.FAILED_POINTS
         assert [each for each in gc.get_objects() if isinstance(each, ObjectRefGenerator)] == []
     finally:
@@ -242,7 +245,7 @@ def test_runs_that_a_killed_launch_left_half_made_are_deleted(tmp_path: Path, mo
 def test_another_commit_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "simulate_on_ray", local)
     for commit, dirty in (("one", "false"), ("two", "true")):
-        monkeypatch.setattr(tracker, "provenance", lambda tags={"git.commit": commit, "git.dirty": dirty}: tags)
+        monkeypatch.setattr(runs, "provenance", lambda tags={"git.commit": commit, "git.dirty": dirty}: tags)
         assert launch(monkeypatch, tmp_path, "-m", "conns=6") == 0
     _, (parent,), _ = logged(tmp_path)
     assert {name: parent.data.tags[name] for name in ("git.commit", "git.dirty", "git.commits")} == {
@@ -258,7 +261,7 @@ def test_what_mlflow_refused_is_logged_by_the_next_launch(tmp_path: Path, monkey
 
     monkeypatch.setattr(sweep, "simulate_on_ray", local)
     with monkeypatch.context() as patch:
-        patch.setattr(tracking.Tracker, "log", full)
+        patch.setattr(logbook.Tracker, "log", full)
         assert launch(patch, tmp_path, "-m", "conns=6", "tracking.patience_s=0") == run.FAILED_POINTS
     assert "MLflow: OSError: no space left; results are kept" in capsys.readouterr().err
     assert len(results(tmp_path)) == 1

@@ -18,7 +18,7 @@ from typing import IO, Any
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
 
-from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Socket
+from netstack.host import Address, Endpoint, EndpointConfig, Socket
 from netstack.wire.device import TunDevice
 from netstack.wire.impairment import Impairment, ImpairmentSettings
 from netstack.wire.loop import EventLoop

@@ -7,10 +7,10 @@ unanswered SYN or SYN-ACK after a second, and answers to nothing else. It is ind
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from netstack.tcp.script.host import Backend
-from netstack.tcp.script.packets import TCP, Header, IcmpMessage, Segment, build_segment, flag_bits, read_packet
-from netstack.tcp.script.settings import Settings
-from netstack.tcp.script.syntax import TcpOption
+from netstack.script.host import Backend
+from netstack.script.packets import TCP, Header, IcmpMessage, Segment, build_segment, flag_bits, read_packet
+from netstack.script.settings import Settings
+from netstack.script.syntax import TcpOption
 
 ISN = 4_000_000_000
 MSS = 1000

@@ -19,14 +19,14 @@ from typing import Any
 import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.inet6 import IPv6
-from segment_check import Judge, Key
 
-from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Listener, Socket
+from netstack.host import Address, Endpoint, EndpointConfig, Listener, Socket
 from netstack.tcp.states import State
 from netstack.wire.device import run_ip
 from netstack.wire.impairment import Impairment, ImpairmentSettings
 from netstack.wire.loop import EventLoop
 from netstack.wire.namespace import ENDPOINT_ADDRESSES, KERNEL_ADDRESSES, Network, open_network
+from tests.helpers.segment_check import Judge, Key
 
 PATIENCE_S = 60
 IPV6_MINIMUM_MTU_BYTES = 1280

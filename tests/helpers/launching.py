@@ -10,7 +10,6 @@ from mlflow.entities import Run
 
 import run
 
-ROOT = Path(run.__file__).resolve().parent
 SHORT = ["engine.warmup_ms=3", "engine.measure_ms=5"]
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from netstack.engine import SimulationConfig
-from netstack.engine.build import Simulation, build
-from netstack.engine.conservation import check_conservation
-from netstack.engine.inline import run_until, settle
-from netstack.workload.state import PACKET
+from netstack.sim import SimulationConfig
+from netstack.sim.build.build import Simulation, build
+from netstack.sim.engine.conservation import check_conservation
+from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.stack.state import PACKET
 
 
 def moments(config: SimulationConfig, milliseconds: int) -> Iterator[Simulation]:

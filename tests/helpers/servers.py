@@ -14,8 +14,9 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from launching import ROOT
 from ray.cluster_utils import Cluster
+
+from tests.helpers.folders import ROOT
 
 START_SECONDS = 240
 

@@ -1,6 +1,6 @@
 """Random and mutated segments into connections in every state, judged by RFC 9293's rules written down a second time.
 
-    python tests/tcp/endpoint/fuzz_segments.py --segments 1000000
+    python -m tests.host.fuzz_segments --segments 1000000
 
 Each connection is brought into a state by a conversation, gets a few segments with reads, writes, timers and closes between
 them, and is thrown away. After each segment the invariants of its sequence numbers and the state that it may be in are checked.
@@ -16,8 +16,8 @@ from typing import Any
 
 from rich.progress import Progress
 
-from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Socket
-from netstack.tcp.endpoint.ip import header_template, internet_checksum, packed, with_header
+from netstack.host import Address, Endpoint, EndpointConfig, Socket
+from netstack.host.ip import header_template, internet_checksum, packed, with_header
 from netstack.tcp.scoreboard import IN_FLIGHT, LOST, SACKED
 from netstack.tcp.states import State
 

@@ -8,8 +8,8 @@ from scapy.layers.inet import ICMP, IP, TCP, UDP, IPerror, TCPerror
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 from scapy.packet import Packet, Raw
 
-from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Listener, Socket
-from netstack.tcp.endpoint.secrets import Secrets, cookie_options, cookie_timestamp
+from netstack.host import Address, Endpoint, EndpointConfig, Listener, Socket
+from netstack.host.secrets import Secrets, cookie_options, cookie_timestamp
 from netstack.tcp.states import State
 
 HOST, PEER = "10.0.0.2", "10.0.0.1"

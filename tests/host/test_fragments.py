@@ -11,8 +11,8 @@ from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6Ext
 from scapy.packet import Packet, Raw
 from test_endpoint import HOST, HOST6, PEER, PEER6, PORT, Wire
 
-from netstack.tcp.endpoint import Address
-from netstack.tcp.endpoint.fragments import LIFE_US, MAX_FRAGMENTS, MAX_PACKETS, Reassembly
+from netstack.host import Address
+from netstack.host.fragments import LIFE_US, MAX_FRAGMENTS, MAX_PACKETS, Reassembly
 
 NOW = 1_000_000
 

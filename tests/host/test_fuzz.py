@@ -4,10 +4,10 @@ import random
 from collections import Counter
 
 import pytest
-from fuzz_segments import STATES, Segment, allowed_states, fuzz, fuzz_connection
 
-from netstack.tcp.endpoint.socket import Socket
+from netstack.host.socket import Socket
 from netstack.tcp.states import State
+from tests.host.fuzz_segments import STATES, Segment, allowed_states, fuzz, fuzz_connection
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import random
 from dataclasses import dataclass, field
 
 import pytest
-from fuzz_segments import check_invariants
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.tcp.endpoint import Address, Endpoint, EndpointConfig, Socket
+from netstack.host import Address, Endpoint, EndpointConfig, Socket
 from netstack.tcp.states import State
+from tests.host.fuzz_segments import check_invariants
 
 SERVER, CLIENT = Address("10.0.0.2", 80), Address("10.0.0.1", 4000)
 DELAY_US = 1000

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from fake_endpoint import fake_backend
 
-from netstack.tcp.script import __main__ as command
+from netstack.script import __main__ as command
+from tests.helpers.fake_endpoint import fake_backend
 
 PASSING = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0\n"
 FAILING = f"{PASSING}+0 > . 1:1(0) ack 1\n"

@@ -1,8 +1,8 @@
 """What the project's endpoint makes of the settings and options of scripts that are written for a system."""
 
-from netstack.tcp.script.backend import endpoint_backend
-from netstack.tcp.script.interpreter import Verdict, run_script
-from netstack.tcp.script.parser import parse
+from netstack.script.backend import endpoint_backend
+from netstack.script.interpreter import Verdict, run_script
+from netstack.script.parser import parse
 
 
 def test_freebsd_rounds_the_receive_buffer_to_whole_segments_once_established() -> None:

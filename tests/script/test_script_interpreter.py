@@ -1,9 +1,8 @@
 """Scripts against a host whose answers are known: times, relative numbers, diffs, calls that block, and what is unsupported."""
 
-from fake_endpoint import fake_backend
-
-from netstack.tcp.script.interpreter import Outcome, Verdict, run_script
-from netstack.tcp.script.parser import parse
+from netstack.script.interpreter import Outcome, Verdict, run_script
+from netstack.script.parser import parse
+from tests.helpers.fake_endpoint import fake_backend
 
 LISTEN = """
 0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3

@@ -7,9 +7,9 @@ from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.packet import Packet, Raw
 
-from netstack.tcp.script import packets
-from netstack.tcp.script.packets import Header, IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
-from netstack.tcp.script.syntax import IpInfo, TcpOption
+from netstack.script import packets
+from netstack.script.packets import Header, IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
+from netstack.script.syntax import IpInfo, TcpOption
 
 V4 = Header("192.0.2.1", "192.168.0.1", packets.TCP, tos=2)
 V6 = Header("2001:db8::1", "fd3d:fa7b:d17d::1", packets.TCP, flow_label=0x12345)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from netstack.tcp.script.parser import load, parse
-from netstack.tcp.script.syntax import (
+from netstack.script.parser import load, parse
+from netstack.script.syntax import (
     Anything,
     Array,
     Binary,

@@ -1,17 +1,17 @@
 """Whatever a script says: it is refused in one line, or it has an outcome."""
 
 import re
-from pathlib import Path
 
-from fake_endpoint import fake_backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.tcp.script.interpreter import Outcome, run_script
-from netstack.tcp.script.parser import parse
-from netstack.tcp.script.syntax import ScriptError
+from netstack.script.interpreter import Outcome, run_script
+from netstack.script.parser import parse
+from netstack.script.syntax import ScriptError
+from tests.helpers.fake_endpoint import fake_backend
+from tests.helpers.folders import ROOT
 
-SCRIPTS = [path.read_text() for path in sorted((Path(__file__).parent.parent / "scripts").glob("*.pkt"))]
+SCRIPTS = [path.read_text() for path in sorted((ROOT / "tests/tcp/scripts").glob("*.pkt"))]
 TOKENS = re.compile(r"\w+|\s+|.", re.DOTALL)
 SNIPPETS = [
     "0",

@@ -2,10 +2,10 @@
 
 import pytest
 
-from netstack.tcp.script.commands import interpret
-from netstack.tcp.script.parser import parse
-from netstack.tcp.script.settings import FREEBSD, LINUX, Settings, StackSettings, UnsupportedError, settings_of
-from netstack.tcp.script.syntax import ScriptError
+from netstack.script.commands import interpret
+from netstack.script.parser import parse
+from netstack.script.settings import FREEBSD, LINUX, Settings, StackSettings, UnsupportedError, settings_of
+from netstack.script.syntax import ScriptError
 
 
 def stack_after(text: str) -> StackSettings:

@@ -1,9 +1,9 @@
 """Congestion control as packet traces worked out by hand from RFC 3390, RFC 5681 and RFC 6582. Segments are of 1,000 bytes."""
 
 import pytest
-from packet_trace import ISS, MODULUS, Endpoint
 
 from netstack.tcp.congestion import flight_size
+from tests.helpers.packet_trace import ISS, MODULUS, Endpoint
 
 
 def data(first: int, last: int, acked: int = 0) -> list[str]:

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_trace import FOREIGN, LOCAL, MODULUS, Endpoint, record
 
 from netstack.tcp.header import SEGMENT, checksum, decode, encode, fill_checksum
 from netstack.tcp.output import tcp_output, tcp_output_refused
+from tests.helpers.packet_trace import FOREIGN, LOCAL, MODULUS, Endpoint, record
 
 DELAY_US = 10_000
 Fate = list[int] | None

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_trace import record
 
 from netstack.tcp.cubic import cube_root, cubic_increase, cubic_reduce
 from netstack.tcp.pcb import CUBIC, PCB
+from tests.helpers.packet_trace import record
 
 MSS, RTT_US = 1000, 100_000
 

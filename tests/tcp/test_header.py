@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_trace import record
 from scapy.layers.inet import IP, TCP
 from scapy.packet import Raw
 
@@ -20,6 +19,7 @@ from netstack.tcp.header import (
     encode,
     fill_checksum,
 )
+from tests.helpers.packet_trace import record
 
 u16, u32 = st.integers(0, 0xFFFF), st.integers(0, 0xFFFFFFFF)
 FIELDS = {"source_port": u16, "destination_port": u16, "seq": u32, "ack": u32, "flags": st.integers(0, 255), "window": u16}

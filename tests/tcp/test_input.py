@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_trace import MODULUS, Endpoint, record
 
 from netstack.tcp.flags import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
 from netstack.tcp.header import ACK, SEGMENT, SYN
 from netstack.tcp.pcb import MAX_REORDERED, window_scale
+from tests.helpers.packet_trace import MODULUS, Endpoint, record
 
 
 class TestData:

@@ -1,11 +1,11 @@
 """Segment output as packet traces from RFC 9293, sections 3.7.4, 3.8.4 and 3.8.6, and what happens when the interface is full."""
 
 import pytest
-from packet_trace import FOREIGN, IRS, ISS, LOCAL, Endpoint, record
 
 from netstack.tcp.connection import tcp_abort
 from netstack.tcp.header import ACK, PSH, RST, SEGMENT
 from netstack.tcp.output import tcp_output
+from tests.helpers.packet_trace import FOREIGN, IRS, ISS, LOCAL, Endpoint, record
 
 SECOND = 1_000_000
 

@@ -6,10 +6,10 @@ Segments are of 1,000 bytes.
 from typing import Any
 
 import pytest
-from packet_trace import ISS, MODULUS, Endpoint, record
 
 from netstack.tcp.header import ACK, SEGMENT
 from netstack.tcp.sack import sack_next_hole, sack_pipe
+from tests.helpers.packet_trace import ISS, MODULUS, Endpoint, record
 
 
 def sender(segments: int = 10, **options: int) -> Endpoint:

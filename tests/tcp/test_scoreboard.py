@@ -4,7 +4,6 @@ import random
 from typing import Any
 
 import pytest
-from packet_trace import record
 
 from netstack.tcp.pcb import PCB
 from netstack.tcp.scoreboard import (
@@ -18,6 +17,7 @@ from netstack.tcp.scoreboard import (
     runs_between,
     tidy,
 )
+from tests.helpers.packet_trace import record
 
 MSS = 1000
 FIRST = (1 << 32) - 5 * MSS  # numbers wrap soon

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from netstack.tcp.script.backend import endpoint_backend
-from netstack.tcp.script.coverage import coverage_table, sections_of
-from netstack.tcp.script.interpreter import Verdict, run_script
-from netstack.tcp.script.parser import load, parse
-from netstack.tcp.script.syntax import Script
+from netstack.script.backend import endpoint_backend
+from netstack.script.coverage import coverage_table, sections_of
+from netstack.script.interpreter import Verdict, run_script
+from netstack.script.parser import load, parse
+from netstack.script.syntax import Script
+from tests.helpers.folders import ROOT
 
 FOLDER = Path(__file__).parent / "scripts"
 SCRIPTS = [script for path in sorted(FOLDER.rglob("*.pkt")) for script in load(str(path))]
@@ -31,8 +32,8 @@ def test_a_script_names_the_section_that_it_tests(script: Script) -> None:
 
 
 def test_the_table_of_sections_is_up_to_date() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text()
-    assert text.endswith(coverage_table(SCRIPTS)), "run python -m netstack.tcp.script --coverage, as the page says"
+    text = (ROOT / "docs" / "conformance.md").read_text()
+    assert text.endswith(coverage_table(SCRIPTS)), "run python -m netstack.script --coverage, as the page says"
 
 
 def test_a_congestion_control_that_there_is_not_is_unsupported() -> None:

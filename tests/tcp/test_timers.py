@@ -5,11 +5,11 @@ from fractions import Fraction
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from packet_trace import Endpoint, record
 
 from netstack.tcp.acknowledgment import tcp_rtt_update
 from netstack.tcp.pcb import PCB
 from netstack.tcp.timers import tcp_next_deadline_us
+from tests.helpers.packet_trace import Endpoint, record
 
 SECOND = 1_000_000
 

@@ -5,9 +5,9 @@ from contextlib import ExitStack
 from functools import cache
 
 import pytest
-from laboratory import Laboratory, laboratory
 
 from netstack.wire.namespace import Network, open_network, why_not
+from tests.helpers.laboratory import Laboratory, laboratory
 
 why_not_once = cache(why_not)
 

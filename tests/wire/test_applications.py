@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from kernel_socket import KernelListener, KernelSocket
-from upload_server import UploadServer
 
 from netstack.wire.applications import Connection, Echo, Server, Sink, Source
 from netstack.wire.errors import WireError
 from netstack.wire.http.client import HttpExchange, Url
 from netstack.wire.interface import SocketLike
+from tests.helpers.kernel_socket import KernelListener, KernelSocket
+from tests.helpers.upload_server import UploadServer
 
 CONTENT = bytes(range(256)) * 1024
 

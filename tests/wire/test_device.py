@@ -5,7 +5,6 @@ import threading
 from collections import deque
 
 import pytest
-from echo_endpoint import EchoEndpoint
 
 from netstack.wire import device as device_module
 from netstack.wire.device import TunDevice, run_ip
@@ -13,6 +12,7 @@ from netstack.wire.errors import WireError
 from netstack.wire.impairment import Impairment, ImpairmentSettings
 from netstack.wire.loop import EventLoop
 from netstack.wire.namespace import ENDPOINT_ADDRESSES, Network
+from tests.helpers.echo_endpoint import EchoEndpoint
 
 PING = """
 import socket, struct, sys, time

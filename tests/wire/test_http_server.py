@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from kernel_socket import KernelListener
 
 from netstack.wire.applications import Server
 from netstack.wire.http.server import HttpConnection
+from tests.helpers.kernel_socket import KernelListener
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 

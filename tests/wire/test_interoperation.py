@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from conversation import Conversation, content, conversation, pending_error, start_connect
 
-from netstack.tcp.endpoint import Address
+from netstack.host import Address
 from netstack.tcp.states import State
 from netstack.wire.namespace import ENDPOINT_ADDRESSES, KERNEL_ADDRESSES, Network
+from tests.helpers.conversation import Conversation, content, conversation, pending_error, start_connect
 
 HOST, KERNEL = ENDPOINT_ADDRESSES[0], KERNEL_ADDRESSES[0]
 TCP_CONGESTION = 13

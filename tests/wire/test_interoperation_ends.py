@@ -6,11 +6,11 @@ import struct
 from collections.abc import Callable
 
 import pytest
-from laboratory import Holding, Laboratory, dropped, flags_of, is_connected, kernel_host, our_host, passed
 from scapy.layers.inet import TCP
 
-from netstack.tcp.endpoint import Address, EndpointConfig, Socket
+from netstack.host import Address, EndpointConfig, Socket
 from netstack.tcp.states import State
+from tests.helpers.laboratory import Holding, Laboratory, dropped, flags_of, is_connected, kernel_host, our_host, passed
 
 OpenLaboratory = Callable[..., Laboratory]
 OPENERS = ["kernel", "stack"]

@@ -4,11 +4,11 @@ import socket
 from collections.abc import Callable
 
 import pytest
-from laboratory import Exchange, Laboratory, is_connected
 from scapy.layers.inet import TCP
 
-from netstack.tcp.endpoint import EndpointConfig, Socket
+from netstack.host import EndpointConfig, Socket
 from netstack.tcp.states import State
+from tests.helpers.laboratory import Exchange, Laboratory, is_connected
 
 OpenLaboratory = Callable[..., Laboratory]
 OPENERS = ["kernel", "stack"]

@@ -8,13 +8,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from laboratory import PATIENCE_S, Exchange, Laboratory, dropped, namespace, our_host, passed
 from scapy.layers.inet import TCP
-from segment_check import offset
 
-from netstack.tcp.endpoint import Address, EndpointConfig, Socket
+from netstack.host import Address, EndpointConfig, Socket
 from netstack.tcp.states import State
 from netstack.wire.device import run_ip
+from tests.helpers.laboratory import PATIENCE_S, Exchange, Laboratory, dropped, namespace, our_host, passed
+from tests.helpers.segment_check import offset
 
 OpenLaboratory = Callable[..., Laboratory]
 OPENERS = ["kernel", "stack"]

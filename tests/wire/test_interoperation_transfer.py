@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from laboratory import ECN, SACK, TIMESTAMPS, WINDOW_SCALING, Laboratory, info_of, read
 from scapy.layers.inet import TCP
 
-from netstack.tcp.endpoint import EndpointConfig
+from netstack.host import EndpointConfig
 from netstack.wire.impairment import ImpairmentSettings
+from tests.helpers.laboratory import ECN, SACK, TIMESTAMPS, WINDOW_SCALING, Laboratory, info_of, read
 
 OpenLaboratory = Callable[..., Laboratory]
 OPENERS = ["kernel", "stack"]

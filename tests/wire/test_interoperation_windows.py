@@ -6,11 +6,11 @@ from contextlib import suppress
 from itertools import pairwise
 
 import pytest
-from laboratory import Laboratory, receive_now
 from scapy.layers.inet import TCP
-from segment_check import offset
 
-from netstack.tcp.endpoint import EndpointConfig
+from netstack.host import EndpointConfig
+from tests.helpers.laboratory import Laboratory, receive_now
+from tests.helpers.segment_check import offset
 
 OpenLaboratory = Callable[..., Laboratory]
 OPENERS = ["kernel", "stack"]

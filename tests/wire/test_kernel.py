@@ -16,12 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from netstack.tcp.endpoint import Address
+from netstack.host import Address
 from netstack.wire.applications import Echo, Server
 from netstack.wire.http.server import HttpConnection
 from netstack.wire.impairment import ImpairmentSettings
 from netstack.wire.namespace import ENDPOINT_ADDRESSES, KERNEL_ADDRESSES, Network
 from netstack.wire.session import Session, SessionConfig, connect_endpoint
+from tests.helpers.folders import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 
@@ -179,7 +180,7 @@ def wire(*arguments: str) -> subprocess.CompletedProcess[str]:
 @contextmanager
 def kernel_server(network: Network, folder: Path, address: str) -> Iterator[str]:
     """Run the standard library's server in the namespace; return its URL."""
-    program = str(Path(__file__).with_name("upload_server.py"))
+    program = str(ROOT / "tests/helpers/upload_server.py")
     with network.popen(sys.executable, program, address, "8000", str(folder)) as process:
         assert process.stdout is not None
         try:

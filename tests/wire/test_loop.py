@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from echo_endpoint import EchoEndpoint
 from scapy.layers.inet import ICMP, IP
 from scapy.utils import rdpcap
 
 from netstack.wire.impairment import Impairment, ImpairmentSettings
 from netstack.wire.loop import PACKETS_A_TURN, EventLoop, monotonic_us
 from netstack.wire.pcap import PcapWriter
+from tests.helpers.echo_endpoint import EchoEndpoint
 
 
 class QueueDevice:

@@ -6,8 +6,8 @@ Knows numbers, names and classes of the style sheet, not where they come from.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from experiments.html.svg import Canvas, Scale, round_ticks
-from experiments.verdicts import Estimate
+from experiments.paper.verdicts import Estimate
+from experiments.present.html.svg import Canvas, Scale, round_ticks
 
 MARKERS = ("circle", "square", "diamond", "triangle")
 LABEL_HEIGHT = 14.0

@@ -6,11 +6,11 @@ Every number, rank and comparison is computed; only what an organization is made
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.breakdown import busy_cycles, column_cycles, structure_misses
-from experiments.claims import CONNP_L, CONNP_T, MSGP, TABULATED, UP, WIRE_LIMIT_MBPS, Organization
-from experiments.html.panels import ORGANIZATIONS, estimate_of, kind_of, loads_of
-from experiments.verdicts import Points, organization_label
-from netstack.engine import Result
+from experiments.paper.claims import CONNP_L, CONNP_T, MSGP, TABULATED, UP, WIRE_LIMIT_MBPS, Organization
+from experiments.paper.verdicts import Points, organization_label
+from experiments.points.breakdown import busy_cycles, column_cycles, structure_misses
+from experiments.present.html.panels import ORGANIZATIONS, estimate_of, kind_of, loads_of
+from netstack.sim import Result
 
 DESIGN = {
     UP: "One core runs everything, so that nothing is locked and nothing moves between caches.",

@@ -11,13 +11,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from experiments.claims import CLAIMS, CONTENTION_PERCENT, TABULATED, UP, UP_MISSES_PER_KB, contention, misses
-from experiments.html.explanation import explanations, winners
-from experiments.html.panels import ORGANIZATIONS, Section, Table, cell, figures
-from experiments.html.sensitivity import sensitivity_section
-from experiments.points import Outcome
-from experiments.provenance import commit_label
-from experiments.verdicts import (
+from experiments.paper.claims import CLAIMS, CONTENTION_PERCENT, TABULATED, UP, UP_MISSES_PER_KB, contention, misses
+from experiments.paper.verdicts import (
     ClaimOutcome,
     Estimate,
     Greater,
@@ -28,7 +23,12 @@ from experiments.verdicts import (
     evaluate,
     organization_label,
 )
-from netstack.engine import Result
+from experiments.points.point import Outcome
+from experiments.points.provenance import commit_label
+from experiments.present.html.explanation import explanations, winners
+from experiments.present.html.panels import ORGANIZATIONS, Section, Table, cell, figures
+from experiments.present.html.sensitivity import sensitivity_section
+from netstack.sim import Result
 
 SYMBOLS = {Verdict.HOLDS: "✓", Verdict.UNDECIDED: "~", Verdict.FAILS: "✗", Verdict.NOT_RUN: "–"}
 
@@ -71,7 +71,11 @@ def write_report(
     points = {PointKey.of(outcome.point.config): outcome.result for outcome in outcomes if outcome.result is not None}
     claims = evaluate(CLAIMS, points)
     environment = Environment(
-        loader=PackageLoader("experiments.html"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("experiments.present.html"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["markup"] = Markup
     environment.filters["unbroken"] = _unbroken

@@ -6,8 +6,7 @@ Knows results and claims, not how a page is laid out.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from experiments.breakdown import busy_cycles, structure_misses
-from experiments.claims import (
+from experiments.paper.claims import (
     CONNP_L,
     CONNP_L_GAIN_PERCENT,
     CONNP_L_MBPS,
@@ -24,9 +23,10 @@ from experiments.claims import (
     Organization,
     contention,
 )
-from experiments.html.charts import MARKERS, Anchor, Bar, BarChart, DotChart, DotRow, Line, LineChart
-from experiments.verdicts import Estimate, Place, Points, Quantity, organization_label
-from netstack.engine import Result
+from experiments.paper.verdicts import Estimate, Place, Points, Quantity, organization_label
+from experiments.points.breakdown import busy_cycles, structure_misses
+from experiments.present.html.charts import MARKERS, Anchor, Bar, BarChart, DotChart, DotRow, Line, LineChart
+from netstack.sim import Result
 
 ORGANIZATIONS: tuple[Organization, ...] = (UP, MSGP, CONNP_T, CONNP_L)
 CYCLES = {
@@ -67,7 +67,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page that another module provides: paragraphs, and figures drawn with `experiments.html.charts`."""
+    """A part of the page that another module provides: paragraphs, and figures drawn with `experiments.present.html.charts`."""
 
     identifier: str
     title: str

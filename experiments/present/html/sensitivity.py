@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from experiments.html.panels import Figure, Section, Table
-from experiments.robustness import SURVIVAL_HEADINGS, load_sensitivity, survival, tornado_figure
+from experiments.present.html.panels import Figure, Section, Table
+from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, load_sensitivity, survival, tornado_figure
 
 
 def sensitivity_section(output_dir: Path) -> Section | None:

@@ -7,13 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from netstack.engine.build_connections import build_connections
-from netstack.engine.config import SimulationConfig
-from netstack.journal import BUILDING, attach_functions
-from netstack.machine.config import CacheConfig
-from netstack.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
-from netstack.machine.recency import initial_order
-from netstack.machine.state import (
+from netstack.jit.journal import BUILDING, attach_functions
+from netstack.jit.records import allocate
+from netstack.jit.tables import JOURNAL_FIELD
+from netstack.sim.build.connections import build_connections
+from netstack.sim.config import SimulationConfig
+from netstack.sim.kernel.connections import PARTITIONED, REPLICATED, SHARED
+from netstack.sim.kernel.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
+from netstack.sim.machine.config import CacheConfig
+from netstack.sim.machine.costs import CATEGORIES, CHARGEABLE, INSTANCES, OPERATIONS, parse_touch
+from netstack.sim.machine.recency import initial_order
+from netstack.sim.machine.state import (
     ARRIVAL_DTYPE,
     BLOCKED,
     CONNECTION_LOCK,
@@ -41,9 +45,8 @@ from netstack.machine.state import (
     l2_set_stride,
     line_stride,
 )
-from netstack.organization.config import LOOKUP_FIRST
-from netstack.organization.connections import PARTITIONED, REPLICATED, SHARED
-from netstack.organization.items import (
+from netstack.sim.organization.config import LOOKUP_FIRST
+from netstack.sim.organization.items import (
     APPLICATION_THREAD,
     CLOCK_THREAD,
     INBOUND_THREAD,
@@ -55,14 +58,7 @@ from netstack.organization.items import (
     PORT_THREAD,
     SERIALIZE,
 )
-from netstack.organization.paths import EVENTS, ZONE_BATCH, ZONE_LIMIT
-from netstack.records import allocate
-from netstack.tables import JOURNAL_FIELD
-from netstack.tcp.header import SEGMENT
-from netstack.tcp.lookup import BUCKET
-from netstack.tcp.pcb import PCB
-from netstack.workload.config import HEADER_BYTES
-from netstack.workload.state import (
+from netstack.sim.stack.state import (
     CELL_DTYPE,
     COUNTER_DTYPE,
     FLOW_DTYPE,
@@ -76,7 +72,11 @@ from netstack.workload.state import (
     STACK_DTYPE,
     STACK_WITH_JOURNAL_DTYPE,
 )
-from netstack.workload.timers import TICK_US
+from netstack.sim.stack.timer_wheel import TICK_US
+from netstack.sim.workload.config import HEADER_BYTES
+from netstack.tcp.header import SEGMENT
+from netstack.tcp.lookup import BUCKET
+from netstack.tcp.pcb import PCB
 
 WHEEL_SLOTS = 4096
 PORT_CAPACITY = 1024  # packets a message port holds

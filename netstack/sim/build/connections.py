@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.engine.config import SimulationConfig
+from netstack.jit.compilation import compiled
+from netstack.sim.config import SimulationConfig
+from netstack.sim.stack.state import LOCAL, REMOTE, buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
+from netstack.sim.stack.timer_wheel import TICK_US, list_end
+from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
+from netstack.sim.workload.peer import FIRST_PORT
 from netstack.tcp.lookup import lookup_insert
 from netstack.tcp.pcb import DEFAULT_MSS, pcb_init, window_scale
-from netstack.workload.config import HEADER_BYTES, WorkloadConfig
-from netstack.workload.peer import FIRST_PORT
-from netstack.workload.state import LOCAL, REMOTE, buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
-from netstack.workload.timers import TICK_US, list_end
 
 BARE_HEADER_BYTES = 40  # IPv4 and TCP without options: what an announced MSS leaves room for (RFC 6691)
 SERVER_PORT = 5001

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.engine.build import Simulation
 from netstack.errors import ConservationError
-from netstack.machine.state import BLOCKED, LOCK_CLASSES
-from netstack.organization.paths import TICK
+from netstack.jit.compilation import compiled
+from netstack.sim.build.build import Simulation
+from netstack.sim.kernel.paths import TICK
+from netstack.sim.machine.state import BLOCKED, LOCK_CLASSES
+from netstack.sim.stack.state import SEND, bucket_of, bucket_of_hash, connection_hash, flow_of, pcb_of, ready_of
 from netstack.tcp.states import CLOSED, ESTABLISHED
-from netstack.workload.state import SEND, bucket_of, bucket_of_hash, connection_hash, flow_of, pcb_of, ready_of
 
 FAULTS = {
     1: "more frames are on the way to a NIC than its links can hold",

@@ -3,12 +3,12 @@
 Actors are cores, NIC interrupts and the timer wheel; at equal times the order is cores, NICs, wheel, each by number.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.nic import raise_interrupt
-from netstack.machine.scheduler import begin_step, end_step, settle_idle, settle_spin, take_interrupts
-from netstack.machine.state import NEVER, core_of, nic_of
-from netstack.organization.queues import deliver_messages
-from netstack.organization.threads import clock_tick, step_thread
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.nic import raise_interrupt
+from netstack.sim.machine.scheduler import begin_step, end_step, settle_idle, settle_spin, take_interrupts
+from netstack.sim.machine.state import NEVER, core_of, nic_of
+from netstack.sim.organization.queues import deliver_messages
+from netstack.sim.organization.threads import clock_tick, step_thread
 
 
 @compiled(nogil=True)

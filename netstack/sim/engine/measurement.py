@@ -3,7 +3,7 @@
 Decides from the bytes acknowledged at each pause alone, so that every core of a windowed simulation decides the same.
 """
 
-from netstack.engine.config import SimulationConfig
+from netstack.sim.config import SimulationConfig
 
 SLICES = 20  # of the measured interval
 SETTLED_PERCENT = 5.0  # how far the two last warm-up slices may differ

@@ -1,19 +1,19 @@
 """From a configuration to a result: warm up, measure, check the laws, report.
 
-Compiled code lands in an on-disk cache that belongs to these sources: see `netstack.compilation`.
+Compiled code lands in an on-disk cache that belongs to these sources: see `netstack.jit.compilation`.
 """
 
 import time
 from collections.abc import Callable
 
-from netstack.engine.build import build
-from netstack.engine.config import EngineConfig, SimulationConfig
-from netstack.engine.conservation import check_conservation
-from netstack.engine.inline import run_until, settle
-from netstack.engine.measurement import Measurement
-from netstack.engine.report import Snapshot, result_of, snapshot
-from netstack.engine.result import Result
-from netstack.engine.windows import WindowedCore, join, nothing
+from netstack.sim.build.build import build
+from netstack.sim.config import EngineConfig, SimulationConfig
+from netstack.sim.engine.conservation import check_conservation
+from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.engine.measurement import Measurement
+from netstack.sim.engine.result import Result
+from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
+from netstack.sim.engine.windows import WindowedCore, join, nothing
 
 
 def simulate(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:

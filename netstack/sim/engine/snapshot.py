@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netstack.engine.build import Simulation
-from netstack.engine.measurement import Measurement
-from netstack.engine.result import LockStatistics, MissStatistics, Result
-from netstack.machine.costs import CATEGORIES
-from netstack.machine.state import LOCK_CLASSES
-from netstack.workload.state import LATENCY_BUCKETS_PER_OCTAVE
+from netstack.sim.build.build import Simulation
+from netstack.sim.engine.measurement import Measurement
+from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
+from netstack.sim.machine.costs import CATEGORIES
+from netstack.sim.machine.state import LOCK_CLASSES
+from netstack.sim.stack.state import LATENCY_BUCKETS_PER_OCTAVE
 
 _COPIED = ("core", "lock_class", "nic", "latency", "count", "flow")
 

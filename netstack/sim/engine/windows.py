@@ -13,15 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.engine.build import build
-from netstack.engine.config import SimulationConfig
-from netstack.engine.conservation import check_conservation
-from netstack.engine.inline import run_event, settle
-from netstack.engine.measurement import Measurement
-from netstack.engine.report import Snapshot, result_of, snapshot
-from netstack.engine.result import Result
-from netstack.journal import (
+from netstack.jit.compilation import compiled
+from netstack.jit.journal import (
     ACCESS_DTYPE,
     JOURNAL_DTYPE,
     JOURNALED_DTYPE,
@@ -35,11 +28,18 @@ from netstack.journal import (
     undo_to,
     word_at,
 )
-from netstack.machine.memory import hear, heed
-from netstack.machine.state import MACHINE_TABLE, MACHINE_WITH_JOURNAL_DTYPE, NEVER, core_of, nic_of
-from netstack.records import record_accessor
-from netstack.tables import ADDED, EXCLUSIVE, JOURNALED, LOCAL_ONLY
-from netstack.workload.state import STACK_TABLE, STACK_WITH_JOURNAL_DTYPE
+from netstack.jit.records import record_accessor
+from netstack.jit.tables import ADDED, EXCLUSIVE, JOURNALED, LOCAL_ONLY
+from netstack.sim.build.build import build
+from netstack.sim.config import SimulationConfig
+from netstack.sim.engine.conservation import check_conservation
+from netstack.sim.engine.exact import run_event, settle
+from netstack.sim.engine.measurement import Measurement
+from netstack.sim.engine.result import Result
+from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
+from netstack.sim.machine.memory import hear, heed
+from netstack.sim.machine.state import MACHINE_TABLE, MACHINE_WITH_JOURNAL_DTYPE, NEVER, core_of, nic_of
+from netstack.sim.stack.state import STACK_TABLE, STACK_WITH_JOURNAL_DTYPE
 
 MAX_STEPS = 64  # of a core in a window
 MESSAGE_WORDS = 1 << 18

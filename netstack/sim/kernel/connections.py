@@ -3,10 +3,11 @@
 The caller holds what the organization serializes the connection table with, except the lock of a bucket, which is taken here.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import charge, touch_structure
-from netstack.machine.sections import brief_leave, brief_wait, charge_in
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.kernel.paths import get_mbuf, put_mbuf, transmit_segment, wake_application
+from netstack.sim.machine.memory import charge, touch_structure
+from netstack.sim.machine.sections import brief_leave, brief_wait, charge_in
+from netstack.sim.machine.state import (
     BUCKET,
     BUCKET_LOCK,
     LISTENER,
@@ -21,14 +22,7 @@ from netstack.machine.state import (
     OP_TCP_PREDICT,
     core_of,
 )
-from netstack.organization.paths import get_mbuf, put_mbuf, transmit_segment, wake_application
-from netstack.tcp.connection import LISTEN_OPEN, reset_reply, tcp_accept, tcp_listen_input
-from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED, TCP_REPLY_RESET
-from netstack.tcp.header import FIN, RST, SYN
-from netstack.tcp.lookup import lookup_insert, lookup_matches, lookup_remove
-from netstack.tcp.states import ESTABLISHED
-from netstack.workload.peer import initial_sequence, open_next
-from netstack.workload.state import (
+from netstack.sim.stack.state import (
     LOCAL,
     PACKET,
     SEND,
@@ -46,6 +40,12 @@ from netstack.workload.state import (
     renew_pcb,
     segment_of,
 )
+from netstack.sim.workload.peer import initial_sequence, open_next
+from netstack.tcp.connection import LISTEN_OPEN, reset_reply, tcp_accept, tcp_listen_input
+from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED, TCP_REPLY_RESET
+from netstack.tcp.header import FIN, RST, SYN
+from netstack.tcp.lookup import lookup_insert, lookup_matches, lookup_remove
+from netstack.tcp.states import ESTABLISHED
 
 KNOWN, OPENED, REFUSED = range(3)
 SHARED, PARTITIONED, REPLICATED = range(3)

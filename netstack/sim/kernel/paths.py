@@ -4,12 +4,12 @@ Read top to bottom: socket send, output, driver, wire; then receive, input, ackn
 these, and under which lock, is decided in `threads`.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import charge, touch_structure
-from netstack.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
-from netstack.machine.scheduler import wakeup
-from netstack.machine.sections import brief_leave, brief_wait, charge_section
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.memory import charge, touch_structure
+from netstack.sim.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
+from netstack.sim.machine.scheduler import wakeup
+from netstack.sim.machine.sections import brief_leave, brief_wait, charge_section
+from netstack.sim.machine.state import (
     BLOCKED,
     BUCKET,
     CALLOUT,
@@ -48,14 +48,7 @@ from netstack.machine.state import (
     thread_of,
     transmit_descriptor,
 )
-from netstack.tcp.flags import TCP_ACKED
-from netstack.tcp.input import tcp_input
-from netstack.tcp.lookup import lookup_matches
-from netstack.tcp.output import tcp_output, tcp_output_refused
-from netstack.tcp.timers import tcp_timeout
-from netstack.workload.config import HEADER_BYTES
-from netstack.workload.peer import peer_receive
-from netstack.workload.state import (
+from netstack.sim.stack.state import (
     LOCAL,
     bucket_of,
     bucket_of_hash,
@@ -72,6 +65,13 @@ from netstack.workload.state import (
     ready_of,
     segment_of,
 )
+from netstack.sim.workload.config import HEADER_BYTES
+from netstack.sim.workload.peer import peer_receive
+from netstack.tcp.flags import TCP_ACKED
+from netstack.tcp.input import tcp_input
+from netstack.tcp.lookup import lookup_matches
+from netstack.tcp.output import tcp_output, tcp_output_refused
+from netstack.tcp.timers import tcp_timeout
 
 ZONE_BATCH = 128  # mbufs a core exchanges with the shared zone at a time, as in FreeBSD's UMA
 ZONE_LIMIT = 256  # free mbufs a core keeps at most

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
-from netstack.machine.recency import MAX_WAYS
+from netstack.sim.machine.recency import MAX_WAYS
 
 MAX_CORES = 64  # a line's sharers are the bits of one 64-bit word
 MAX_NICS = 32

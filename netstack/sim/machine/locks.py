@@ -5,10 +5,11 @@ spinner gets the lock at once, the one that spins longest first. Knows nothing o
 Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import charge, charge_lock_word
-from netstack.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.jit.tables import has_journal
+from netstack.sim.machine.memory import charge, charge_lock_word
+from netstack.sim.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
+from netstack.sim.machine.state import (
     BLOCKED,
     NEVER,
     OP_LOCK_ACQUIRE,
@@ -22,7 +23,6 @@ from netstack.machine.state import (
     lock_of,
     thread_of,
 )
-from netstack.tables import has_journal
 
 NOT_WAITING, WAITING, GRANTED = range(3)
 

@@ -5,10 +5,11 @@ A line's state follows from its records: held by one core only (E, or M when tha
 decides. Knows lines and structures, not what they hold.
 """
 
-from netstack.compilation import compiled
-from netstack.journal import add_event, save_words
-from netstack.machine.recency import emptied, filled, next_victim, used
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.jit.journal import add_event, save_words
+from netstack.jit.tables import has_journal, journal_of
+from netstack.sim.machine.recency import emptied, filled, next_victim, used
+from netstack.sim.machine.state import (
     CACHE_STALL,
     COUNT_BYTES,
     EMPTY,
@@ -33,7 +34,6 @@ from netstack.machine.state import (
     place_at,
     touch_of,
 )
-from netstack.tables import has_journal, journal_of
 
 PAGE_LINES = 64  # memory nodes take turns page by page
 FETCHED, OWNED, EVICTED, WRITTEN_BY_DEVICE = range(4)

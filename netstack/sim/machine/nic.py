@@ -4,10 +4,10 @@ A frame's departure is known when it is queued, because the link serves in order
 wait in a heap by time until the driver or the interrupt looks. Knows packets by number only.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import dma_write
-from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.memory import dma_write
+from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt
+from netstack.sim.machine.state import (
     LINK_UNITS,
     NEVER,
     arrival_of,

@@ -11,7 +11,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
 
 MAX_WAYS = 16
 _BITS = 4  # of a nibble

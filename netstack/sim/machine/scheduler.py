@@ -3,10 +3,10 @@
 A core runs its thread step by step; preemption happens between steps. Knows threads, not their programs.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import charge
-from netstack.machine.sections import charge_section
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.memory import charge
+from netstack.sim.machine.sections import charge_section
+from netstack.sim.machine.state import (
     BLOCKED,
     IDLE,
     LOCK_SPIN,

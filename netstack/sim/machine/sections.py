@@ -4,9 +4,9 @@ They are no events of their own: whoever enters waits out the time that the sect
 is the caller's business.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import charge
-from netstack.machine.state import LOCK_SPIN, core_of, lock_class_of, section_of
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.memory import charge
+from netstack.sim.machine.state import LOCK_SPIN, core_of, lock_class_of, section_of
 
 
 @compiled

@@ -6,10 +6,10 @@ Times are core cycles since the start of the simulation; -1 means "none" in ever
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.machine.costs import CATEGORIES, INSTANCES, OPERATIONS
-from netstack.records import record_accessor
-from netstack.tables import journaled, table_accessor, with_journal, word_policies
+from netstack.jit.compilation import compiled
+from netstack.jit.records import record_accessor
+from netstack.jit.tables import journaled, table_accessor, with_journal, word_policies
+from netstack.sim.machine.costs import CATEGORIES, INSTANCES, OPERATIONS
 
 NEVER = 1 << 62
 LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up

@@ -5,11 +5,31 @@ way is data of the organization; which thread brings it is the business of `thre
 before a lock is tried or released, and after each segment.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.locks import NOT_WAITING, acquire, enter, leave, release
-from netstack.machine.memory import charge
-from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.kernel.connections import (
+    KNOWN,
+    OPENED,
+    admit_segment,
+    may_change_table,
+    remove_connection,
+    send_reset,
+    tell_application,
+)
+from netstack.sim.kernel.paths import (
+    TICK,
+    WORK,
+    lookup_connection,
+    output_segment,
+    predict_packet,
+    process_packet,
+    process_send,
+    process_timer,
+    so_wakeup,
+)
+from netstack.sim.machine.locks import NOT_WAITING, acquire, enter, leave, release
+from netstack.sim.machine.memory import charge
+from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
+from netstack.sim.machine.state import (
     BLOCKED,
     FLOW,
     GROUP,
@@ -23,30 +43,8 @@ from netstack.machine.state import (
     lock_of,
     thread_of,
 )
-from netstack.organization.connections import (
-    KNOWN,
-    OPENED,
-    admit_segment,
-    may_change_table,
-    remove_connection,
-    send_reset,
-    tell_application,
-)
-from netstack.organization.paths import (
-    TICK,
-    WORK,
-    lookup_connection,
-    output_segment,
-    predict_packet,
-    process_packet,
-    process_send,
-    process_timer,
-    so_wakeup,
-)
-from netstack.organization.queues import leave_message, put_left, take_left
-from netstack.tcp.connection import tcp_close
-from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
-from netstack.workload.state import (
+from netstack.sim.organization.queues import leave_message, put_left, take_left
+from netstack.sim.stack.state import (
     CLOSE,
     LOCAL,
     PACKET,
@@ -60,7 +58,9 @@ from netstack.workload.state import (
     segment_of,
     take_packet,
 )
-from netstack.workload.timers import arm
+from netstack.sim.stack.timer_wheel import arm
+from netstack.tcp.connection import tcp_close
+from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 
 APPLICATION_THREAD, INBOUND_THREAD, PORT_THREAD, CLOCK_THREAD = range(4)
 NEXT, LOOKUP_LOCK, SERIALIZE, PROCESS, OUTPUT, FINISH = range(6)

@@ -3,11 +3,11 @@
 All are lists of items. Puts them in and takes them out, in order, at a cost. Knows nothing of how a message is processed.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.memory import charge, charge_lock_word
-from netstack.machine.scheduler import send_ipi, wakeup
-from netstack.machine.sections import brief_leave, brief_wait
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.memory import charge, charge_lock_word
+from netstack.sim.machine.scheduler import send_ipi, wakeup
+from netstack.sim.machine.sections import brief_leave, brief_wait
+from netstack.sim.machine.state import (
     GROUP,
     MESSAGE_PORT,
     OP_LOCK_ACQUIRE,
@@ -21,7 +21,7 @@ from netstack.machine.state import (
     core_of,
     thread_of,
 )
-from netstack.workload.state import PACKET, free_packet, packet_of, queue_of
+from netstack.sim.stack.state import PACKET, free_packet, packet_of, queue_of
 
 
 @compiled

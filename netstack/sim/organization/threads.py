@@ -4,12 +4,24 @@ All of them turn what they find into items, and an item goes one way: to its own
 has it. Which of these exist is data of the organization.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.locks import release
-from netstack.machine.memory import charge
-from netstack.machine.nic import receive_frame, take_arrival, unmask
-from netstack.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep
-from netstack.machine.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.kernel.connections import accept_connection
+from netstack.sim.kernel.paths import (
+    EVENTS,
+    REPLY,
+    WORK,
+    clean_transmit_ring,
+    packet_group,
+    pop_ready,
+    push_ready,
+    socket_space,
+    sosend_unit,
+)
+from netstack.sim.machine.locks import release
+from netstack.sim.machine.memory import charge
+from netstack.sim.machine.nic import receive_frame, take_arrival, unmask
+from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep
+from netstack.sim.machine.state import (
     FLOW,
     GROUP,
     NIC,
@@ -25,8 +37,7 @@ from netstack.machine.state import (
     receive_slot_of,
     thread_of,
 )
-from netstack.organization.connections import accept_connection
-from netstack.organization.items import (
+from netstack.sim.organization.items import (
     APPLICATION_THREAD,
     FINISH,
     INBOUND_THREAD,
@@ -38,22 +49,8 @@ from netstack.organization.items import (
     finish_item,
     step_item,
 )
-from netstack.organization.paths import (
-    EVENTS,
-    REPLY,
-    WORK,
-    clean_transmit_ring,
-    packet_group,
-    pop_ready,
-    push_ready,
-    socket_space,
-    sosend_unit,
-)
-from netstack.organization.queues import open_port, send_message, take_message
-from netstack.tcp.states import ESTABLISHED
-from netstack.tcp.timers import tcp_next_deadline_us
-from netstack.workload.peer import peer_open, peer_timeout
-from netstack.workload.state import (
+from netstack.sim.organization.queues import open_port, send_message, take_message
+from netstack.sim.stack.state import (
     CLOSE,
     PACKET,
     REMOTE,
@@ -68,7 +65,10 @@ from netstack.workload.state import (
     take_packet,
     wheel_of,
 )
-from netstack.workload.timers import arm, end_tick
+from netstack.sim.stack.timer_wheel import arm, end_tick
+from netstack.sim.workload.peer import peer_open, peer_timeout
+from netstack.tcp.states import ESTABLISHED
+from netstack.tcp.timers import tcp_next_deadline_us
 
 
 @compiled

@@ -5,9 +5,9 @@ Only the layout and the allocators that cost nothing are here. -1 means "none" i
 
 import numpy as np
 
-from netstack.compilation import compiled
-from netstack.machine.state import SECTION_DTYPE
-from netstack.tables import journaled, table_accessor, with_journal, word_policies
+from netstack.jit.compilation import compiled
+from netstack.jit.tables import journaled, table_accessor, with_journal, word_policies
+from netstack.sim.machine.state import SECTION_DTYPE
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, tuple_hash
 from netstack.tcp.pcb import PCB, pcb_copy

@@ -4,9 +4,9 @@ Deadlines move with almost every segment, so entries are lazy: one that comes up
 Source of the structure: Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987, scheme 6.
 """
 
-from netstack.compilation import compiled
+from netstack.jit.compilation import compiled
+from netstack.sim.stack.state import flow_of, side_of, wheel_of
 from netstack.tcp.timers import tcp_next_deadline_us
-from netstack.workload.state import flow_of, side_of, wheel_of
 
 TICK_US = 1000
 

@@ -4,16 +4,9 @@ A frame is processed when it is sent, with the time of its arrival as now; order
 keeps it. Knows nothing of the machine but its NICs.
 """
 
-from netstack.compilation import compiled
-from netstack.machine.nic import send_to_host
-from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
-from netstack.tcp.flags import TCP_CLOSED, TCP_FINISHED, TCP_OUTPUT
-from netstack.tcp.input import tcp_input
-from netstack.tcp.output import tcp_output
-from netstack.tcp.sequence import seq_sub
-from netstack.tcp.states import CLOSED, ESTABLISHED, TIME_WAIT
-from netstack.tcp.timers import tcp_timeout
-from netstack.workload.state import (
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.nic import send_to_host
+from netstack.sim.stack.state import (
     PACKET,
     REMOTE,
     connection_hash,
@@ -26,7 +19,14 @@ from netstack.workload.state import (
     segment_of,
     take_packet,
 )
-from netstack.workload.timers import arm
+from netstack.sim.stack.timer_wheel import arm
+from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
+from netstack.tcp.flags import TCP_CLOSED, TCP_FINISHED, TCP_OUTPUT
+from netstack.tcp.input import tcp_input
+from netstack.tcp.output import tcp_output
+from netstack.tcp.sequence import seq_sub
+from netstack.tcp.states import CLOSED, ESTABLISHED, TIME_WAIT
+from netstack.tcp.timers import tcp_timeout
 
 FIRST_PORT, LAST_PORT = 1024, 65535
 

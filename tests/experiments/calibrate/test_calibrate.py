@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from experiments import calibrate, calibration
-from experiments.calibration import FITTED, SPECIFICATION, CalibrationConfig, FreeConfig
-from experiments.constants import Constants, scaled
-from netstack.engine import Result, SimulationConfig
+from experiments.calibrate import __main__ as calibrate
+from experiments.calibrate import targets as calibration
+from experiments.calibrate.targets import FITTED, SPECIFICATION, CalibrationConfig, FreeConfig
+from experiments.config.constant_groups import Constants, scaled
+from netstack.sim import Result, SimulationConfig
 
 CONF = SPECIFICATION.parent
 FILES = ("costs/freebsd7.yaml", "machine/opteron_2x2.yaml")
@@ -46,7 +47,7 @@ def stand_in(composed: Compose, make_result: Callable[..., Result], conf: Path, 
     monkeypatch.setattr(calibration, "simulate", closed_form)
     monkeypatch.setattr(calibration, "compile_once", lambda: None)
     monkeypatch.setattr(calibration, "CONF", conf)
-    monkeypatch.setattr("experiments.composition.CONF", conf)
+    monkeypatch.setattr("experiments.paper.places.CONF", conf)
     return asked
 
 

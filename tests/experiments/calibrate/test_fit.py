@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.fit import FitError, Model, Parameter, Target, fit
+from experiments.calibrate.fit import FitError, Model, Parameter, Target, fit
 
 TARGETS = (
     Target("goodput", "Mb/s", 4034.0, 200.0),

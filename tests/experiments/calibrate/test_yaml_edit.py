@@ -1,14 +1,13 @@
 """Values change in place: everything else of the text stays, byte for byte."""
 
 import difflib
-from pathlib import Path
 
 import pytest
 import yaml
 
-from experiments.yaml_edit import NotInFileError, with_block, with_values
+from experiments.calibrate.yaml_edit import NotInFileError, with_block, with_values
+from tests.helpers.folders import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = """\
 # A file.
 name: made  # up

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 import run
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.helpers.folders import ROOT
 
 BAD = {
     "organization": (

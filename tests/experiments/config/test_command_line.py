@@ -5,7 +5,7 @@ import itertools
 import pytest
 from hydra._internal.utils import get_args_parser
 
-from experiments.command_line import UnknownOptionError, arguments_for_hydra
+from experiments.config.command_line import UnknownOptionError, arguments_for_hydra
 
 
 @pytest.mark.parametrize("words", list(itertools.permutations([("-m",), ("org=up,msgp",), ("conns=6",), ("--cfg", "job")])))

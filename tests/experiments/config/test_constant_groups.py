@@ -5,10 +5,10 @@ from dataclasses import asdict
 
 import pytest
 
-from experiments.constants import Constants, differences, scaled
-from netstack.engine import SimulationConfig
+from experiments.config.constant_groups import Constants, differences, scaled
 from netstack.errors import ConfigError
-from netstack.machine.costs import CostsConfig, OperationCost, StructureCost
+from netstack.sim import SimulationConfig
+from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]
 

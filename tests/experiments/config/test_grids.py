@@ -9,13 +9,13 @@ import pytest
 
 import run
 from experiments import sweep
-from experiments.claims import CLAIMS
-from experiments.grids import ExperimentConfig
-from experiments.naming import name_points
-from experiments.points import Point
-from experiments.verdicts import places_of
-from netstack.engine import SimulationConfig, simulate
+from experiments.config.grids import ExperimentConfig
+from experiments.paper.claims import CLAIMS
+from experiments.paper.verdicts import places_of
+from experiments.points.names import name_points
+from experiments.points.point import Point
 from netstack.errors import ConfigError
+from netstack.sim import SimulationConfig, simulate
 
 ROOT = Path(run.__file__).resolve().parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

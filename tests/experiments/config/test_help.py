@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import run
-from experiments.configuration import RunConfig
+from experiments.config.configuration import RunConfig
 
 LINE = "  python run.py "
 

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.claims import CLAIMS, CONTENTION_PERCENT
-from experiments.verdicts import ClaimOutcome, PointKey, Verdict, evaluate, places_of
-from netstack.engine import Result
+from experiments.paper.claims import CLAIMS, CONTENTION_PERCENT
+from experiments.paper.verdicts import ClaimOutcome, PointKey, Verdict, evaluate, places_of
+from netstack.sim import Result
 
 World = dict[PointKey, Result]
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from experiments.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within, evaluate, places_of
-from netstack.engine import SimulationConfig
+from experiments.paper.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within, evaluate, places_of
+from netstack.sim import SimulationConfig
 
 GOODPUT = Quantity("goodput", "Mb/s", (Place("up", 1, 6),), lambda result: result.goodput_mbps)
 OTHER = Quantity("goodput", "Mb/s", (Place("msgp", 1, 6),), lambda result: result.goodput_mbps)

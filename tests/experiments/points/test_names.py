@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from experiments.naming import name_points
-from netstack.engine import SimulationConfig
+from experiments.points.names import name_points
+from netstack.sim import SimulationConfig
 
 CASES = {
     "one point": ([["conns=6"]], ["connp_l conns=6"]),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.naming import name_points
-from experiments.ordering import coarse_first, refinement
-from experiments.points import Point
-from netstack.engine import SimulationConfig
+from experiments.points.names import name_points
+from experiments.points.order import coarse_first, refinement
+from experiments.points.point import Point
+from netstack.sim import SimulationConfig
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from rich.console import Console
 
-from experiments import figures
-from experiments.breakdown import COLUMNS
-from experiments.naming import name_points
-from experiments.points import Outcome, Point
-from experiments.repetitions import Repetitions, repetitions, student_t
-from experiments.report import print_table, write_summary
-from netstack.engine import Result, SimulationConfig, simulate
+from experiments.points.breakdown import COLUMNS
+from experiments.points.names import name_points
+from experiments.points.point import Outcome, Point
+from experiments.points.seeds import Repetitions, repetitions, student_t
+from experiments.present import figures
+from experiments.present.table import print_table, write_summary
+from netstack.sim import Result, SimulationConfig, simulate
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 import yaml
-from launching import ROOT, launch, results
 from ray.autoscaler._private.util import prepare_config, validate_config
-from servers import free_port
 
 import run
-from netstack.engine import SimulationConfig, simulate
+from netstack.sim import SimulationConfig, simulate
+from tests.helpers.folders import ROOT
+from tests.helpers.launching import launch, results
+from tests.helpers.servers import free_port
 
 FILES = ROOT / "conf" / "cluster"
 RAY = Path(sys.executable).parent / "ray"
@@ -166,7 +167,7 @@ def point(composed, seed: int) -> SimulationConfig:
 
 def test_a_point_that_no_node_can_take(started: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     """More memory than any of the nodes says it has, and less than this machine has."""
-    monkeypatch.setattr("experiments.workers.memory_needed_bytes", lambda _: 2**50)
+    monkeypatch.setattr("experiments.run.on_ray.memory_needed_bytes", lambda _: 2**50)
     on = (f"ray.address={started}", "ray.patience_s=0")
     assert launch(monkeypatch, tmp_path, "-m", "conns=6", "tracking=none", *on) == run.FAILED_POINTS
     assert "NoNodeError: no node has one CPU and 1048576.0 GiB of memory" in capsys.readouterr().out

@@ -4,10 +4,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from launching import launch, results
-from servers import two_ray_nodes
 
-from experiments import core_actors
+from experiments.run import core_actors
+from tests.helpers.launching import launch, results
+from tests.helpers.servers import two_ray_nodes
 
 SWEEP = ("-m", "org=up,msgp,connp_t,connp_l,dragonflybsd", "conns=6,192", "tracking=none")
 LENGTHS = ("engine.window_us=2", "engine.warmup_ms=1", "engine.measure_ms=1")

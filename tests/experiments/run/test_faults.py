@@ -18,14 +18,15 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from launching import ROOT, SHORT, launch, logged, results
 from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
-from servers import TrackingServer, two_ray_nodes
 
 import run
-from experiments import workers
-from netstack.engine import SimulationConfig, simulate, source_digest
+from experiments.run import on_ray
+from netstack.sim import SimulationConfig, simulate, source_digest
+from tests.helpers.folders import ROOT
+from tests.helpers.launching import SHORT, launch, logged, results
+from tests.helpers.servers import TrackingServer, two_ray_nodes
 
 SWEEP = ("-m", "conns=6,12,24", "seed=1,2")
 NODE: dict[str, Any] = {"num_cpus": 1, "object_store_memory": 80 * 2**20}
@@ -103,7 +104,7 @@ def wait_for(condition: Callable[[], object], seconds: float = 240.0) -> None:
 
 def test_a_worker_that_is_killed(on, outputs: Path, undisturbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "run_task", disturbed(tmp_path / "marker", lambda: os.kill(os.getpid(), signal.SIGKILL)))
+        patch.setattr(on_ray, "run_task", disturbed(tmp_path / "marker", lambda: os.kill(os.getpid(), signal.SIGKILL)))
         assert launch(patch, outputs, *SWEEP, *on) == 0
     assert (tmp_path / "marker").exists()
     assert capfd.readouterr().err == ""
@@ -134,7 +135,7 @@ def test_a_node_that_is_lost(
     thread = Thread(target=lose)
     thread.start()
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "run_task", task)
+        patch.setattr(on_ray, "run_task", task)
         assert launch(patch, outputs, *SWEEP, *on) == 0
     thread.join()
     check(outputs, undisturbed)
@@ -169,7 +170,7 @@ def test_a_point_that_the_kernel_kills_for_its_memory(
 
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(workers, "run_task", disturbed(tmp_path / "marker", take_all))
+            patch.setattr(on_ray, "run_task", disturbed(tmp_path / "marker", take_all))
             assert launch(patch, outputs, *SWEEP, *on) == 0
     finally:
         wait_for(lambda: processes.read_text() == "")
@@ -182,7 +183,7 @@ def test_a_point_that_takes_too_long(
 ) -> None:
     """It fails alone, its process ends, and the next launch runs it again."""
     with monkeypatch.context() as patch:
-        patch.setattr(workers, "run_task", disturbed(tmp_path / "marker", lambda: time.sleep(600)))
+        patch.setattr(on_ray, "run_task", disturbed(tmp_path / "marker", lambda: time.sleep(600)))
         assert launch(patch, outputs, *SWEEP, *on, "ray.time_limit_s=10") == run.FAILED_POINTS
     assert "TimeLimitError: took longer than ray.time_limit_s=10" in capsys.readouterr().out
     process = int((tmp_path / "marker").read_text())
@@ -207,8 +208,8 @@ HELD = """
 import sys, time
 from pathlib import Path
 import run
-from experiments import workers
-from netstack.engine import simulate, source_digest
+from experiments.run import on_ray
+from netstack.sim import simulate, source_digest
 
 def task(config):
     yield source_digest()
@@ -216,7 +217,7 @@ def task(config):
         time.sleep(600)
     yield simulate(config).to_json()
 
-workers.run_task = task
+on_ray.run_task = task
 run.main()
 """
 
@@ -290,7 +291,7 @@ def test_a_tracking_server_that_goes_away_for_a_while(
     thread.start()
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(workers, "run_task", task)
+            patch.setattr(on_ray, "run_task", task)
             assert (
                 launch(patch, outputs, *SWEEP, *on, "tracking=server", f"tracking.uri={server.uri}", "tracking.patience_s=240")
                 == 0

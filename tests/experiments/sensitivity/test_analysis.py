@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.patches import Rectangle
 
-from experiments.claims import CLAIMS, CONNP_L, MSGP, UP, contention, goodput
-from experiments.robustness import (
+from experiments.paper.claims import CLAIMS, CONNP_L, MSGP, UP, contention, goodput
+from experiments.paper.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within
+from experiments.sensitivity.analysis import (
     LONGEST,
     Sensitivity,
     judged,
@@ -19,8 +20,7 @@ from experiments.robustness import (
     survival,
     tornado_figure,
 )
-from experiments.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within
-from netstack.engine import Result
+from netstack.sim import Result
 
 MakeResult = Callable[..., Result]
 Points = dict[PointKey, Result]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments import sensitivity as module
-from experiments.configuration import RayConfig
-from experiments.constants import Constants
-from experiments.points import Outcome, Point
-from experiments.robustness import load_sensitivity, survival
-from experiments.sensitivity import SPECIFICATION, main, plan_of, read_specification
-from netstack.engine import Result, SimulationConfig
+from experiments.config.configuration import RayConfig
+from experiments.config.constant_groups import Constants
+from experiments.points.point import Outcome, Point
+from experiments.sensitivity import __main__ as module
+from experiments.sensitivity.__main__ import SPECIFICATION, main, plan_of, read_specification
+from experiments.sensitivity.analysis import load_sensitivity, survival
+from netstack.sim import Result, SimulationConfig
 
 Compose = Callable[..., SimulationConfig]
 SMALL = """

@@ -10,8 +10,10 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
-from launching import ROOT, SHORT, logged, results
-from servers import TrackingServer, postgresql, postgresql_program
+
+from tests.helpers.folders import ROOT
+from tests.helpers.launching import SHORT, logged, results
+from tests.helpers.servers import TrackingServer, postgresql, postgresql_program
 
 SWEEPS = {"one": ("conns=6,12", "seed=1,2"), "other": ("conns=12,24", "seed=1,2")}
 """They have two points in common, and each logs all of its own."""

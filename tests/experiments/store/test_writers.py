@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
-from experiments.stores import ClientWriter, DatabaseWriter, RunRecord, may_pass, writer_for
+from experiments.store.writers import ClientWriter, DatabaseWriter, RunRecord, may_pass, writer_for
 
 RECORD = RunRecord(
     name="connp_l conns=6",

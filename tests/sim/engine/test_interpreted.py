@@ -5,20 +5,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from netstack.engine import SimulationConfig, simulate
+from netstack.sim import SimulationConfig, simulate
+from tests.helpers.folders import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 CHURN = ["workload=churn", "workload.bytes_per_connection=1000", "workload.time_wait_us=0"]
 OVERRIDES = ["conns=6", "engine.warmup_ms=1.2", "engine.measure_ms=0.6", "workload.start_spread_us=0"]
 SCRIPT = """
 import sys
 from hydra import compose, initialize_config_dir
-from experiments.configuration import register_schema, simulation_config
-from netstack.engine import simulate
+from experiments.config.configuration import register_schema, simulation_config
+from netstack.sim import simulate
 register_schema()
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
     config = simulation_config(compose("config", sys.argv[2:]))

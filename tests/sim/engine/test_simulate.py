@@ -7,12 +7,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from netstack.engine import Result, SimulationConfig, link_limit_mbps, simulate
-from netstack.engine.build import build, memory_needed_bytes
-from netstack.engine.conservation import check_conservation
-from netstack.engine.inline import run_until, settle
 from netstack.errors import ConfigError, ConservationError
-from netstack.machine.costs import CostsConfig, OperationCost, StructureCost
+from netstack.sim import Result, SimulationConfig, link_limit_mbps, simulate
+from netstack.sim.build.build import build, memory_needed_bytes
+from netstack.sim.engine.conservation import check_conservation
+from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")

@@ -6,9 +6,9 @@ import json
 import numpy as np
 import pytest
 
-from experiments.task import compile_once
-from netstack.engine import Result, SimulationConfig, WindowedCore, join, nothing, simulate
+from experiments.run.task import compile_once
 from netstack.errors import ConfigError
+from netstack.sim import Result, SimulationConfig, WindowedCore, join, nothing, simulate
 
 SHORT = ("engine.warmup_ms=3", "engine.measure_ms=5")
 ONE_CYCLE = "engine.window_us=0.0005"

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from netstack.compilation import compiled
-from netstack.engine.build import Simulation, build
-from netstack.engine.config import SimulationConfig
-from netstack.engine.inline import settle
-from netstack.machine.config import MachineConfig
-from netstack.machine.locks import acquire, release
-from netstack.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt, take_interrupts
-from netstack.machine.state import PROTOCOL, core_of, thread_of
-from netstack.organization.config import OrganizationConfig
-from netstack.workload.config import WorkloadConfig
+from netstack.jit.compilation import compiled
+from netstack.sim.build.build import Simulation, build
+from netstack.sim.config import SimulationConfig
+from netstack.sim.engine.exact import settle
+from netstack.sim.machine.config import MachineConfig
+from netstack.sim.machine.locks import acquire, release
+from netstack.sim.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt, take_interrupts
+from netstack.sim.machine.state import PROTOCOL, core_of, thread_of
+from netstack.sim.organization.config import OrganizationConfig
+from netstack.sim.workload.config import WorkloadConfig
 
 THINK, WANT, HOLD = range(3)
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.engine.build import Simulation, build
-from netstack.engine.config import SimulationConfig
-from netstack.machine.config import CacheConfig, LatencyConfig, MachineConfig
-from netstack.machine.costs import CostsConfig, StructureCost
-from netstack.machine.memory import dma_write, touch_line
-from netstack.organization.config import OrganizationConfig
+from netstack.sim.build.build import Simulation, build
+from netstack.sim.config import SimulationConfig
+from netstack.sim.machine.config import CacheConfig, LatencyConfig, MachineConfig
+from netstack.sim.machine.costs import CostsConfig, StructureCost
+from netstack.sim.machine.memory import dma_write, touch_line
+from netstack.sim.organization.config import OrganizationConfig
 
 CORES, LINES, LINE_BYTES = 3, 40, 64
 L2_HIT, LOCAL, REMOTE, SAME, OTHER, UPGRADE = 11, 101, 203, 307, 409, 53

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netstack.machine.recency import MAX_WAYS, emptied, filled, initial_order, next_victim, used
+from netstack.sim.machine.recency import MAX_WAYS, emptied, filled, initial_order, next_victim, used
 
 
 def unpacked(order: int, ways: int) -> list[int]:

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import numpy as np
-from moments import check_order, moments, queued
 
-from netstack.engine import SimulationConfig, simulate
+from netstack.sim import SimulationConfig, simulate
+from tests.helpers.moments import check_order, moments, queued
 
 Compose = Callable[..., SimulationConfig]
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")

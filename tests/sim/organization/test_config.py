@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from netstack.errors import ConfigError
-from netstack.organization.config import CHOICES, OrganizationConfig
+from netstack.sim.organization.config import CHOICES, OrganizationConfig
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "a backlog of groups": ({"contention": "backlog"}, "org.contention=backlog: needs serialize=connection_lock"),

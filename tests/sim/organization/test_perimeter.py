@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from moments import check_order, moments, queued
 
-from netstack.engine import SimulationConfig, simulate
-from netstack.engine.build import build
-from netstack.engine.conservation import check_conservation
-from netstack.engine.inline import run_until, settle
 from netstack.errors import ConservationError
-from netstack.machine.state import BLOCKED
-from netstack.organization.items import NEXT, PORT_THREAD
-from netstack.organization.paths import TICK
-from netstack.workload.state import PACKET, SEND
+from netstack.sim import SimulationConfig, simulate
+from netstack.sim.build.build import build
+from netstack.sim.engine.conservation import check_conservation
+from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.kernel.paths import TICK
+from netstack.sim.machine.state import BLOCKED
+from netstack.sim.organization.items import NEXT, PORT_THREAD
+from netstack.sim.stack.state import PACKET, SEND
+from tests.helpers.moments import check_order, moments, queued
 
 Compose = Callable[..., SimulationConfig]
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")

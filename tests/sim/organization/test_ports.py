@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from moments import moments, queued
 
-from netstack.engine import SimulationConfig, simulate
-from netstack.engine.build import Simulation, build
-from netstack.machine.state import PROTOCOL
-from netstack.organization.items import INBOUND_THREAD, NEXT, PORT_THREAD
-from netstack.workload.state import PACKET
+from netstack.sim import SimulationConfig, simulate
+from netstack.sim.build.build import Simulation, build
+from netstack.sim.machine.state import PROTOCOL
+from netstack.sim.organization.items import INBOUND_THREAD, NEXT, PORT_THREAD
+from netstack.sim.stack.state import PACKET
+from tests.helpers.moments import moments, queued
 
 Compose = Callable[..., SimulationConfig]
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")

@@ -5,19 +5,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from netstack.engine import SimulationConfig, simulate
-from netstack.engine.build import Simulation, build
-from netstack.engine.conservation import check_connections, check_conservation
-from netstack.engine.inline import run_until, settle
 from netstack.errors import ConfigError, ConservationError
+from netstack.sim import SimulationConfig, simulate
+from netstack.sim.build.build import Simulation, build
+from netstack.sim.engine.conservation import check_connections, check_conservation
+from netstack.sim.engine.exact import run_until, settle
 from netstack.tcp.states import State
+from tests.helpers.folders import ROOT
 
 Compose = Callable[..., SimulationConfig]
-ROOT = Path(__file__).resolve().parent.parent.parent
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l", "linux", "freebsd", "dragonflybsd", "solaris10")
 CHURN = ("workload=churn", "workload.start_spread_us=0")
 SHORT = ("engine.warmup_ms=5", "engine.measure_ms=20")
@@ -35,12 +34,12 @@ LOSSY = (
 TRACE = """
 import sys
 from hydra import compose, initialize_config_dir
-from experiments.configuration import register_schema, simulation_config
-from netstack.engine.build import build
-from netstack.engine.inline import run_until
-from netstack.organization import paths
-from netstack.workload import peer
-from netstack.workload.state import REMOTE, out_segment
+from experiments.config.configuration import register_schema, simulation_config
+from netstack.sim.build.build import build
+from netstack.sim.engine.exact import run_until
+from netstack.sim.organization import paths
+from netstack.sim.workload import peer
+from netstack.sim.stack.state import REMOTE, out_segment
 
 def log(who, segment, s):
     names = [name for name, bit in (("SYN", 2), ("FIN", 1), ("RST", 4), ("ACK", 16)) if segment.flags & bit]

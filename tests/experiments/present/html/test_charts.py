@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from experiments.html.charts import Anchor, Bar, BarChart, DotChart, DotRow, Line, LineChart
-from experiments.verdicts import Estimate
+from experiments.paper.verdicts import Estimate
+from experiments.present.html.charts import Anchor, Bar, BarChart, DotChart, DotRow, Line, LineChart
 
 LOADS = (6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072, 6144, 12288, 16384)
 LINES = [

@@ -1,7 +1,7 @@
 """Explanations are computed: they follow the numbers wherever these go."""
 
-from experiments.html.explanation import explanations, winners
-from experiments.verdicts import PointKey
+from experiments.paper.verdicts import PointKey
+from experiments.present.html.explanation import explanations, winners
 
 
 def test_winners_and_what_the_others_spend_more(make_result) -> None:

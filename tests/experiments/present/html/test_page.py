@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from experiments.claims import CLAIMS
-from experiments.html.page import claim_row, headline, write_report
-from experiments.html.panels import Figure, Section, Table, figures
-from experiments.naming import PointName
-from experiments.points import Outcome, Point
-from experiments.verdicts import PointKey, Verdict, evaluate
-from netstack.engine import Result, SimulationConfig
+from experiments.paper.claims import CLAIMS
+from experiments.paper.verdicts import PointKey, Verdict, evaluate
+from experiments.points.names import PointName
+from experiments.points.point import Outcome, Point
+from experiments.present.html.page import claim_row, headline, write_report
+from experiments.present.html.panels import Figure, Section, Table, figures
+from netstack.sim import Result, SimulationConfig
 
 World = dict[PointKey, Result]
 VOID = {"meta", "br", "path", "rect", "circle"}

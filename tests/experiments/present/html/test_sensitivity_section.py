@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from experiments.html.sensitivity import sensitivity_section
-from experiments.robustness import ClaimSensitivity, Effect, Judgement, Sensitivity
-from experiments.verdicts import Verdict
+from experiments.paper.verdicts import Verdict
+from experiments.present.html.sensitivity import sensitivity_section
+from experiments.sensitivity.analysis import ClaimSensitivity, Effect, Judgement, Sensitivity
 
 
 def claim(name: str, before: Verdict, raised: Verdict) -> ClaimSensitivity:

@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from experiments.html.svg import Canvas, Scale, round_ticks
+from experiments.present.html.svg import Canvas, Scale, round_ticks
 
 
 def test_a_scale() -> None:

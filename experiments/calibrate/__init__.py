@@ -1,0 +1,1 @@
+"""Fits the constants that no source gives to published numbers."""

@@ -1,0 +1,1 @@
+"""Points of a sweep: their configurations, names, order, seeds, and folders of results. Knows no Ray and no MLflow."""

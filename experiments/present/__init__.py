@@ -1,0 +1,1 @@
+"""Shows points: table, figures, page."""

@@ -1,0 +1,1 @@
+"""Runs points on Ray. Workers import `task`, and nothing else of it."""

@@ -1,0 +1,1 @@
+"""Asks which claims survive a change of the constants that nobody knows exactly."""

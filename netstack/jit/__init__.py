@@ -1,0 +1,1 @@
+"""The one place that knows the inside of Numba: compilation, records behind addresses, tables, and the journal of a step."""

@@ -1,0 +1,1 @@
+"""Lays out the state of a simulation from its configuration. Nothing happens here in simulated time."""

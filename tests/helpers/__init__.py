@@ -1,0 +1,1 @@
+"""What several tests use: packet traces, laboratories with the kernel, launched sweeps, servers."""
