@@ -1,11 +1,11 @@
 """Caches of the SimPy model, where structures lie in memory, and what an operation touches of them."""
 
 from netstack.sim import SimulationConfig
-from netstack.sim.machine.costs import INSTANCES, parse_touch
+from netstack.sim.machine.costs import parse_touch
+from netstack.sim.machine.numbers import Instance
 
 PAGE_LINES = 64  # memory nodes take turns page by page
 
-KERNEL, CORE, THREAD, FLOW, BUCKET, LOCK, GROUP, NIC, TX_SLOT, RX_SLOT, MBUF, _LISTENER = range(len(INSTANCES))
 
 Footprint = list[tuple[int, int, int, int, bool]]
 """Rows of first line of the structure, lines of an instance, what it exists once for, lines touched, whether written."""
@@ -18,14 +18,14 @@ class UnsupportedError(Exception):
 class Layout:
     """Every structure's instances on consecutive lines, and the operations' cycles and footprints on them."""
 
-    def __init__(self, config: SimulationConfig, instances: dict[str, int]) -> None:
+    def __init__(self, config: SimulationConfig, instances: dict[Instance, int]) -> None:
         costs = config.costs
         self.structures = costs.structures
         self.first_line: dict[str, int] = {}
         self.lines = 0
         for name, structure in costs.structures.items():
             self.first_line[name] = self.lines
-            self.lines += structure.lines * instances[structure.per]
+            self.lines += structure.lines * instances[Instance.of(structure.per)]
         atomic_cycles = 0 if config.org.serialize == "none" else config.machine.latency.atomic_cycles
         self.operations: dict[str, tuple[int, Footprint]] = {}
         for name, operation in costs.operations.items():
@@ -37,7 +37,7 @@ class Layout:
         touch = parse_touch(text, operation, self.structures)
         structure = self.structures[touch.structure]
         first_line = self.first_line[touch.structure] + touch.first_line
-        return first_line, structure.lines, INSTANCES.index(structure.per), touch.count, touch.write
+        return first_line, structure.lines, Instance.of(structure.per), touch.count, touch.write
 
     def lines_of(self, structure: str, instance: int) -> range:
         """Return the lines of an instance of a structure."""

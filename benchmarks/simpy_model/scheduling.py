@@ -4,9 +4,9 @@ from collections.abc import Generator
 
 import simpy
 
-from benchmarks.simpy_model.caches import CORE, LOCK, THREAD, Caches, Layout
+from benchmarks.simpy_model.caches import Caches, Layout
 from netstack.sim import SimulationConfig
-from netstack.sim.machine.costs import INSTANCES
+from netstack.sim.machine.numbers import Instance
 
 INBOUND_PRIORITY, PORT_PRIORITY, APPLICATION_PRIORITY, IDLE_PRIORITY = range(4)  # the smallest is the most urgent
 
@@ -54,7 +54,7 @@ class CpuCore:
 class Machine:
     """The cores with their caches, and the queue of ready threads that all of them take from."""
 
-    def __init__(self, env: simpy.Environment, config: SimulationConfig, instances: dict[str, int]) -> None:
+    def __init__(self, env: simpy.Environment, config: SimulationConfig, instances: dict[Instance, int]) -> None:
         self.env = env
         self.layout = Layout(config, instances)
         self.caches = Caches(config, self.layout.lines)
@@ -118,8 +118,8 @@ class Thread:
         self.core, self.bound = core, bound  # the core it runs on or ran last
         self.priority = self.base_priority = priority  # others lend theirs
         self.operations, self.stall_cycles = machine.layout.operations, machine.caches.stall_cycles
-        self.instance = [0] * len(INSTANCES)
-        self.instance[THREAD] = index
+        self.instance = [0] * len(Instance)
+        self.instance[Instance.THREAD] = index
         self.debt = 0
         self.asleep = True
         self.turn = 0  # the number of its last wake-up
@@ -201,7 +201,7 @@ class Thread:
     def wait_for_core(self) -> Steps:
         """Wait until a core takes this thread, and pay for that."""
         yield self.dispatched
-        self.instance[CORE] = self.core.index
+        self.instance[Instance.CORE] = self.core.index
         self._take_interrupts()
         self.charge_in(self.machine.run_queue, "context_switch")
 
@@ -228,7 +228,7 @@ class Thread:
     def acquire(self, lock: AdaptiveLock) -> Steps:
         """Take a lock: nobody else has it from the moment on at which it is found free."""
         yield from self.spend()
-        self.instance[LOCK] = lock.index
+        self.instance[Instance.LOCK] = lock.index
         self.charge("lock_acquire")
         while lock.owner is not None and lock.owner is not self:
             if not lock.owner.running:
@@ -271,7 +271,7 @@ class Thread:
 
     def release(self, lock: AdaptiveLock) -> Steps:
         """Release a lock: the thread that spins longest gets it, all sleepers are woken to try again."""
-        self.instance[LOCK] = lock.index
+        self.instance[Instance.LOCK] = lock.index
         self.charge("lock_release")
         debt, self.debt = self.debt, 0
         yield self.env.timeout(debt)

@@ -11,7 +11,7 @@ from benchmarks.simpy_model.network import Connection, Nic, RemoteEnds
 from benchmarks.simpy_model.scheduling import AdaptiveLock, Machine
 from benchmarks.simpy_model.threads import Application, Inbound, Owner, Stack
 from netstack.sim import SimulationConfig
-from netstack.sim.build.build import sizes_of
+from netstack.sim.build.sizes import sizes_of
 from netstack.sim.stack.timer_wheel import TICK_US
 from netstack.tcp.lookup import tuple_hash
 
@@ -42,11 +42,11 @@ class Server:
         self.machine = Machine(self.env, config, sizes.instances)
         self.remote_ends = RemoteEnds(self.env, config)
         self.stack = Stack(config, self.machine, sizes, self.remote_ends)
-        self.locks = [AdaptiveLock(index) for index in range(sizes.locks)]  # the first one is the table's
+        self.locks = [AdaptiveLock(index) for index in range(sizes.population.locks)]  # the first one is the table's
         if org.lookup == "global_lock":
             self.stack.table_lock = self.locks[0]
         self.nics = [Nic(self.machine, config, index) for index in range(config.machine.nic.count)]
-        self._create_threads(sizes.app_threads, sizes.ports)
+        self._create_threads(sizes.app_threads, sizes.population.ports)
         self._open_connections(sizes.buckets_per_group)
 
     def _create_threads(self, applications: int, owners: int) -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import simpy
 
-from benchmarks.simpy_model.caches import BUCKET, FLOW, GROUP, MBUF, NIC, RX_SLOT, THREAD, TX_SLOT
 from benchmarks.simpy_model.network import Connection, Nic, RemoteEnds
 from benchmarks.simpy_model.scheduling import (
     APPLICATION_PRIORITY,
@@ -19,8 +18,9 @@ from benchmarks.simpy_model.scheduling import (
     Thread,
 )
 from netstack.sim import SimulationConfig
-from netstack.sim.build.build import Sizes
-from netstack.sim.kernel.paths import ZONE_BATCH, ZONE_LIMIT
+from netstack.sim.build.sizes import Sizes
+from netstack.sim.kernel.mbufs import ZONE_BATCH, ZONE_LIMIT
+from netstack.sim.machine.numbers import Instance
 
 BUCKETS_PER_LINE = 8
 
@@ -75,14 +75,14 @@ class StackThread(Thread):
             self.charge_in(self.stack.zone_section, "mbuf_zone")
             free.extend(zone[-ZONE_BATCH:])
             del zone[-ZONE_BATCH:]
-        mbuf = self.instance[MBUF] = free.pop()
+        mbuf = self.instance[Instance.MBUF] = free.pop()
         self.charge("mbuf_alloc")
         return mbuf
 
     def put_mbuf(self, mbuf: int) -> None:
         """Free an mbuf to the core's free list; a long list gives a batch back to the shared zone."""
         free = self.core.free_mbufs
-        self.instance[MBUF] = mbuf
+        self.instance[Instance.MBUF] = mbuf
         self.charge("mbuf_free")
         free.append(mbuf)
         if len(free) > ZONE_LIMIT:
@@ -119,16 +119,16 @@ class StackThread(Thread):
     def _look_up(self, message: Message) -> None:
         if message.ack < 0:
             return
-        self.instance[BUCKET] = message.connection.bucket // BUCKETS_PER_LINE
+        self.instance[Instance.BUCKET] = message.connection.bucket // BUCKETS_PER_LINE
         self.charge("lookup")
         for index in message.connection.chain:
-            self.instance[FLOW] = index
+            self.instance[Instance.FLOW] = index
             self.charge("pcb_visit")
 
     def _admit(self, message: Message) -> None:
         """Do what is done under the table's lock, if there is one: append the page, or predict the segment's header."""
         connection = message.connection
-        self.instance[FLOW], self.instance[NIC] = connection.index, connection.nic.index
+        self.instance[Instance.FLOW], self.instance[Instance.NIC] = connection.index, connection.nic.index
         if message.mbuf >= 0:
             self._append_page(message)
         elif message.ack >= 0:
@@ -136,7 +136,7 @@ class StackThread(Thread):
             self.charge_in(self.stack.callout, "callout_set")
 
     def _append_page(self, message: Message) -> None:
-        self.instance[MBUF] = message.mbuf
+        self.instance[Instance.MBUF] = message.mbuf
         self.charge_in(message.connection.buffer_section, "pru_send")
         message.connection.pages.append(message.mbuf)
         message.connection.written += self.stack.page_bytes
@@ -152,7 +152,7 @@ class StackThread(Thread):
         self.enter(connection.buffer_section)
         while connection.acked - connection.dropped >= stack.page_bytes:
             connection.dropped += stack.page_bytes
-            page = self.instance[MBUF] = connection.pages.popleft()
+            page = self.instance[Instance.MBUF] = connection.pages.popleft()
             self.charge("sb_drop")
             self.charge_in(stack.page_queue, "page_unwire")
             self.put_mbuf(page)
@@ -181,7 +181,7 @@ class StackThread(Thread):
             if not in_flight:
                 nic.refused.append(connection)
             return False
-        self.instance[TX_SLOT] = nic.transmit_descriptor(nic.frames_sent)
+        self.instance[Instance.TX_SLOT] = nic.transmit_descriptor(nic.frames_sent)
         self.charge("driver_transmit")
         departure = nic.transmit(self.now(), length, mbuf)
         self.leave(nic.section)
@@ -194,7 +194,7 @@ class StackThread(Thread):
         """Reclaim what has departed from a transmit ring; return whether there was anything."""
         if not nic.sending or nic.sending[0][0] > self.now():
             return False
-        self.instance[NIC] = nic.index
+        self.instance[Instance.NIC] = nic.index
         self.enter(nic.section)
         self._reclaim(nic)
         self.leave(nic.section)
@@ -205,10 +205,10 @@ class StackThread(Thread):
         now = self.now()
         while nic.sending and nic.sending[0][0] <= now:
             _, mbuf = nic.sending.popleft()
-            slot = self.instance[TX_SLOT] = nic.transmit_descriptor(oldest)
+            slot = self.instance[Instance.TX_SLOT] = nic.transmit_descriptor(oldest)
             oldest += 1
             self.machine.dma_write("transmit_ring", slot)
-            self.instance[MBUF] = mbuf
+            self.instance[Instance.MBUF] = mbuf
             self.charge("driver_transmit_done")
             self.put_mbuf(mbuf)
 
@@ -217,9 +217,9 @@ class StackThread(Thread):
         if connection.ready or self.stack.space_bytes(connection) < self.stack.lowat_bytes:
             return
         application = self.stack.applications[connection.application]
-        self.instance[THREAD] = application.index
+        self.instance[Instance.THREAD] = application.index
         self.charge_in(application.section, "so_wakeup")
-        self.instance[THREAD] = self.index
+        self.instance[Instance.THREAD] = self.index
         connection.ready = True
         application.ready.append(connection)
         if application.waits_for_events:
@@ -228,7 +228,7 @@ class StackThread(Thread):
     def send_message(self, message: Message) -> None:
         """Queue a message to the owner of its connection's group."""
         owner = self.stack.owners[message.connection.group]
-        self.instance[GROUP] = message.connection.group
+        self.instance[Instance.GROUP] = message.connection.group
         self.charge_in(owner.section, "message_send")
         owner.port.append(message)
         self.wake(owner)
@@ -264,7 +264,7 @@ class Application(StackThread):
 
     def _write(self, connection: Connection) -> Steps:
         stack = self.stack
-        self.instance[FLOW] = connection.index
+        self.instance[Instance.FLOW] = connection.index
         self.charge("app_event")
         self.charge("write_call")
         for _ in range(stack.pages_per_write):
@@ -279,7 +279,7 @@ class Application(StackThread):
                 yield from self.sleep()
             else:
                 yield from self.handle(message)
-            self.instance[FLOW] = connection.index
+            self.instance[Instance.FLOW] = connection.index
         if stack.space_bytes(connection) >= stack.lowat_bytes:
             self.ready.append(connection)
         else:
@@ -305,8 +305,8 @@ class Inbound(StackThread):
             yield from self.spend()
             if nic.receiving:
                 connection, ack = nic.receiving.popleft()
-                self.instance[NIC] = nic.index
-                self.instance[RX_SLOT] = nic.receive_slot(nic.frames_arrived - len(nic.receiving) - 1)
+                self.instance[Instance.NIC] = nic.index
+                self.instance[Instance.RX_SLOT] = nic.receive_slot(nic.frames_arrived - len(nic.receiving) - 1)
                 self.charge("driver_receive")
                 self.charge("ip_input")
                 yield from self._pass_on(Message(connection, ack=ack))
@@ -342,7 +342,7 @@ class Owner(StackThread):
                 yield from self.sleep()
                 continue
             message = self.port.popleft()
-            self.instance[GROUP] = self.group
+            self.instance[Instance.GROUP] = self.group
             self.charge_in(self.section, "message_receive")
             yield from self.handle(message)
             if message.asker is not None:

@@ -35,7 +35,7 @@ from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN
 from netstack.tcp.pcb import window_scale
 from netstack.tcp.sequence import seq_gt
-from netstack.tcp.states import SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from netstack.tcp.states import State
 
 TCP_HEADER_BYTES = 20
 FIRST_EPHEMERAL_PORT, LAST_PORT = 32768, 65535
@@ -105,7 +105,7 @@ class Endpoint:
         key = connection_key(packet)
         socket = self._sockets.get(key)
         old = None
-        if socket is not None and socket.state_now == TIME_WAIT and self._listener_of(key) and self._may_reuse(socket):
+        if socket is not None and socket.state_now == State.TIME_WAIT and self._listener_of(key) and self._may_reuse(socket):
             socket.give_way()
             socket, old = None, socket
         if socket is None:
@@ -235,7 +235,7 @@ class Endpoint:
         port = local.port if local is not None and local.port else self._free_port(host, remote)
         key = key_of(packed(remote.host), packed(host), remote.port, port)
         old = self._sockets.get(key)
-        if old is not None and old.state_now != TIME_WAIT:
+        if old is not None and old.state_now != State.TIME_WAIT:
             raise OSError(errno.EADDRINUSE, f"{host}:{port} is connected to {remote} already")
         if old is not None:
             old.give_way()
@@ -248,7 +248,7 @@ class Endpoint:
             socket.set_option(name, value, now_us)
         self._open(socket)
         core_calls.connect(socket.address, iss, now_us)
-        self._opened(socket, SYN_SENT, now_us)
+        self._opened(socket, State.SYN_SENT, now_us)
         return socket
 
     def listen(self, local: Address, backlog: int = 128) -> Listener:
@@ -330,7 +330,7 @@ class Endpoint:
         socket.pcb["max_retransmissions"] = self.config.synack_retries
         listener.begin(socket)
         core_calls.accept(socket.address, self.segment_address, self._initial_sequence(key, old, now_us), now_us)
-        self._opened(socket, SYN_RECEIVED, now_us)
+        self._opened(socket, State.SYN_RECEIVED, now_us)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
         remote, local, remote_port, local_port = ends_of(key)
@@ -383,7 +383,7 @@ class Endpoint:
         listener.begin(socket)
         core_calls.accept_cookie(socket.address, self.segment_address, iss, now_us)
         self._segment[:] = ack
-        self._opened(socket, SYN_RECEIVED, now_us)
+        self._opened(socket, State.SYN_RECEIVED, now_us)
         return socket
 
     def _window_scale(self, receive_buffer_bytes: int) -> int:
@@ -453,7 +453,7 @@ class Endpoint:
         if number is None:
             return
         reason = OSError(number, os.strerror(number))
-        if socket.state_now in (SYN_SENT, SYN_RECEIVED):
+        if socket.state_now in (State.SYN_SENT, State.SYN_RECEIVED):
             socket.fail(reason)
         else:
             socket.soft_error = reason

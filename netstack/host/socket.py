@@ -15,7 +15,7 @@ from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTP
 from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
-from netstack.tcp.states import CLOSE_WAIT, CLOSED, ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT, End, State
+from netstack.tcp.states import End, State
 
 if TYPE_CHECKING:
     from netstack.host.endpoint import Endpoint
@@ -53,7 +53,7 @@ class Socket:
         self.address = self._record.ctypes.data
         self._scoreboard = np.zeros(1, SCOREBOARD)
         self._results = endpoint.results
-        self.state_now = CLOSED
+        self.state_now = State.CLOSED
         self._finished = False  # by the peer
         self._shut = False
         self._closed = False
@@ -118,7 +118,7 @@ class Socket:
     @property
     def writable(self) -> bool:
         """Whether `send` would take at least a byte now."""
-        if self._shut or not (self.state_now == ESTABLISHED or self.state_now == CLOSE_WAIT):
+        if self._shut or not (self.state_now == State.ESTABLISHED or self.state_now == State.CLOSE_WAIT):
             return False
         return self.unacknowledged_bytes < self._send_buffer_bytes
 
@@ -129,7 +129,7 @@ class Socket:
 
     @property
     def _ended(self) -> bool:
-        return self.state_now == CLOSED and self.error is None
+        return self.state_now == State.CLOSED and self.error is None
 
     def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
         """Take bytes to be sent; return how many there was room for.
@@ -138,9 +138,9 @@ class Socket:
             OSError: The pending `error`, or BrokenPipeError after the end.
         """
         self._raise_error()
-        if self._shut or self.state_now in (CLOSED, TIME_WAIT) or self.state_now > CLOSE_WAIT:
+        if self._shut or self.state_now in (State.CLOSED, State.TIME_WAIT) or self.state_now > State.CLOSE_WAIT:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        if self.state_now < ESTABLISHED:
+        if self.state_now < State.ESTABLISHED:
             return 0
         count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
         if count <= 0:
@@ -198,7 +198,7 @@ class Socket:
     def abort(self, now_us: int) -> None:
         """End the connection with a reset."""
         self._closed = self._shut = True
-        if self.state_now == CLOSED:
+        if self.state_now == State.CLOSED:
             return
         sends = core_calls.abort(self.address, self._endpoint.reply_address)
         if sends:
@@ -231,7 +231,7 @@ class Socket:
         """Take over what the core reports, and send what it wants to send."""
         flags, delivered, acked, deadline_us, state = self._results.tolist()
         before, self.state_now = self.state_now, state
-        if flags & TCP_CONNECTED or before <= SYN_RECEIVED < state:
+        if flags & TCP_CONNECTED or before <= State.SYN_RECEIVED < state:
             self._read_seq = (int(self.pcb["irs"]) + 1) & 0xFFFFFFFF
             self._connected(now_us)
         self.unread_bytes += delivered
@@ -263,9 +263,9 @@ class Socket:
             self.error = self.soft_error or TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         elif reason == End.REFUSED:
             self.error = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        elif reason == End.RESET and before == CLOSE_WAIT:
+        elif reason == End.RESET and before == State.CLOSE_WAIT:
             self.error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        elif reason == End.RESET and before < TIME_WAIT:
+        elif reason == End.RESET and before < State.TIME_WAIT:
             self.error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
         self._end()
 
@@ -279,8 +279,8 @@ class Socket:
         self._end()
 
     def _end(self) -> None:
-        self.state_now = CLOSED
-        self.pcb["state"] = CLOSED
+        self.state_now = State.CLOSED
+        self.pcb["state"] = State.CLOSED
         self._shut = True
         self.deadline_us = 0
         self._endpoint.forget(self)
@@ -316,13 +316,13 @@ class Socket:
             pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
         elif name in PCB_OPTIONS:
             pcb[PCB_OPTIONS[name]] = number
-            if self.state_now >= ESTABLISHED:
+            if self.state_now >= State.ESTABLISHED:
                 self._endpoint.output(self, now_us)
-        elif name == "connect_timeout_us" and self.state_now <= SYN_SENT:
+        elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
             self._resize_send_buffer(number)
-        elif name == "receive_buffer_bytes" and self.state_now <= LISTEN:
+        elif name == "receive_buffer_bytes" and self.state_now <= State.LISTEN:
             self.receive_buffer_bytes = number
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
@@ -330,7 +330,7 @@ class Socket:
     def _resize_send_buffer(self, size_bytes: int) -> None:
         """Change the limit; what waits in the ring moves to a new one if that needs to be larger."""
         self._send_buffer_bytes = size_bytes
-        if self.state_now > LISTEN and size_bytes > len(self.send_ring):
+        if self.state_now > State.LISTEN and size_bytes > len(self.send_ring):
             first = (self._write_seq - self.unacknowledged_bytes) & 0xFFFFFFFF
             waiting = buffers.get(self.send_ring, first, self.unacknowledged_bytes)
             self.send_ring = buffers.ring(size_bytes)

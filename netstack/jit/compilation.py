@@ -60,6 +60,8 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
 
 
 def _plain(kind: Any) -> Any:
-    """Return the type that a function is compiled for: 64 bits for integers that fit."""
+    """Return the type that a function is compiled for: 64 bits for integers that fit, and for members of enumerations."""
     kind = types.unliteral(kind)
+    if isinstance(kind, types.IntEnumMember):
+        return types.int64
     return types.int64 if isinstance(kind, types.Integer) and kind != types.uint64 else kind

@@ -13,39 +13,68 @@ from llvmlite import ir
 from numba import extending, types
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import record_accessor
-
-WORD_BYTES = 8
+from netstack.jit.records import Record, i8, record_accessor
 
 
-def _record(*names: str) -> np.dtype:
-    return np.dtype([(name, "i8") for name in names])
+class Journal(Record):
+    """The journal: how many entries of each kind the current window has, how many it has room for, and where they are."""
+
+    note_function: i8  # address of `_note`
+    save_function: i8  # address of `_save_words`
+    step: i8  # number of the current step
+    accesses: i8  # records that the step touched
+    twin_words: i8  # words kept of them
+    undone: i8  # words that steps of the window changed
+    events: i8  # events of steps of the window
+    overflow: i8  # 1: there was no room for an entry
+    access_capacity: i8  # entries
+    twin_capacity: i8  # words
+    undo_capacity: i8  # entries
+    event_capacity: i8  # words
+    table_address: i8  # JournaledRecords, by table
+    access_address: i8  # Access
+    twin_address: i8  # words
+    undo_address: i8  # Undo
+    event_address: i8  # words
 
 
-JOURNAL_DTYPE = _record(
-    "note_function", "save_function", "step", "accesses", "twin_words", "undone", "events", "overflow",
-    "access_capacity", "twin_capacity", "undo_capacity", "event_capacity",
-    "table_address", "access_address", "twin_address", "undo_address", "event_address",
-)  # fmt: skip
-"""The journal: how many entries of each kind the current window has, and where they are."""
+class JournaledRecords(Record):
+    """A journaled table."""
 
-JOURNALED_DTYPE = _record("base", "words", "stamps", "policies", "length", "writers")
-"""A journaled table: its address, the words of a record, and the addresses of: the last step that touched each record, how
-the words of a record are merged, and who wrote each record in the last window."""
+    base: i8  # its address
+    words: i8  # of a record
+    stamps: i8  # address of the last step that touched each record
+    policies: i8  # address of how each word of a record is merged
+    length: i8  # records
+    writers: i8  # address of who wrote each record in which window
 
-ACCESS_DTYPE = _record("table", "index", "twin")
-"""A record that a step touched, and where its words before the step are kept."""
 
-UNDO_DTYPE = _record("address", "value")
-"""A word that a step changed, and what it held before."""
+class Access(Record):
+    """A record that a step touched."""
 
-WORD_DTYPE = _record("value")
+    table: i8  # its table's number
+    index: i8  # which record
+    twin: i8  # where its words before the step are kept
 
-journal_at: Any = record_accessor(JOURNAL_DTYPE)
-journaled_at: Any = record_accessor(JOURNALED_DTYPE)
-access_at: Any = record_accessor(ACCESS_DTYPE)
-undo_at: Any = record_accessor(UNDO_DTYPE)
-word_at: Any = record_accessor(WORD_DTYPE)
+
+class Undo(Record):
+    """A word that a step changed."""
+
+    address: i8  # of the word
+    value: i8  # that it held before
+
+
+class Word(Record):
+    """Any 64 bits."""
+
+    value: i8  # of them
+
+
+journal_at: Any = record_accessor(Journal.dtype)
+journaled_at: Any = record_accessor(JournaledRecords.dtype)
+access_at: Any = record_accessor(Access.dtype)
+undo_at: Any = record_accessor(Undo.dtype)
+word_at: Any = record_accessor(Word.dtype)
 
 
 @compiled
@@ -130,7 +159,7 @@ def _interpreted_call(function: Any) -> Any:
 def emit_call(builder: Any, field: str, arguments: Any) -> None:
     """Generate the call of the function whose address the journal, the first of three arguments, holds in `field`."""
     word = ir.IntType(64)
-    fields: Any = JOURNAL_DTYPE.fields
+    fields: Any = Journal.dtype.fields
     offset = ir.Constant(word, fields[field][1])
     place = builder.inttoptr(builder.add(arguments[0], offset), word.as_pointer())
     kind = ir.FunctionType(ir.VoidType(), [word, word, word])
@@ -176,5 +205,5 @@ def _callback_of(function: Any) -> Any:
     return numba.cfunc(_SIGNATURE, cache=True)(function)
 
 
-BUILDING = np.zeros(1, JOURNAL_DTYPE)
+BUILDING = np.zeros(1, Journal.dtype)
 """The journal of a state that is being built."""

@@ -7,13 +7,41 @@ Knows nothing of what the records mean.
 
 import ctypes
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
 import numba
 import numpy as np
 from numba import extending, types
 
+i1: TypeAlias = np.int8
+i4: TypeAlias = np.int32
+i8: TypeAlias = np.int64
+u1: TypeAlias = np.uint8
+u4: TypeAlias = np.uint32
+
 _intrinsic: Any = extending.intrinsic  # its types know nothing of the typing context that it takes away
+
+
+class Record:
+    """The layout of a record, declared as a class of annotated fields: integers, records, or rows of integers.
+
+    A row is ``Annotated[i8, length]``. `dtype` is the layout, with the fields in the order of their declaration, aligned as a C
+    compiler would. Nobody makes an instance: tables of records are NumPy arrays.
+    """
+
+    dtype: ClassVar[np.dtype]
+
+    def __init_subclass__(cls) -> None:
+        hints = get_type_hints(cls, include_extras=True)
+        cls.dtype = np.dtype([_field(name, hints[name]) for name in cls.__annotations__], align=True)
+
+
+def _field(name: str, kind: Any) -> tuple:
+    """Return one field of a layout as NumPy writes it."""
+    if get_origin(kind) is Annotated:
+        item, length = get_args(kind)
+        return (name, item, (length,))
+    return (name, kind.dtype if issubclass(kind, Record) else kind)
 
 
 def allocate(dtype: np.dtype, length: int) -> np.ndarray:
@@ -31,6 +59,8 @@ class InterpretedRecord:
 
     def __getattr__(self, name: str) -> Any:
         value = self._record[name]
+        if isinstance(value, np.void):
+            return InterpretedRecord(value)
         return value if isinstance(value, np.ndarray) else np.int64(value)
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -1,11 +1,11 @@
 """Drives a simulation from a configuration to a result."""
 
 from netstack.jit.compilation import source_digest
-from netstack.sim.build.build import link_limit_mbps, memory_needed_bytes
+from netstack.sim.build.sizes import link_limit_mbps, memory_needed_bytes
 from netstack.sim.config import EngineConfig, SimulationConfig
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.simulate import prepare, simulate
-from netstack.sim.engine.windows import WindowedCore, join, nothing
+from netstack.sim.engine.windows.core import WindowedCore, join, nothing
 
 __all__ = [
     "EngineConfig",

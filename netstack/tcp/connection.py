@@ -10,19 +10,7 @@ from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence
 from netstack.tcp.options import accept_syn, limit_mss
 from netstack.tcp.pcb import LARGE_WINDOW
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
-from netstack.tcp.states import (
-    CLOSE_WAIT,
-    CLOSED,
-    ENDED_ABORTED,
-    ENDED_NONE,
-    ESTABLISHED,
-    FIN_WAIT_1,
-    FIN_WAIT_2,
-    LAST_ACK,
-    LISTEN,
-    SYN_RECEIVED,
-    SYN_SENT,
-)
+from netstack.tcp.states import End, State
 
 LISTEN_IGNORE, LISTEN_OPEN = 0, 1
 MUCH_ANNOUNCED_SEGMENTS = 16
@@ -48,7 +36,7 @@ def _start(pcb, iss, now_us):
 def tcp_connect(pcb, iss, now_us):
     """Active open of a closed pcb whose addresses, mss, options, scales and receive window are set; output sends the SYN."""
     _start(pcb, iss, now_us)
-    pcb.state = SYN_SENT
+    pcb.state = State.SYN_SENT
 
 
 @compiled
@@ -66,7 +54,7 @@ def tcp_accept(pcb, segment, iss, now_us):
     """Passive open by a SYN; output sends the SYN-ACK."""
     _start(pcb, iss, now_us)
     pcb.passive = 1
-    pcb.state = SYN_RECEIVED
+    pcb.state = State.SYN_RECEIVED
     accept_syn(pcb, segment)
     pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE | CWR else 0
 
@@ -74,25 +62,25 @@ def tcp_accept(pcb, segment, iss, now_us):
 @compiled
 def tcp_close(pcb, now_us):
     """The user has nothing more to send; return flags. A FIN follows the data that is buffered (RFC 9293, section 3.10.4)."""
-    if pcb.fin_queued != 0 or pcb.state == CLOSED:
+    if pcb.fin_queued != 0 or pcb.state == State.CLOSED:
         return 0
-    if pcb.state == LISTEN or pcb.state == SYN_SENT:
-        return tcp_end(pcb, ENDED_NONE)
+    if pcb.state == State.LISTEN or pcb.state == State.SYN_SENT:
+        return tcp_end(pcb, End.NONE)
     pcb.fin_queued = 1
-    if pcb.state == SYN_RECEIVED:
+    if pcb.state == State.SYN_RECEIVED:
         return 0  # the FIN waits for the handshake
     pcb.fin_seq = seq_add(pcb.snd_una, pcb.send_buffered_bytes)
-    if pcb.state == ESTABLISHED:
-        pcb.state = FIN_WAIT_1
-    elif pcb.state == CLOSE_WAIT:
-        pcb.state = LAST_ACK
+    if pcb.state == State.ESTABLISHED:
+        pcb.state = State.FIN_WAIT_1
+    elif pcb.state == State.CLOSE_WAIT:
+        pcb.state = State.LAST_ACK
     return TCP_OUTPUT
 
 
 @compiled
 def tcp_end(pcb, reason):
     """The connection is gone, `reason` tells why; return TCP_CLOSED."""
-    pcb.state = CLOSED
+    pcb.state = State.CLOSED
     pcb.ended = reason
     return TCP_CLOSED
 
@@ -101,16 +89,16 @@ def tcp_end(pcb, reason):
 def tcp_detach(pcb, now_us):
     """The user will not read any more: a half-closed peer gets no unlimited time (RFC 9293, section 3.6.1)."""
     pcb.detached = 1
-    if pcb.state == FIN_WAIT_2:
+    if pcb.state == State.FIN_WAIT_2:
         pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
 
 
 @compiled
 def tcp_abort(pcb, reset):
     """End the connection at once; fill `reset` and return whether it is to be sent (RFC 9293, section 3.10.5)."""
-    sends = pcb.state >= SYN_RECEIVED and pcb.state <= FIN_WAIT_2
+    sends = pcb.state >= State.SYN_RECEIVED and pcb.state <= State.FIN_WAIT_2
     fill_reset(pcb, reset)
-    tcp_end(pcb, ENDED_ABORTED)
+    tcp_end(pcb, End.ABORTED)
     return sends
 
 
@@ -162,7 +150,7 @@ def tcp_received(pcb):
     Silly window avoidance of the receiver: by two segments or half of the buffer at least (RFC 9293, section 3.8.6.2.2). While
     much is announced still, the next acknowledgment tells it.
     """
-    if pcb.state < ESTABLISHED or pcb.fin_received != 0:
+    if pcb.state < State.ESTABLISHED or pcb.fin_received != 0:
         return 0
     announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
     if pcb.rcv_wnd - announced < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
@@ -185,14 +173,14 @@ def tcp_path_mtu(pcb, path_mss):
 
     Returns TCP_OUTPUT if this lowers the size.
     """
-    if pcb.state < SYN_RECEIVED:
+    if pcb.state < State.SYN_RECEIVED:
         return 0
     before = pcb.mss
     limit_mss(pcb, path_mss)
     if pcb.mss >= before:
         pcb.mss = before
         return 0
-    if pcb.state < ESTABLISHED:
+    if pcb.state < State.ESTABLISHED:
         pcb.snd_nxt = pcb.snd_una
     else:
         send_again(pcb)

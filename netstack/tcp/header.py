@@ -3,43 +3,44 @@
 Knows no connection.
 """
 
+from typing import Annotated
+
 import numpy as np
 
 from netstack.jit.compilation import compiled
+from netstack.jit.records import Record, i4, i8
 
 FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = 1, 2, 4, 8, 16, 32, 64, 128
 NOT_ECT, ECT1, ECT0, CE = range(4)
 MAX_SACK_BLOCKS = 4
 
-SEGMENT = np.dtype(
-    [
-        ("source_address", "i8"),
-        ("destination_address", "i8"),
-        ("source_port", "i4"),
-        ("destination_port", "i4"),
-        ("seq", "i8"),
-        ("ack", "i8"),
-        ("flags", "i4"),
-        ("window", "i4"),
-        ("length", "i4"),
-        ("has_timestamps", "i4"),
-        ("ts_val", "i8"),
-        ("ts_ecr", "i8"),
-        ("mss", "i4"),
-        ("wscale", "i4"),
-        ("checksum", "i4"),
-        ("ecn", "i4"),
-        ("sack_permitted", "i4"),
-        ("sack_count", "i4"),
-        ("sack_start", "i8", (MAX_SACK_BLOCKS,)),
-        ("sack_end", "i8", (MAX_SACK_BLOCKS,)),
-    ],
-    align=True,
-)
-"""A segment. `window` is the field on the wire (not yet scaled), `length` the payload in bytes; absent: `mss` 0, `wscale` -1.
 
-`ecn` is the codepoint of the IP header (RFC 3168, section 5).
-"""
+class Segment(Record):
+    """A segment, read from the wire or to be written to it."""
+
+    source_address: i8  # packed
+    destination_address: i8  # packed
+    source_port: i4  # of the sender
+    destination_port: i4  # of the receiver
+    seq: i8  # sequence number
+    ack: i8  # acknowledgment number
+    flags: i4  # FIN to CWR
+    window: i4  # the field on the wire, not yet scaled
+    length: i4  # of the payload, in bytes
+    has_timestamps: i4  # 1: `ts_val` and `ts_ecr` are present
+    ts_val: i8  # TSval
+    ts_ecr: i8  # TSecr
+    mss: i4  # 0: absent
+    wscale: i4  # -1: absent
+    checksum: i4  # the field on the wire
+    ecn: i4  # the codepoint of the IP header (RFC 3168, section 5)
+    sack_permitted: i4  # 1: present
+    sack_count: i4  # SACK blocks
+    sack_start: Annotated[i8, MAX_SACK_BLOCKS]  # where each block begins
+    sack_end: Annotated[i8, MAX_SACK_BLOCKS]  # where each block ends
+
+
+SEGMENT = Segment.dtype
 
 TRUNCATED, BAD_OFFSET, BAD_OPTION = -1, -2, -3
 _MINIMUM = 20

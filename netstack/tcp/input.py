@@ -19,21 +19,7 @@ from netstack.tcp.options import accept_syn
 from netstack.tcp.reassembly import receive_data, receive_window
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
-from netstack.tcp.states import (
-    CLOSE_WAIT,
-    CLOSING,
-    ENDED_NONE,
-    ENDED_REFUSED,
-    ENDED_RESET,
-    ESTABLISHED,
-    FIN_WAIT_1,
-    FIN_WAIT_2,
-    LAST_ACK,
-    LISTEN,
-    SYN_RECEIVED,
-    SYN_SENT,
-    TIME_WAIT,
-)
+from netstack.tcp.states import End, State
 
 CHALLENGE_ACKS = 10  # in an interval (RFC 5961, section 7)
 CHALLENGE_INTERVAL_US = 5_000_000
@@ -47,9 +33,9 @@ def tcp_input(pcb, segment, now_us):
     pcb.acked_bytes = 0
     pcb.delivered_bytes = 0
     pcb.accepted_bytes = 0
-    if pcb.state == SYN_SENT:
+    if pcb.state == State.SYN_SENT:
         return _input_syn_sent(pcb, segment, now_us)
-    if pcb.state <= LISTEN:
+    if pcb.state <= State.LISTEN:
         return 0
     idle_us = now_us - pcb.last_received_us
     pcb.last_received_us = now_us
@@ -65,7 +51,7 @@ def tcp_input(pcb, segment, now_us):
             _note_old_data(pcb, segment)
             pcb.ack_now = 1
             return TCP_OUTPUT
-    if pcb.state == SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
+    if pcb.state == State.SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
         if not segment.flags & ACK:
             pcb.snd_nxt = pcb.iss  # the peer did not get our SYN: again
             return TCP_OUTPUT
@@ -74,7 +60,7 @@ def tcp_input(pcb, segment, now_us):
     if not _acceptable(pcb, segment):
         if segment.flags & RST:
             return 0
-        if pcb.state == TIME_WAIT and segment.flags & FIN:
+        if pcb.state == State.TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
         if pcb.use_timestamps != 0 and _repeats(pcb, segment):
             pcb.ts_recent = segment.ts_val  # our ACK was lost, and its repetition must not echo the time of the first copy
@@ -84,15 +70,15 @@ def tcp_input(pcb, segment, now_us):
     if segment.flags & RST:
         return _input_reset(pcb, segment, now_us)
     if segment.flags & SYN:
-        if pcb.state == SYN_RECEIVED and pcb.passive != 0:
-            return tcp_end(pcb, ENDED_RESET)  # its listener goes on (RFC 9293, section 3.10.7.4, fourth check)
+        if pcb.state == State.SYN_RECEIVED and pcb.passive != 0:
+            return tcp_end(pcb, End.RESET)  # its listener goes on (RFC 9293, section 3.10.7.4, fourth check)
         return _challenge(pcb, now_us)
     if not segment.flags & ACK:
         return 0
     if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
         pcb.ts_recent = segment.ts_val
     flags = 0
-    if pcb.state == SYN_RECEIVED:
+    if pcb.state == State.SYN_RECEIVED:
         if not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
             return TCP_REPLY_RESET
         _establish(pcb, segment, now_us)
@@ -107,16 +93,16 @@ def tcp_input(pcb, segment, now_us):
     if pcb.use_ecn != 0:
         _receive_mark(pcb, segment)
     if segment.length > 0 or segment.flags & FIN:
-        if pcb.state == ESTABLISHED or pcb.state == FIN_WAIT_1 or pcb.state == FIN_WAIT_2:
+        if pcb.state == State.ESTABLISHED or pcb.state == State.FIN_WAIT_1 or pcb.state == State.FIN_WAIT_2:
             if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
-                return tcp_end(pcb, ENDED_RESET) | TCP_SEND_RESET  # there is nobody to read it (RFC 9293, section 3.6.1)
+                return tcp_end(pcb, End.RESET) | TCP_SEND_RESET  # there is nobody to read it (RFC 9293, section 3.6.1)
             flags |= receive_data(pcb, segment, now_us)
-        elif pcb.state == TIME_WAIT and segment.flags & FIN:
+        elif pcb.state == State.TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
             pcb.ack_now = 1
             flags |= TCP_OUTPUT
     flags |= receive_ack(pcb, segment, now_us)
-    if pcb.state >= FIN_WAIT_1:
+    if pcb.state >= State.FIN_WAIT_1:
         flags |= _finish(pcb, now_us)
     if flags & TCP_FINISHED:
         _receive_fin(pcb, now_us)
@@ -157,7 +143,7 @@ def _input_reset(pcb, segment, now_us):
     """A reset in the window ends the connection only if it has exactly the next number (RFC 5961, section 3.2)."""
     if segment.seq != pcb.rcv_nxt:
         return _challenge(pcb, now_us)
-    return tcp_end(pcb, ENDED_REFUSED if pcb.state == SYN_RECEIVED and pcb.passive == 0 else ENDED_RESET)
+    return tcp_end(pcb, End.REFUSED if pcb.state == State.SYN_RECEIVED and pcb.passive == 0 else End.RESET)
 
 
 @compiled
@@ -190,9 +176,9 @@ def _establish(pcb, segment, now_us):
     if pcb.rexmt_shift > 1:
         pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: once may have been too early
     measure(pcb, segment, now_us)
-    pcb.state = ESTABLISHED
+    pcb.state = State.ESTABLISHED
     if pcb.fin_queued != 0:
-        pcb.state = FIN_WAIT_1
+        pcb.state = State.FIN_WAIT_1
     pcb.snd_una = seq_add(pcb.iss, 1)
     pcb.fin_seq = seq_add(pcb.snd_una, pcb.send_buffered_bytes)
     if seq_lt(pcb.snd_nxt, pcb.snd_una):
@@ -214,13 +200,13 @@ def _input_syn_sent(pcb, segment, now_us):
     if segment.flags & RST:
         if not acknowledges:
             return 0
-        return tcp_end(pcb, ENDED_REFUSED)
+        return tcp_end(pcb, End.REFUSED)
     if not segment.flags & SYN:
         return 0
     pcb.last_received_us = now_us
     accept_syn(pcb, segment)
     if not acknowledges:
-        pcb.state = SYN_RECEIVED  # both ends opened at once
+        pcb.state = State.SYN_RECEIVED  # both ends opened at once
         pcb.use_ecn = 0
         pcb.snd_nxt = pcb.iss
         return TCP_OUTPUT
@@ -241,32 +227,32 @@ def _finish(pcb, now_us):
     """Our FIN may have been acknowledged: go on to the next state, return flags."""
     if not seq_gt(pcb.snd_una, pcb.fin_seq):
         return 0
-    if pcb.state == FIN_WAIT_1:
-        pcb.state = FIN_WAIT_2
+    if pcb.state == State.FIN_WAIT_1:
+        pcb.state = State.FIN_WAIT_2
         if pcb.detached != 0:
             pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
-    elif pcb.state == CLOSING:
+    elif pcb.state == State.CLOSING:
         _wait(pcb, now_us)
-    elif pcb.state == LAST_ACK:
-        return tcp_end(pcb, ENDED_NONE)
+    elif pcb.state == State.LAST_ACK:
+        return tcp_end(pcb, End.NONE)
     return 0
 
 
 @compiled
 def _receive_fin(pcb, now_us):
     """The peer's FIN was delivered (RFC 9293, section 3.10.7.4, eighth check)."""
-    if pcb.state == ESTABLISHED:
-        pcb.state = CLOSE_WAIT
-    elif pcb.state == FIN_WAIT_1:
-        pcb.state = CLOSING
-    elif pcb.state == FIN_WAIT_2:
+    if pcb.state == State.ESTABLISHED:
+        pcb.state = State.CLOSE_WAIT
+    elif pcb.state == State.FIN_WAIT_1:
+        pcb.state = State.CLOSING
+    elif pcb.state == State.FIN_WAIT_2:
         _wait(pcb, now_us)
 
 
 @compiled
 def _wait(pcb, now_us):
     """Enter TIME-WAIT: all other timers stop."""
-    pcb.state = TIME_WAIT
+    pcb.state = State.TIME_WAIT
     pcb.rexmt_deadline_us = 0
     pcb.keepalive_deadline_us = 0
     pcb.linger_deadline_us = now_us + pcb.time_wait_us

@@ -3,11 +3,17 @@
 import numpy as np
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import record_accessor
+from netstack.jit.records import Record, i8, record_accessor
 from netstack.tcp.pcb import PCB
 
-BUCKET = np.dtype([("head", "i8")])
-"""A bucket: the first pcb of its chain, -1 when empty."""
+
+class Bucket(Record):
+    """A hash bucket."""
+
+    head: i8  # the first pcb of its chain, -1 when empty
+
+
+BUCKET = Bucket.dtype
 
 _pcb_at = record_accessor(PCB)
 _bucket_at = record_accessor(BUCKET)

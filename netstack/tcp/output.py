@@ -21,7 +21,7 @@ from netstack.tcp.sack import (
 )
 from netstack.tcp.scoreboard import before_sacked, first_lost, note_sent, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
-from netstack.tcp.states import ESTABLISHED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
+from netstack.tcp.states import State
 
 
 @compiled
@@ -31,8 +31,8 @@ def tcp_output(pcb, segment, now_us):
     A segment is full, or with nothing outstanding the last of the buffer (Nagle, RFC 9293, section 3.7.4) or half of the
     largest window (section 3.8.6.2.1).
     """
-    if pcb.state < ESTABLISHED:
-        if pcb.state == SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
+    if pcb.state < State.ESTABLISHED:
+        if pcb.state == State.SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
             _fill(pcb, segment, pcb.snd_nxt, 0, now_us)
             segment.flags = ACK
             return 1
@@ -117,7 +117,7 @@ def _fill(pcb, segment, seq, length, now_us):
 @compiled
 def _account(pcb, seq, end, in_order, now_us):
     """Move the send sequence for a segment from `seq` to `end`, FIN included, and time it."""
-    by_time = pcb.state >= ESTABLISHED and rack_runs(pcb)
+    by_time = pcb.state >= State.ESTABLISHED and rack_runs(pcb)
     if by_time:
         note_sent(pcb, scoreboard_at(pcb.scoreboard_address, 0), seq, end, now_us)
     pcb.segments_sent += 1
@@ -153,14 +153,14 @@ def _account(pcb, seq, end, in_order, now_us):
 @compiled
 def _output_syn(pcb, segment, now_us):
     """Send a SYN or SYN-ACK, once for each time that `snd_nxt` stands at its number."""
-    if pcb.state <= LISTEN or pcb.snd_nxt != pcb.iss:
+    if pcb.state <= State.LISTEN or pcb.snd_nxt != pcb.iss:
         return 0
     _fill(pcb, segment, pcb.iss, 0, now_us)
-    segment.flags = SYN if pcb.state == SYN_SENT else SYN | ACK
+    segment.flags = SYN if pcb.state == State.SYN_SENT else SYN | ACK
     segment.window = min(pcb.rcv_wnd, 65535)  # never scaled (RFC 7323, section 2.2)
     pcb.rcv_adv = seq_add(pcb.rcv_nxt, segment.window)
     fill_syn_options(pcb, segment)
-    if pcb.state == SYN_SENT:
+    if pcb.state == State.SYN_SENT:
         segment.ack = 0
         segment.ts_ecr = 0
         if pcb.use_ecn != 0 and pcb.rexmt_shift < 2:  # a firewall may drop such SYNs (RFC 3168, section 6.1.1.1)
@@ -266,7 +266,7 @@ def _sack_sendable(pcb):
 @compiled
 def _sends_fin(pcb, seq, length):
     """Return whether a segment carries the FIN: it ends where the data ends, and the FIN is not acknowledged."""
-    if pcb.fin_queued == 0 or pcb.state == TIME_WAIT:
+    if pcb.fin_queued == 0 or pcb.state == State.TIME_WAIT:
         return False
     return seq_add(seq, max(length, 0)) == pcb.fin_seq and not seq_gt(pcb.snd_una, pcb.fin_seq)
 

@@ -4,70 +4,71 @@ Too large for a pcb: the host keeps a record a connection and puts its address i
 outstanding is cut into runs of bytes with one fate, so that memory is bounded. Knows no congestion control.
 """
 
-import numpy as np
+from typing import Annotated
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import record_accessor
+from netstack.jit.records import Record, i4, i8, record_accessor, u1
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
 MAX_RUNS = 512
 IN_FLIGHT, SACKED, LOST = range(3)
 
-SCOREBOARD = np.dtype(
-    [
-        # what the host switches on; the rest starts at zero
-        ("use_rack", "u1"),
-        ("use_probes", "u1"),
-        ("use_dsack", "u1"),
-        # RACK (RFC 8985, section 5.3)
-        ("reordering_seen", "u1"),
-        ("dsack_round_open", "u1"),
-        ("dsack_received", "u1"),
-        # TLP (section 7)
-        ("probe_due", "u1"),
-        ("probe_outstanding", "u1"),
-        ("probe_is_retransmission", "u1"),
-        ("probes_unanswered", "u1"),
-        ("dsack_pending", "u1"),
-        ("run_count", "i4"),
-        ("sacked_segments", "i4"),
-        ("reo_wnd_mult", "i4"),
-        ("reo_wnd_persist", "i4"),
-        ("xmit_us", "i8"),
-        ("end_seq", "i8"),
-        ("rtt_us", "i8"),
-        ("fack", "i8"),
-        ("min_rtt_us", "i8"),
-        ("min_rtt_recent_us", "i8"),
-        ("min_rtt_since_us", "i8"),
-        ("dsack_round", "i8"),
-        ("reorder_deadline_us", "i8"),
-        ("probe_deadline_us", "i8"),
-        ("probe_end_seq", "i8"),
-        ("probe_segment_end", "i8"),
-        ("pipe_bytes", "i8"),
-        ("lost_bytes", "i8"),
-        ("newly_sacked_bytes", "i8"),
-        # the sender's last D-SACK, and the receiver's next one
-        ("dsack_received_end", "i8"),
-        ("dsack_start", "i8"),
-        ("dsack_end", "i8"),
-        # statistics
-        ("probes", "i8"),
-        ("duplicates_reported", "i8"),
-        # runs, ascending and without gaps from snd_una to snd_max
-        ("run_end", "i8", (MAX_RUNS,)),
-        ("run_sent_us", "i8", (MAX_RUNS,)),
-        ("run_segments", "i4", (MAX_RUNS,)),
-        ("run_state", "u1", (MAX_RUNS,)),
-        ("run_retransmitted", "u1", (MAX_RUNS,)),
-    ],
-    align=True,
-)
-"""A connection's transmissions. A run begins where the one before it ends, the first at snd_una; a FIN counts as a byte.
 
-`fack` is meaningful while something is outstanding, `run_sent_us` the last transmission.
-"""
+class Scoreboard(Record):
+    """The transmissions of a connection. A run begins where the one before it ends, the first at snd_una; a FIN counts as a byte.
+
+    `fack` means something while something is outstanding.
+    """
+
+    # What the host switches on; the rest starts at zero
+    use_rack: u1  # 1: losses are found by time
+    use_probes: u1  # PROBE_NEVER, PROBE_TAIL or PROBE_ALWAYS
+    use_dsack: u1  # 1: duplicates are reported
+    # RACK (RFC 8985, section 5.3)
+    reordering_seen: u1  # 1: RACK.reordering_seen
+    dsack_round_open: u1  # 1: a round that D-SACK widens runs
+    dsack_received: u1  # 1: the last acknowledgment had one
+    # TLP (section 7)
+    probe_due: u1  # 1: output sends a probe
+    probe_outstanding: u1  # 1: a probe has no answer
+    probe_is_retransmission: u1  # TLP.is_retrans
+    probes_unanswered: u1  # in a row
+    dsack_pending: u1  # 1: the next acknowledgment reports a duplicate
+    run_count: i4  # runs in use
+    sacked_segments: i4  # that the peer reported
+    reo_wnd_mult: i4  # RACK.reo_wnd_mult
+    reo_wnd_persist: i4  # RACK.reo_wnd_persist
+    xmit_us: i8  # RACK.xmit_ts
+    end_seq: i8  # RACK.end_seq
+    rtt_us: i8  # RACK.rtt
+    fack: i8  # RACK.fack
+    min_rtt_us: i8  # RACK.min_RTT
+    min_rtt_recent_us: i8  # the least round-trip time of the present interval
+    min_rtt_since_us: i8  # when that interval began
+    dsack_round: i8  # RACK.dsack_round
+    reorder_deadline_us: i8  # of the reordering timer, 0 if it does not run
+    probe_deadline_us: i8  # of the probe timer, 0 if it does not run
+    probe_end_seq: i8  # TLP.end_seq
+    probe_segment_end: i8  # the end of the segment that a probe repeats
+    pipe_bytes: i8  # pipe (RFC 6675)
+    lost_bytes: i8  # found lost and not yet repeated
+    newly_sacked_bytes: i8  # by the last acknowledgment
+    # The sender's last D-SACK, and the receiver's next one
+    dsack_received_end: i8  # the end of the range
+    dsack_start: i8  # where the range begins
+    dsack_end: i8  # where it ends
+    # Statistics
+    probes: i8  # counts
+    duplicates_reported: i8  # counts
+    # Runs, ascending and without gaps from snd_una to snd_max
+    run_end: Annotated[i8, MAX_RUNS]  # where each ends
+    run_sent_us: Annotated[i8, MAX_RUNS]  # when each was last sent
+    run_segments: Annotated[i4, MAX_RUNS]  # segments of each
+    run_state: Annotated[u1, MAX_RUNS]  # IN_FLIGHT, SACKED or LOST
+    run_retransmitted: Annotated[u1, MAX_RUNS]  # 1: sent more than once
+
+
+SCOREBOARD = Scoreboard.dtype
 
 scoreboard_at = record_accessor(SCOREBOARD)
 

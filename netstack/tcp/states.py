@@ -27,22 +27,3 @@ class End(IntEnum):
     REFUSED = 2
     TIMED_OUT = 3
     ABORTED = 4
-
-
-CLOSED = int(State.CLOSED)
-LISTEN = int(State.LISTEN)
-SYN_SENT = int(State.SYN_SENT)
-SYN_RECEIVED = int(State.SYN_RECEIVED)
-ESTABLISHED = int(State.ESTABLISHED)
-CLOSE_WAIT = int(State.CLOSE_WAIT)
-FIN_WAIT_1 = int(State.FIN_WAIT_1)
-CLOSING = int(State.CLOSING)
-LAST_ACK = int(State.LAST_ACK)
-FIN_WAIT_2 = int(State.FIN_WAIT_2)
-TIME_WAIT = int(State.TIME_WAIT)
-
-ENDED_NONE = int(End.NONE)
-ENDED_RESET = int(End.RESET)
-ENDED_REFUSED = int(End.REFUSED)
-ENDED_TIMED_OUT = int(End.TIMED_OUT)
-ENDED_ABORTED = int(End.ABORTED)

@@ -14,7 +14,7 @@ from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.rack import rack_detect_loss, rack_timeout
 from netstack.tcp.sack import forget_reneged
 from netstack.tcp.scoreboard import rack_runs, scoreboard_at
-from netstack.tcp.states import ENDED_NONE, ENDED_TIMED_OUT, ESTABLISHED
+from netstack.tcp.states import End, State
 
 
 @compiled
@@ -46,9 +46,9 @@ def tcp_timeout(pcb, now_us):
     """Run the timers that expired by `now_us`; return a union of the flags in `flags`."""
     flags = 0
     if 0 < pcb.linger_deadline_us <= now_us:
-        return tcp_end(pcb, ENDED_NONE)
+        return tcp_end(pcb, End.NONE)
     if pcb.user_timeout_us != 0 and 0 < pcb.unanswered_since_us <= now_us - pcb.user_timeout_us:
-        return tcp_end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
+        return tcp_end(pcb, End.TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
     if 0 < pcb.delack_deadline_us <= now_us:
         pcb.delack_deadline_us = 0
         pcb.ack_now = 1
@@ -57,11 +57,13 @@ def tcp_timeout(pcb, now_us):
         flags |= _keep_alive(pcb, now_us)
         if flags & TCP_CLOSED:
             return flags
-    by_time = pcb.state >= ESTABLISHED and rack_runs(pcb)
+    by_time = pcb.state >= State.ESTABLISHED and rack_runs(pcb)
     if by_time:
         flags |= _expire_by_time(pcb, now_us)
     if 0 < pcb.rexmt_deadline_us <= now_us:
-        window_closed = pcb.state >= ESTABLISHED and (pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max))
+        window_closed = pcb.state >= State.ESTABLISHED and (
+            pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max)
+        )
         if not window_closed:
             on_timeout(pcb, now_us)
             pcb.retransmission_timeouts += 1
@@ -71,7 +73,7 @@ def tcp_timeout(pcb, now_us):
                 forget_reneged(pcb)
         if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # who answers probes is alive
             if pcb.rexmt_shift >= pcb.max_retransmissions:
-                return tcp_end(pcb, ENDED_TIMED_OUT)
+                return tcp_end(pcb, End.TIMED_OUT)
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
         pcb.rto_us = min(pcb.rto_us * 2, MAX_RTO_US)
@@ -103,7 +105,7 @@ def _expire_by_time(pcb, now_us):
 def _keep_alive(pcb, now_us):
     """Probe a silent peer, and give it up after enough probes (RFC 9293, section 3.8.4)."""
     idle_us = now_us - pcb.last_received_us
-    if pcb.state < ESTABLISHED or pcb.keepalive_idle_us == 0:
+    if pcb.state < State.ESTABLISHED or pcb.keepalive_idle_us == 0:
         pcb.keepalive_deadline_us = 0
         return 0
     if idle_us < pcb.keepalive_idle_us:
@@ -111,7 +113,7 @@ def _keep_alive(pcb, now_us):
         return 0
     if pcb.snd_una == pcb.snd_max:
         if pcb.keepalive_sent >= pcb.keepalive_probes:
-            return tcp_end(pcb, ENDED_TIMED_OUT) | TCP_SEND_RESET
+            return tcp_end(pcb, End.TIMED_OUT) | TCP_SEND_RESET
         pcb.keepalive_sent += 1
         pcb.probe_alive = 1
     pcb.keepalive_deadline_us = now_us + pcb.keepalive_interval_us

@@ -9,7 +9,7 @@ import simpy
 from benchmarks.simpy_model import Caches, Layout, Server
 from benchmarks.simpy_model.scheduling import APPLICATION_PRIORITY, INBOUND_PRIORITY, AdaptiveLock, Machine, Steps, Thread
 from netstack.sim import SimulationConfig, simulate
-from netstack.sim.machine.costs import INSTANCES
+from netstack.sim.machine.numbers import Instance
 
 Compose = Callable[..., SimulationConfig]
 WARMUP_MS, MEASURE_MS = 20, 30
@@ -68,7 +68,7 @@ def test_a_bound_thread_keeps_its_core_and_any_other_gets_the_idlest(composed: C
 
 
 def test_who_sleeps_for_a_lock_lends_its_priority_to_the_owner(composed: Compose) -> None:
-    instances: dict[str, int] = dict.fromkeys(INSTANCES, 4)
+    instances = dict.fromkeys(Instance, 4)
     env = simpy.Environment()
     machine = Machine(env, composed("org=connp_l"), instances)
     lock, (first_core, second_core, *_) = AdaptiveLock(0), machine.cores
@@ -109,7 +109,7 @@ def test_pinned_threads_stay_where_they_are(composed: Compose) -> None:
 
 def test_locked_instructions_cost_only_where_something_is_locked(composed: Compose) -> None:
     one, config = composed("org=up"), composed("org=connp_l")
-    instances: dict[str, int] = dict.fromkeys(INSTANCES, 1)
+    instances = dict.fromkeys(Instance, 1)
     operation = config.costs.operations["route_lookup"]
     assert Layout(one, instances).operations["route_lookup"][0] == operation.cycles
     atomic_cycles = operation.atomics * config.machine.latency.atomic_cycles

@@ -9,7 +9,8 @@ import numpy as np
 
 from netstack.jit.compilation import compiled
 from netstack.sim.config import SimulationConfig
-from netstack.sim.stack.state import LOCAL, REMOTE, buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
+from netstack.sim.stack.numbers import Side
+from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.sim.workload.peer import FIRST_PORT
@@ -21,11 +22,11 @@ SERVER_PORT = 5001
 CLIENT_PORTS = 50000
 
 
-def build_connections(config: SimulationConfig, s: Any, tables: dict[str, np.ndarray], app_threads: int) -> None:
+def build_connections(config: SimulationConfig, stack: Any, tables: dict[str, np.ndarray], app_threads: int) -> None:
     """Draw distances, start times and hash seed from the seed; open all connections, or place their clients."""
     workload = config.workload
     random = np.random.Generator(np.random.PCG64(config.seed))
-    s["hash_seed"] = random.integers(1 << 31)
+    stack["hash_seed"] = random.integers(1 << 31)
     flows = tables["flow"]
     rtt_us = random.uniform(workload.rtt_min_us, workload.rtt_max_us, config.conns)
     one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
@@ -35,20 +36,20 @@ def build_connections(config: SimulationConfig, s: Any, tables: dict[str, np.nda
     flows["app_thread"] = (number + number // config.machine.nic.count) % app_threads
     for name in ("first_mbuf", "last_mbuf", "next_ready", "next_expired", "tick", "next_timer", "previous_timer"):
         flows[name] = -1
-    flows["brief_start"] = flows["brief_end"] = -1
+    flows["section"]["start"] = flows["section"]["end"] = -1
     start_us = random.uniform(0, workload.start_spread_us, config.conns)
-    _list_starts(s, (start_us // TICK_US).astype(np.int64) + 1)
+    _list_starts(stack, (start_us // TICK_US).astype(np.int64) + 1)
     sequences = random.integers(0, 1 << 32, (config.conns, 2))
     if workload.bytes_per_connection > 0:
         _fill_templates(tables["pcb_template"], workload)
-        tables["pcb"][:] = tables["pcb_template"][LOCAL]
-        _place_clients(s)
+        tables["pcb"][:] = tables["pcb_template"][Side.LOCAL]
+        _place_clients(stack)
         return
     flows["open"] = flows["accepted"] = 1
     flows["unwritten_bytes"] = workload.send_unit_bytes
-    s["connections_opened"] = config.conns
+    stack["connections_opened"] = config.conns
     _open_connections(
-        s,
+        stack,
         sequences,
         workload.mss_bytes,
         workload.receive_buffer_bytes,
@@ -79,41 +80,41 @@ def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
         "time_wait_us": workload.time_wait_us,
     }
     for name, value in values.items():
-        templates[name][[LOCAL, REMOTE]] = value
+        templates[name][[Side.LOCAL, Side.REMOTE]] = value
 
 
 @compiled
-def _list_starts(s, start_ticks):
+def _list_starts(stack, start_ticks):
     """List each connection's start in the timer wheel."""
-    for index in range(s.conns):
-        list_end(s, index, LOCAL, start_ticks[index])
+    for index in range(stack.conns):
+        list_end(stack, index, Side.LOCAL, start_ticks[index])
 
 
 @compiled
-def _place_clients(s):
+def _place_clients(stack):
     """Give each client an address of its own, the server's, and the port before its first."""
-    for index in range(s.conns):
-        peer = peer_of(s, index)
-        peer.foreign_address = _host_address(s, index)
+    for index in range(stack.conns):
+        peer = peer_of(stack, index)
+        peer.foreign_address = _host_address(stack, index)
         peer.foreign_port = SERVER_PORT
         peer.local_address = peer.foreign_address + 1 + index
         peer.local_port = FIRST_PORT + index % CLIENT_PORTS
 
 
 @compiled
-def _host_address(s, index):
-    return 0x0A000001 + flow_of(s, index).nic * 65536
+def _host_address(stack, index):
+    return 0x0A000001 + flow_of(stack, index).nic * 65536
 
 
 @compiled
-def _open_connections(s, sequences, mss, receive_buffer, delayed_ack_us, min_rto_us):
-    for index in range(s.conns):
-        flow = flow_of(s, index)
-        local_address = _host_address(s, index)
+def _open_connections(stack, sequences, mss, receive_buffer, delayed_ack_us, min_rto_us):
+    for index in range(stack.conns):
+        flow = flow_of(stack, index)
+        local_address = _host_address(stack, index)
         foreign_address = local_address + 1 + index // CLIENT_PORTS
         foreign_port = FIRST_PORT + index % CLIENT_PORTS
-        local = pcb_of(s, index)
-        remote = peer_of(s, index)
+        local = pcb_of(stack, index)
+        remote = peer_of(stack, index)
         iss = sequences[index, 0]
         irs = sequences[index, 1]
         pcb_init(
@@ -144,6 +145,6 @@ def _open_connections(s, sequences, mss, receive_buffer, delayed_ack_us, min_rto
             delayed_ack_us,
             min_rto_us,
         )
-        value = connection_hash(s, local_address, SERVER_PORT, foreign_address, foreign_port)
-        flow.group = group_of_hash(s, value)
-        lookup_insert(s.pcb_table, buckets_of_hash(s, value), s.buckets_per_group, s.hash_seed, index)
+        value = connection_hash(stack, local_address, SERVER_PORT, foreign_address, foreign_port)
+        flow.group = group_of_hash(stack, value)
+        lookup_insert(stack.pcb_table, buckets_of_hash(stack, value), stack.buckets_per_group, stack.hash_seed, index)

@@ -4,26 +4,26 @@ import numpy as np
 
 from netstack.errors import ConservationError
 from netstack.jit.compilation import compiled
-from netstack.sim.build.build import Simulation
-from netstack.sim.kernel.paths import TICK
-from netstack.sim.machine.state import BLOCKED, LOCK_CLASSES
-from netstack.sim.stack.state import SEND, bucket_of, bucket_of_hash, connection_hash, flow_of, pcb_of, ready_of
-from netstack.tcp.states import CLOSED, ESTABLISHED
+from netstack.sim.build.simulation import Simulation
+from netstack.sim.machine.numbers import Fault, LockClass, ThreadState
+from netstack.sim.stack.numbers import ItemKind, WaitsFor
+from netstack.sim.stack.state import bucket_of, bucket_of_hash, connection_hash, flow_of, pcb_of, ready_of
+from netstack.tcp.states import State
 
 FAULTS = {
-    1: "more frames are on the way to a NIC than its links can hold",
-    2: "the packet pool is empty",
-    3: "the mbuf zone is empty",
-    4: "a packet's connection was not found",
-    5: "a connection ended before its application closed it",
+    Fault.ARRIVALS_FULL: "more frames are on the way to a NIC than its links can hold",
+    Fault.ITEM_POOL_EMPTY: "the pool of items is empty",
+    Fault.MBUF_ZONE_EMPTY: "the mbuf zone is empty",
+    Fault.CONNECTION_NOT_FOUND: "the connection of a packet was not found",
+    Fault.CONNECTION_ENDED_OPEN: "a connection ended before its application closed it",
 }
 
 
 def check_conservation(simulation: Simulation) -> None:
     """Raise ConservationError for the first law that does not hold."""
-    fault = int(simulation.m["fault"])
-    if fault:
-        raise ConservationError(FAULTS[fault])
+    fault = int(simulation.machine["fault"])
+    if fault != Fault.NONE:
+        raise ConservationError(FAULTS[Fault(fault)])
     check_cycles(simulation)
     check_bytes(simulation)
     check_connections(simulation)
@@ -49,62 +49,64 @@ def check_bytes(simulation: Simulation) -> None:
     _all_equal("bytes written", flows["written_bytes"], "acknowledged and buffered", kept)
     unacknowledged = (peers["rcv_nxt"] - pcbs["snd_una"]) % (1 << 32)
     outstanding = (pcbs["snd_max"] - pcbs["snd_una"]) % (1 << 32)
-    broken = (pcbs["state"] >= ESTABLISHED) & (unacknowledged > outstanding)
+    broken = (pcbs["state"] >= State.ESTABLISHED) & (unacknowledged > outstanding)
     if broken.any():
         flow = int(np.argmax(broken))
         raise ConservationError(f"connection {flow}: the peer received bytes that were not sent")
     _all_equal("bytes of requests that wait", flows["waiting_bytes"], "requests in queues", _requested(simulation))
-    if (pcbs["send_buffered_bytes"] + flows["waiting_bytes"] > int(simulation.s["send_buffer"])).any():
+    if (pcbs["send_buffered_bytes"] + flows["waiting_bytes"] > int(simulation.stack["send_buffer"])).any():
         raise ConservationError("a send buffer and the requests that wait for it hold more bytes than it has room for")
 
 
 def check_connections(simulation: Simulation) -> None:
     """Every connection opened is closed or open, and the table has those that are open: each once, in its own bucket."""
-    s, flows, pcbs = simulation.s, simulation.tables["flow"], simulation.tables["pcb"]
+    stack, flows, pcbs = simulation.stack, simulation.tables["flow"], simulation.tables["pcb"]
     still = int(flows["open"].sum())
-    _equal("connections opened", int(s["connections_opened"]), "closed and open", int(s["connections_closed"]) + still)
-    _all_equal("open connections", flows["open"], "those with a state", (pcbs["state"] != CLOSED).astype(int))
+    _equal("connections opened", int(stack["connections_opened"]), "closed and open", int(stack["connections_closed"]) + still)
+    _all_equal("open connections", flows["open"], "those with a state", (pcbs["state"] != State.CLOSED).astype(int))
     listed, events = np.zeros(len(flows), np.int64), np.zeros(len(flows), np.int64)
-    astray = int(_count_listed(s, listed))
+    astray = int(_count_listed(stack, listed))
     if astray >= 0:
         raise ConservationError(f"connection {astray} is not in the bucket of its addresses and ports")
     _all_equal("connections in the table", listed, "open ones", flows["open"])
-    _count_events(s, events)
+    _count_events(stack, events)
     _all_equal("connections on event queues", events, "those that are open, once each", events.astype(bool) & flows["open"])
 
 
 @compiled
-def _count_listed(s, listed):
+def _count_listed(stack, listed):
     """Count how often each connection is in the table, up to twice; return one that is not in its own bucket, else -1."""
-    for bucket in range(s.groups * s.buckets_per_group):
-        index = np.int64(bucket_of(s, bucket).head)
+    for bucket in range(stack.groups * stack.buckets_per_group):
+        index = np.int64(bucket_of(stack, bucket).head)
         while index >= 0 and listed[index] < 2:
             listed[index] += 1
-            pcb = pcb_of(s, index)
-            value = connection_hash(s, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
-            if bucket_of_hash(s, value) != bucket:
+            pcb = pcb_of(stack, index)
+            value = connection_hash(stack, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
+            if bucket_of_hash(stack, value) != bucket:
                 return index
             index = np.int64(pcb.hash_next)
     return np.int64(-1)
 
 
 @compiled
-def _count_events(s, events):
+def _count_events(stack, events):
     """Count how often each connection is on event queues, which have as many as they say."""
-    for application in range(s.app_threads):
-        queue = ready_of(s, application)
+    for application in range(stack.app_threads):
+        queue = ready_of(stack, application)
         index = np.int64(queue.head)
         for _ in range(queue.count):
             events[index] += 1
-            index = np.int64(flow_of(s, index).next_ready)
+            index = np.int64(flow_of(stack, index).next_ready)
 
 
 def check_locks(simulation: Simulation) -> None:
     """Every acquisition was released or is held, by a thread that counts it."""
     held = simulation.tables["lock"]["owner"] >= 0
-    for index, (name, row) in enumerate(zip(LOCK_CLASSES, simulation.tables["lock_class"], strict=True)):
-        still = int((held & (simulation.tables["lock"]["lock_class"] == index)).sum())
-        _equal(f"acquisitions of {name} locks", int(row["acquisitions"]), "released and held", int(row["releases"]) + still)
+    for lock_class, row in zip(LockClass, simulation.tables["lock_class"], strict=True):
+        still = int((held & (simulation.tables["lock"]["lock_class"] == lock_class)).sum())
+        _equal(
+            f"acquisitions of {lock_class.key} locks", int(row["acquisitions"]), "released and held", int(row["releases"]) + still
+        )
     _equal("locks held by threads", int(simulation.tables["thread"]["locks_held"].sum()), "locks with an owner", int(held.sum()))
 
 
@@ -113,24 +115,24 @@ def check_messages(simulation: Simulation) -> None:
 
     A queue of a perimeter may be left to the perimeter's thread, which then is awake, or will be at the next tick.
     """
-    s, queues, owners = simulation.s, simulation.tables["queue"], simulation.tables["lock"]["owner"]
-    if s["use_backlog"]:
-        left = np.flatnonzero(queues["count"][int(s["backlog_first"]) :])
-        if (owners[left + int(s["connection_lock_first"])] < 0).any():
+    stack, queues, owners = simulation.stack, simulation.tables["queue"], simulation.tables["lock"]["owner"]
+    if stack["use_backlog"]:
+        left = np.flatnonzero(queues["count"][int(stack["backlog_first"]) :])
+        if (owners[left + int(stack["connection_lock_first"])] < 0).any():
             raise ConservationError("packets are on the backlog of a connection that nobody holds")
-    if s["use_perimeter"]:
+    if stack["use_perimeter"]:
         left = np.flatnonzero(queues["count"])
         workers = simulation.tables["thread"][queues["thread"][left]]
-        asleep = (workers["state"] == BLOCKED) & (workers["waits_for"] != TICK)
-        if (asleep & (owners[left + int(s["group_lock_first"])] < 0)).any():
+        asleep = (workers["state"] == ThreadState.BLOCKED) & (workers["waits_for"] != WaitsFor.TICK)
+        if (asleep & (owners[left + int(stack["group_lock_first"])] < 0)).any():
             raise ConservationError("messages are in the queue of a perimeter that nobody is inside or woken for")
-    received = int(s["messages_received"]) + _queued(simulation)
-    _equal("messages sent", int(s["messages_sent"]), "received and queued", received)
+    received = int(stack["messages_received"]) + _queued(simulation)
+    _equal("messages sent", int(stack["messages_sent"]), "received and queued", received)
 
 
 def check_frames(simulation: Simulation) -> None:
     """Every packet off the pool is on its way, in a ring, queued or with a thread; every frame is accounted for once."""
-    s, nics = simulation.s, simulation.tables["nic"]
+    stack, nics = simulation.stack, simulation.tables["nic"]
     ringed = nics["receive_tail"] - nics["receive_head"]
     _all_equal(
         "frames that came",
@@ -138,38 +140,40 @@ def check_frames(simulation: Simulation) -> None:
         "on the way, in the ring, received and dropped",
         nics["arrivals"] + ringed + nics["frames_received"] + nics["receive_drops"],
     )
-    taken = int(s["packets_taken"]) - int(s["packets_freed"])
-    _equal("packets in use", taken, "the pool's missing ones", int(s["packets"]) - int(simulation.tables["pool"]["count"].sum()))
+    taken = int(stack["items_taken"]) - int(stack["items_freed"])
+    _equal(
+        "packets in use", taken, "the pool's missing ones", int(stack["items"]) - int(simulation.tables["pool"]["count"].sum())
+    )
     threads = simulation.tables["thread"]
-    working = int(((threads["item"] >= 0) & (threads["item"] < int(s["packets"]))).sum())
+    working = int(((threads["item"] >= 0) & (threads["item"] < int(stack["items"]))).sum())
     queued = _queued(simulation)
     least = int(nics["arrivals"].sum() + ringed.sum())
     if not least <= taken <= least + queued + working:
-        raise ConservationError(f"packets in use ({taken}) are neither on the way nor in ports nor with threads ({least})")
+        raise ConservationError(f"items in use ({taken}) are neither on the way nor in ports nor with threads ({least})")
 
 
 def check_mbufs(simulation: Simulation) -> None:
     """Every mbuf is free or holds bytes of a send buffer or a frame of a transmit ring, or a thread's request in the making."""
-    s, nics = simulation.s, simulation.tables["nic"]
-    used = int(s["mbufs_taken"]) - int(s["mbufs_freed"])
-    free = int(s["free_mbufs"]) + int(simulation.tables["core"]["free_mbufs"].sum())
-    _equal("mbufs in use", used, "all less free ones", int(s["mbufs"]) - free)
+    stack, nics = simulation.stack, simulation.tables["nic"]
+    used = int(stack["mbufs_taken"]) - int(stack["mbufs_freed"])
+    free = int(stack["free_mbufs"]) + int(simulation.tables["core"]["free_mbufs"].sum())
+    _equal("mbufs in use", used, "all less free ones", int(stack["mbufs"]) - free)
     queued = int((nics["transmit_tail"] - nics["transmit_head"]).sum())
     flows = simulation.tables["flow"]
     buffered = simulation.tables["pcb"]["send_buffered_bytes"] + flows["front_bytes"] + flows["waiting_bytes"]
-    units = int((-(-buffered // int(s["send_unit"]))).sum())  # the last one of a connection may be a part
-    if not 0 <= used - queued - units <= int(s["app_threads"]):
+    units = int((-(-buffered // int(stack["send_unit"]))).sum())  # the last one of a connection may be a part
+    if not 0 <= used - queued - units <= int(stack["app_threads"]):
         raise ConservationError(f"mbufs in use ({used}) are not those of rings ({queued}) and send buffers ({units})")
 
 
 def _requested(simulation: Simulation) -> np.ndarray:
     """Return the bytes of each connection's send requests that nobody waits for, by a walk through all queues."""
-    packets, pool = simulation.tables["packet"], int(simulation.s["packets"])
+    packets, pool = simulation.tables["item"], int(simulation.stack["items"])
     requested = np.zeros(len(simulation.tables["flow"]), np.int64)
     for queue in simulation.tables["queue"]:
         item = int(queue["head"])
         for _ in range(int(queue["count"])):
-            if packets["kind"][item] == SEND and item < pool:
+            if packets["kind"][item] == ItemKind.SEND and item < pool:
                 requested[packets["flow"][item]] += packets["bytes"][item]
             item = int(packets["next"][item])
     return requested

@@ -98,8 +98,3 @@ class Result:
             elif isinstance(value, dict):
                 flat.update({f"{name}/{part}": float(number) for part, number in value.items()})
         return flat
-
-
-def statistics_of(kind: type) -> dict[str, tuple[str, str]]:
-    """Return unit and meaning of each statistic of a result class, by name."""
-    return {item.name: (item.metadata["unit"], item.metadata["meaning"]) for item in dataclasses.fields(kind)}

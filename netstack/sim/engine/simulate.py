@@ -9,11 +9,12 @@ from collections.abc import Callable
 from netstack.sim.build.build import build
 from netstack.sim.config import EngineConfig, SimulationConfig
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.engine.events import settle
+from netstack.sim.engine.exact import run_until
 from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
-from netstack.sim.engine.windows import WindowedCore, join, nothing
+from netstack.sim.engine.windows.core import WindowedCore, join, nothing
 
 
 def simulate(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
@@ -36,9 +37,9 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
     before: Snapshot | None = None
     while not measurement.is_over:
         until = measurement.next_pause_cycles
-        run_until(simulation.m, simulation.s, until)
-        settle(simulation.m, until)
-        if measurement.pause(int(simulation.s["acked_bytes"])):
+        run_until(simulation.machine, simulation.stack, until)
+        settle(simulation.machine, until)
+        if measurement.pause(int(simulation.stack["acked_bytes"])):
             before = snapshot(simulation)
         if progress is not None:
             progress(measurement.share)

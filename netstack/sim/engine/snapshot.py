@@ -4,11 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netstack.sim.build.build import Simulation
+from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
-from netstack.sim.machine.costs import CATEGORIES
-from netstack.sim.machine.state import LOCK_CLASSES
+from netstack.sim.machine.numbers import Category, LockClass
 from netstack.sim.stack.state import LATENCY_BUCKETS_PER_OCTAVE
 
 _COPIED = ("core", "lock_class", "nic", "latency", "count", "flow")
@@ -24,12 +23,12 @@ class Snapshot:
 
 def snapshot(simulation: Simulation) -> Snapshot:
     """Copy what a result is computed from."""
-    return Snapshot({name: simulation.tables[name].copy() for name in _COPIED}, simulation.stack.copy())
+    return Snapshot({name: simulation.tables[name].copy() for name in _COPIED}, simulation.stack_table.copy())
 
 
 def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement, wall_seconds: float) -> Result:
     """Return the result of the interval from `before` to now."""
-    config, m = simulation.config, simulation.m
+    config, machine = simulation.config, simulation.machine
     acked, warm_slices, slice_ms = measurement.acked, measurement.warm_slices, measurement.slice_ms
     after = snapshot(simulation)
     slices = len(acked) - 1
@@ -43,12 +42,14 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
     def stack_difference(name: str) -> int:
         return int(after.stack[0][name] - before.stack[0][name])
 
-    used = int(m["cores_used"])
+    used = int(machine["cores_used"])
     cycles = difference("core", "cycles")[:used]
     per_core = [_by_category(row / kilobytes) for row in cycles]
     segments = max(stack_difference("data_segments"), 1)
     counts = {
-        name: difference("count", name)[: int(m["cores"]) * len(simulation.structures)].reshape(int(m["cores"]), -1).sum(axis=0)
+        name: difference("count", name)[: int(machine["cores"]) * len(simulation.structures)]
+        .reshape(int(machine["cores"]), -1)
+        .sum(axis=0)
         / kilobytes
         for name in ("l1_misses", "l2_misses", "coherence_misses", "upgrades")
     }
@@ -56,10 +57,10 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
     halves = np.array([acked[middle] - acked[warm_slices], acked[-1] - acked[middle]], float)
     halves_difference = float(abs(halves[0] - halves[1]) / max(halves.mean(), 1) * 100)
     to_mbps = 8 / 1000 / slice_ms
-    total_segments = int(simulation.s["data_segments"])
+    total_segments = int(simulation.stack["data_segments"])
     return Result(
         goodput_mbps=payload_bytes * 8 / 1000 / simulated_ms,
-        utilization=float(1 - cycles[:, CATEGORIES.index("idle")].sum() / cycles.sum()),
+        utilization=float(1 - cycles[:, Category.IDLE].sum() / cycles.sum()),
         cycles_per_kb=_by_category(cycles.sum(axis=0) / kilobytes),
         core_cycles_per_kb=per_core,
         l1_misses_per_kb=float(counts["l1_misses"].sum()),
@@ -102,19 +103,19 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
 
 
 def _by_category(values: np.ndarray) -> dict[str, float]:
-    return {category: float(value) for category, value in zip(CATEGORIES, values, strict=True)}
+    return {category.key: float(value) for category, value in zip(Category, values, strict=True)}
 
 
 def _lock_statistics(before: Snapshot, after: Snapshot) -> dict[str, LockStatistics]:
     """Return the statistics of every lock class that was used."""
     statistics = {}
-    for index, name in enumerate(LOCK_CLASSES):
-        old, new = before.tables["lock_class"][index], after.tables["lock_class"][index]
+    for lock_class in LockClass:
+        old, new = before.tables["lock_class"][lock_class], after.tables["lock_class"][lock_class]
         change = {key: int(new[key] - old[key]) for key in new.dtype.names}
         acquisitions = change["acquisitions"]
         if acquisitions == 0:
             continue
-        statistics[name] = LockStatistics(
+        statistics[lock_class.key] = LockStatistics(
             acquisitions=acquisitions,
             not_immediate_percent=100 * change["waited"] / acquisitions,
             wait_cycles=change["wait_cycles"] / acquisitions,

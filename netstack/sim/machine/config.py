@@ -40,7 +40,6 @@ class NicConfig:
     receive_ring: int = 256
     interface_queue: int = 255
     interrupt_interval_us: float = 125.0
-    checksum_offload: bool = True
 
 
 @dataclass

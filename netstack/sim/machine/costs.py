@@ -8,86 +8,11 @@ import re
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
+from netstack.sim.machine.numbers import Category, Instance, Operation
 
-CATEGORIES = (
-    "protocol",
-    "application",
-    "copy",
-    "driver",
-    "interrupt",
-    "scheduling",
-    "lock_atomic",
-    "lock_spin",
-    "lock_sleep",
-    "cache_stall",
-    "idle",
-)
-"""Where a core's cycles go.
-
-`lock_atomic` are the locked instructions of a multiprocessor kernel, `lock_spin` is waiting, and `lock_sleep` the work of
-going to sleep on a lock and being woken from it.
-"""
-
-CHARGEABLE = ("protocol", "application", "copy", "driver", "interrupt", "scheduling", "lock_spin", "lock_sleep")
-
-INSTANCES = ("kernel", "core", "thread", "flow", "bucket", "lock", "group", "nic", "tx_slot", "rx_slot", "mbuf", "listener")
-"""What a structure exists once for; an operation is charged against the current instance of each."""
-
-OPERATIONS = (
-    "app_event",  # the application's event loop: one ready connection out of the event queue
-    "app_wait",  # asking for events when none is ready
-    "write_call",  # system call write(): entry, file and socket checks, exit
-    "sosend_unit",  # one unit of zero-copy socket send: map the page, build its mbuf, append
-    "page_wire",  # wire a page of the application, under the page queues' lock
-    "lookup",  # hash the 4-tuple and walk a bucket's chain to the pcb
-    "pru_send",  # protocol send request: checks before tcp_output
-    "tcp_output",  # build one segment: window checks, header template, timers
-    "callout_set",  # start or stop a timer, under the callout wheel's lock
-    "route_lookup",  # find the route and the link-layer address, under the routing table's lock
-    "ip_output",  # IP header, interface queue
-    "driver_transmit",  # one frame into the transmit ring
-    "driver_transmit_done",  # reclaim one descriptor, free its mbufs
-    "interrupt",  # interrupt entry, acknowledge the NIC, schedule the inbound thread
-    "driver_receive",  # one frame from the receive ring, refill the descriptor
-    "ip_input",  # ether_input and ip_input of one packet
-    "tcp_predict",  # segment checks, options and header prediction: after it, the segment cannot change the connection table
-    "tcp_input",  # established-state segment processing
-    "sb_drop",  # one acknowledged mbuf off the send buffer, free it
-    "page_unwire",  # give a page back, under the page queues' lock
-    "so_wakeup",  # tell the event queue that a socket became writable
-    "mbuf_alloc",  # one mbuf from the core's free list
-    "mbuf_free",  # one mbuf to the core's free list
-    "mbuf_zone",  # exchange a batch of mbufs with the shared zone
-    "timer",  # one expired TCP timer
-    "lock_acquire",  # uncontended acquisition of a mutex
-    "lock_release",  # release of a mutex
-    "lock_block",  # turnstile: lend priority, go to sleep
-    "lock_unblock",  # turnstile: wake the sleepers
-    "context_switch",  # choose the next thread and switch to it
-    "wakeup",  # make a thread runnable
-    "ipi_send",  # interrupt another core
-    "ipi_receive",  # be interrupted by another core
-    "message_send",  # put a request or packet on an owner's message port
-    "message_receive",  # take one off the port
-    "lookup_reference",  # reference of a connection that was found without a lock, taken and dropped
-    "bucket_lock",  # lock of one bucket of the connection table, and the connection's reference count
-    "backlog_add",  # put a packet on the backlog of a connection that an application works on
-    "backlog_take",  # take one off the backlog
-    "message_append",  # put a request or packet on a port of this core, which no other core touches
-    "message_collect",  # take messages off such a port
-    "message_post",  # put one into the queue of another core's interprocessor interrupts
-    "message_deliver",  # take one out of this core's own queue of such, and append it to its port
-    "perimeter_add",  # leave a message in the queue of a perimeter
-    "perimeter_take",  # take one out of the queue
-    "connection_create",  # answer a SYN: pcb, timers and socket of a new connection
-    "connection_insert",  # put a pcb into its bucket of the connection table
-    "connection_remove",  # take a pcb out of its bucket, free it with its socket
-    "bucket_section",  # lock of one bucket for an insertion or a removal, where look-ups take no lock of all
-    "listener_queue",  # one connection into, between or out of the queues of a listening socket, under its lock
-    "accept_call",  # system call accept(): descriptor, file, the peer's address, events of the new socket
-    "close_call",  # system call close(): descriptor, file, events
-    "reset",  # answer a segment of no connection with a reset
-)
+RECKONED = (Category.LOCK_ATOMIC, Category.CACHE_STALL, Category.IDLE)
+CHARGEABLE = tuple(category.key for category in Category if category not in RECKONED)
+"""Categories that instructions of an operation may count as. The others are reckoned."""
 
 
 @dataclass
@@ -137,14 +62,14 @@ class CostsConfig:
                 "costs.instructions_in_l2_bytes", self.instructions_in_l2_bytes, "must be a whole number from 0 to 1073741824"
             )
         for name, structure in self.structures.items():
-            if structure.per not in INSTANCES:
-                raise ConfigError(f"costs.structures.{name}.per", structure.per, f"allowed are {', '.join(INSTANCES)}")
+            if structure.per not in Instance.all_keys():
+                raise ConfigError(f"costs.structures.{name}.per", structure.per, f"allowed are {', '.join(Instance.all_keys())}")
             if not 1 <= structure.lines <= 1024:
                 raise ConfigError(f"costs.structures.{name}.lines", structure.lines, "must be from 1 to 1024")
         for name, operation in self.operations.items():
             key = f"costs.operations.{name}"
-            if name not in OPERATIONS:
-                raise ConfigError(key, "given", f"unknown operation; known are {', '.join(OPERATIONS)}")
+            if name not in Operation.all_keys():
+                raise ConfigError(key, "given", f"unknown operation; known are {', '.join(Operation.all_keys())}")
             if operation.category not in CHARGEABLE:
                 raise ConfigError(f"{key}.category", operation.category, f"allowed are {', '.join(CHARGEABLE)}")
             for field_name in ("cycles", "atomics"):

@@ -8,89 +8,75 @@ Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
 from netstack.jit.compilation import compiled
 from netstack.jit.tables import has_journal
 from netstack.sim.machine.memory import charge, charge_lock_word
+from netstack.sim.machine.numbers import Operation, ThreadState, Waiting
 from netstack.sim.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
-from netstack.sim.machine.state import (
-    BLOCKED,
-    NEVER,
-    OP_LOCK_ACQUIRE,
-    OP_LOCK_BLOCK,
-    OP_LOCK_RELEASE,
-    OP_LOCK_UNBLOCK,
-    RUNNABLE,
-    RUNNING,
-    core_of,
-    lock_class_of,
-    lock_of,
-    thread_of,
-)
-
-NOT_WAITING, WAITING, GRANTED = range(3)
+from netstack.sim.machine.state import NEVER, core_of, lock_class_of, lock_of, thread_of
 
 
 @compiled
-def acquire(m, core, lock_index):
+def acquire(machine, core, lock_index):
     """Try to take a lock for the thread that runs on `core`; return whether it has it now.
 
     On False the thread spins (the core takes no step until it is granted the lock) or sleeps; the same call is
     to be repeated when the thread runs again.
     """
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    lock = lock_of(m, lock_index)
-    if thread.waiting == GRANTED:
-        thread.waiting = NOT_WAITING
-        if has_journal(m):
-            charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
-            _count_wait(lock_class_of(m, lock.lock_class), cpu.clock - thread.wait_since)
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    lock = lock_of(machine, lock_index)
+    if thread.waiting == Waiting.GRANTED:
+        thread.waiting = Waiting.NOT
+        if has_journal(machine):
+            charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
+            _count_wait(lock_class_of(machine, lock.lock_class), cpu.clock - thread.wait_since)
         return True
-    charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
+    charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
     if lock.owner < 0:
-        _own(m, core, lock_index)
+        _own(machine, core, lock_index)
         return True
-    if thread.waiting == NOT_WAITING:
-        thread.waiting = WAITING
+    if thread.waiting == Waiting.NOT:
+        thread.waiting = Waiting.FOR_LOCK
         thread.wait_since = cpu.clock
-    if thread_of(m, lock.owner).state == RUNNING:
+    if thread_of(machine, lock.owner).state == ThreadState.RUNNING:
         cpu.spinning_on = lock_index
     else:
-        lock_class_of(m, lock.lock_class).sleeps += 1
-        charge(m, core, OP_LOCK_BLOCK)
+        lock_class_of(machine, lock.lock_class).sleeps += 1
+        charge(machine, core, Operation.LOCK_BLOCK)
         thread.blocked_on = lock_index
         lock.sleepers += 1
-        _lend_priority(m, core, lock_index, thread.priority)
-        sleep(m, core)
+        _lend_priority(machine, core, lock_index, thread.priority)
+        sleep(machine, core)
     return False
 
 
 @compiled
-def enter(m, core, lock_index):
+def enter(machine, core, lock_index):
     """Make the thread that runs on `core` the owner of a free lock whose word is a mutex around its state, taken and given."""
-    charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
-    _own(m, core, lock_index)
-    charge_lock_word(m, core, lock_index, OP_LOCK_RELEASE)
+    charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
+    _own(machine, core, lock_index)
+    charge_lock_word(machine, core, lock_index, Operation.LOCK_RELEASE)
 
 
 @compiled
-def leave(m, core, lock_index):
+def leave(machine, core, lock_index):
     """Release a lock that the thread on `core` entered."""
-    charge_lock_word(m, core, lock_index, OP_LOCK_ACQUIRE)
-    release(m, core, lock_index)
+    charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
+    release(machine, core, lock_index)
 
 
 @compiled
-def _own(m, core, lock_index):
+def _own(machine, core, lock_index):
     """Make the thread that runs on `core` the owner of a free lock."""
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    lock = lock_of(m, lock_index)
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    lock = lock_of(machine, lock_index)
     lock.owner = cpu.thread
     lock.acquired_at = cpu.clock
     thread.locks_held += 1
-    statistics = lock_class_of(m, lock.lock_class)
+    statistics = lock_class_of(machine, lock.lock_class)
     statistics.acquisitions += 1
-    if thread.waiting == WAITING:
+    if thread.waiting == Waiting.FOR_LOCK:
         _count_wait(statistics, cpu.clock - thread.wait_since)
-        thread.waiting = NOT_WAITING
+        thread.waiting = Waiting.NOT
 
 
 @compiled
@@ -100,87 +86,87 @@ def _count_wait(statistics, cycles):
 
 
 @compiled
-def _lend_priority(m, core, lock_index, priority):
+def _lend_priority(machine, core, lock_index, priority):
     """Raise the owner, and whoever the owner waits for, to `priority`; get a core for one that has none."""
     while lock_index >= 0:
-        owner_index = lock_of(m, lock_index).owner
+        owner_index = lock_of(machine, lock_index).owner
         if owner_index < 0:
             return
-        owner = thread_of(m, owner_index)
+        owner = thread_of(machine, owner_index)
         if owner.priority >= priority:
             return
         owner.priority = priority
-        if owner.state == RUNNABLE:
-            notify_core(m, core, owner_index)
-        lock_index = owner.blocked_on if owner.state == BLOCKED else -1
+        if owner.state == ThreadState.RUNNABLE:
+            notify_core(machine, core, owner_index)
+        lock_index = owner.blocked_on if owner.state == ThreadState.BLOCKED else -1
 
 
 @compiled
-def release(m, core, lock_index):
+def release(machine, core, lock_index):
     """Release a lock that the thread on `core` owns: the first spinner gets it, all sleepers are woken to try again."""
-    cpu = core_of(m, core)
-    lock = lock_of(m, lock_index)
-    charge_lock_word(m, core, lock_index, OP_LOCK_RELEASE)
-    thread = thread_of(m, cpu.thread)
+    cpu = core_of(machine, core)
+    lock = lock_of(machine, lock_index)
+    charge_lock_word(machine, core, lock_index, Operation.LOCK_RELEASE)
+    thread = thread_of(machine, cpu.thread)
     thread.locks_held -= 1
-    statistics = lock_class_of(m, lock.lock_class)
+    statistics = lock_class_of(machine, lock.lock_class)
     statistics.releases += 1
     statistics.hold_cycles += cpu.clock - lock.acquired_at
     lock.owner = -1
-    _grant_spinner(m, core, lock_index)
+    _grant_spinner(machine, core, lock_index)
     if lock.sleepers > 0:
         lock.sleepers = 0
-        charge(m, core, OP_LOCK_UNBLOCK)
-        for index in range(m.threads):
-            sleeper = thread_of(m, index)
+        charge(machine, core, Operation.LOCK_UNBLOCK)
+        for index in range(machine.threads):
+            sleeper = thread_of(machine, index)
             if sleeper.blocked_on == lock_index:
                 sleeper.blocked_on = -1
-                make_runnable(m, core, index)
+                make_runnable(machine, core, index)
     if thread.priority != thread.base_priority:
-        _restore_priority(m, core)
+        _restore_priority(machine, core)
 
 
 @compiled
-def _grant_spinner(m, core, lock_index):
+def _grant_spinner(machine, core, lock_index):
     """Hand a free lock to the core that has spun longest for it."""
-    now = core_of(m, core).clock
+    now = core_of(machine, core).clock
     first = -1
     since = NEVER
-    for other in range(m.cores_used):
-        spinner = core_of(m, other)
+    for other in range(machine.cores_used):
+        spinner = core_of(machine, other)
         if spinner.spinning_on == lock_index and spinner.resched == 0 and spinner.clock < since:
             first = other
             since = spinner.clock
     if first < 0:
         return
-    winner = core_of(m, first)
-    settle_spin(m, first, now)
+    winner = core_of(machine, first)
+    settle_spin(machine, first, now)
     before = winner.clock
-    thread = thread_of(m, winner.thread)
-    if has_journal(m):
-        thread.waiting = GRANTED  # a windowed core accounts for itself, when it takes the lock in `acquire`
+    thread = thread_of(machine, winner.thread)
+    if has_journal(machine):
+        thread.waiting = Waiting.GRANTED  # a windowed core accounts for itself, when it takes the lock in `acquire`
     else:
-        charge_lock_word(m, first, lock_index, OP_LOCK_ACQUIRE)
+        charge_lock_word(machine, first, lock_index, Operation.LOCK_ACQUIRE)
     winner.spinning_on = -1
     winner.next_time = winner.clock
-    _own(m, first, lock_index)
-    thread.waiting = GRANTED
-    lock_of(m, lock_index).acquired_at = before
+    _own(machine, first, lock_index)
+    thread.waiting = Waiting.GRANTED
+    lock_of(machine, lock_index).acquired_at = before
 
 
 @compiled
-def _restore_priority(m, core):
+def _restore_priority(machine, core):
     """Drop lent priority to what the locks still held justify; give way if a more urgent thread waits for the core."""
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
     priority = thread.base_priority
     if thread.locks_held > 0:
-        for index in range(m.threads):
-            waiter = thread_of(m, index)
-            if waiter.blocked_on >= 0 and lock_of(m, waiter.blocked_on).owner == cpu.thread:
+        for index in range(machine.threads):
+            waiter = thread_of(machine, index)
+            if waiter.blocked_on >= 0 and lock_of(machine, waiter.blocked_on).owner == cpu.thread:
                 priority = max(priority, waiter.priority)
     thread.priority = priority
-    for index in range(m.threads):
-        other = thread_of(m, index)
-        if other.state == RUNNABLE and other.pinned == core and other.priority > priority:
+    for index in range(machine.threads):
+        other = thread_of(machine, index)
+        if other.state == ThreadState.RUNNABLE and other.pinned == core and other.priority > priority:
             cpu.resched = 1

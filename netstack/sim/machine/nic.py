@@ -6,6 +6,7 @@ wait in a heap by time until the driver or the interrupt looks. Knows packets by
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.memory import dma_write
+from netstack.sim.machine.numbers import Fault
 from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt
 from netstack.sim.machine.state import (
     LINK_UNITS,
@@ -31,29 +32,31 @@ def wire_bytes(ip_bytes):
 
 
 @compiled
-def transmit_full(m, nic_index):
+def transmit_full(machine, nic_index):
     """Return whether ring and interface queue have no slot left; departed frames keep theirs until reclaimed."""
-    nic = nic_of(m, nic_index)
-    return nic.transmit_tail - nic.transmit_head >= m.transmit_slots
+    nic = nic_of(machine, nic_index)
+    return nic.transmit_tail - nic.transmit_head >= machine.transmit_slots
 
 
 @compiled
-def count_departed(m, nic_index, now):
+def count_departed(machine, nic_index, now):
     """Advance the NIC's own index over the frames that left by `now`; return how many slots can be reclaimed."""
-    nic = nic_of(m, nic_index)
-    while nic.transmit_departed < nic.transmit_tail and transmit_slot_of(m, nic_index, nic.transmit_departed).departure <= now:
+    nic = nic_of(machine, nic_index)
+    while (
+        nic.transmit_departed < nic.transmit_tail and transmit_slot_of(machine, nic_index, nic.transmit_departed).departure <= now
+    ):
         nic.transmit_departed += 1
     return nic.transmit_departed - nic.transmit_head
 
 
 @compiled
-def transmit_frame(m, nic_index, now, ip_bytes, mbuf):
+def transmit_frame(machine, nic_index, now, ip_bytes, mbuf):
     """Queue a frame at `now`; return when its last bit leaves. The caller has checked that there is room."""
-    nic = nic_of(m, nic_index)
+    nic = nic_of(machine, nic_index)
     start = max(nic.transmit_free, now * LINK_UNITS)
-    nic.transmit_free = start + wire_bytes(ip_bytes) * m.link_units_per_byte
+    nic.transmit_free = start + wire_bytes(ip_bytes) * machine.link_units_per_byte
     departure = nic.transmit_free // LINK_UNITS
-    slot = transmit_slot_of(m, nic_index, nic.transmit_tail)
+    slot = transmit_slot_of(machine, nic_index, nic.transmit_tail)
     slot.departure = departure
     slot.mbuf = mbuf
     nic.transmit_tail += 1
@@ -62,24 +65,24 @@ def transmit_frame(m, nic_index, now, ip_bytes, mbuf):
 
 
 @compiled
-def reclaim(m, nic_index):
+def reclaim(machine, nic_index):
     """Take the oldest departed frame off the ring and return its mbuf; `count_departed` said there is one.
 
     The NIC has written its descriptor back by DMA.
     """
-    nic = nic_of(m, nic_index)
-    dma_write(m, m.transmit_ring_kind, transmit_descriptor(m, nic_index, nic.transmit_head), 0, 1)
-    mbuf = transmit_slot_of(m, nic_index, nic.transmit_head).mbuf
+    nic = nic_of(machine, nic_index)
+    dma_write(machine, machine.transmit_ring_kind, transmit_descriptor(machine, nic_index, nic.transmit_head), 0, 1)
+    mbuf = transmit_slot_of(machine, nic_index, nic.transmit_head).mbuf
     nic.transmit_head += 1
     return mbuf
 
 
 @compiled
-def send_to_host(m, nic_index, time, packet):
+def send_to_host(machine, nic_index, time, item):
     """Put a packet on its way to the NIC, to reach the link's end at `time` if the link is free. Faults when the heap is full."""
-    nic = nic_of(m, nic_index)
-    if nic.arrivals >= m.arrival_capacity:
-        m.fault = 1
+    nic = nic_of(machine, nic_index)
+    if nic.arrivals >= machine.arrival_capacity:
+        machine.fault = Fault.ARRIVALS_FULL
         return
     position = nic.arrivals
     nic.arrivals += 1
@@ -88,136 +91,136 @@ def send_to_host(m, nic_index, time, packet):
     sequence = nic.arrival_sequence
     while position > 0:
         parent = (position - 1) >> 1
-        above = arrival_of(m, nic_index, parent)
+        above = arrival_of(machine, nic_index, parent)
         if above.time < time or (above.time == time and above.sequence < sequence):
             break
-        below = arrival_of(m, nic_index, position)
+        below = arrival_of(machine, nic_index, position)
         below.time = above.time
         below.sequence = above.sequence
-        below.packet = above.packet
+        below.item = above.item
         position = parent
-    entry = arrival_of(m, nic_index, position)
+    entry = arrival_of(machine, nic_index, position)
     entry.time = time
     entry.sequence = sequence
-    entry.packet = packet
-    schedule_interrupt(m, nic_index)
+    entry.item = item
+    schedule_interrupt(machine, nic_index)
 
 
 @compiled
-def _pop_arrival(m, nic_index):
-    nic = nic_of(m, nic_index)
+def _pop_arrival(machine, nic_index):
+    nic = nic_of(machine, nic_index)
     nic.arrivals -= 1
-    last = arrival_of(m, nic_index, nic.arrivals)
+    last = arrival_of(machine, nic_index, nic.arrivals)
     size = nic.arrivals
     position = 0
     while True:
         child = 2 * position + 1
         if child >= size:
             break
-        entry = arrival_of(m, nic_index, child)
+        entry = arrival_of(machine, nic_index, child)
         if child + 1 < size:
-            right = arrival_of(m, nic_index, child + 1)
+            right = arrival_of(machine, nic_index, child + 1)
             if right.time < entry.time or (right.time == entry.time and right.sequence < entry.sequence):
                 child += 1
                 entry = right
         if last.time < entry.time or (last.time == entry.time and last.sequence < entry.sequence):
             break
-        hole = arrival_of(m, nic_index, position)
+        hole = arrival_of(machine, nic_index, position)
         hole.time = entry.time
         hole.sequence = entry.sequence
-        hole.packet = entry.packet
+        hole.item = entry.item
         position = child
-    hole = arrival_of(m, nic_index, position)
+    hole = arrival_of(machine, nic_index, position)
     hole.time = last.time
     hole.sequence = last.sequence
-    hole.packet = last.packet
+    hole.item = last.item
 
 
 @compiled
-def next_arrival(m, nic_index):
+def next_arrival(machine, nic_index):
     """Return when the next frame will be complete at the NIC, NEVER if none is on the way."""
-    nic = nic_of(m, nic_index)
+    nic = nic_of(machine, nic_index)
     if nic.arrivals == 0:
         return NEVER
-    start = max(nic.receive_free, arrival_of(m, nic_index, 0).time * LINK_UNITS)
-    return (start + SMALLEST_FRAME_BYTES * m.link_units_per_byte) // LINK_UNITS
+    start = max(nic.receive_free, arrival_of(machine, nic_index, 0).time * LINK_UNITS)
+    return (start + SMALLEST_FRAME_BYTES * machine.link_units_per_byte) // LINK_UNITS
 
 
 @compiled
-def take_arrival(m, nic_index, now):
-    """Take the next frame that is complete by `now` off the link: return its packet, or -1.
+def take_arrival(machine, nic_index, now):
+    """Take the next frame that is complete by `now` off the link: return its item, -1 if there is none, and whether it is stored.
 
-    The frame is written to memory by DMA; when the receive ring is full at that moment, `receive_drops` counts it and the
-    result is ``-2 - packet``: the caller frees the packet.
+    The frame is written to memory by DMA. When the receive ring is full at that moment, the frame is lost: `receive_drops` counts
+    it, and the caller frees the item.
     """
-    if next_arrival(m, nic_index) > now:
-        return -1
-    nic = nic_of(m, nic_index)
-    first = arrival_of(m, nic_index, 0)
-    packet = first.packet
-    nic.receive_free = max(nic.receive_free, first.time * LINK_UNITS) + SMALLEST_FRAME_BYTES * m.link_units_per_byte
-    _pop_arrival(m, nic_index)
-    if nic.receive_tail - nic.receive_head >= m.receive_slots:
+    if next_arrival(machine, nic_index) > now:
+        return -1, False
+    nic = nic_of(machine, nic_index)
+    first = arrival_of(machine, nic_index, 0)
+    item = first.item
+    nic.receive_free = max(nic.receive_free, first.time * LINK_UNITS) + SMALLEST_FRAME_BYTES * machine.link_units_per_byte
+    _pop_arrival(machine, nic_index)
+    if nic.receive_tail - nic.receive_head >= machine.receive_slots:
         nic.receive_drops += 1
-        return -2 - packet
+        return item, False
     position = nic.receive_tail
-    receive_slot_of(m, nic_index, position).value = packet
-    slot = nic_index * m.receive_slots + position % m.receive_slots
-    dma_write(m, m.receive_ring_kind, slot, 0, 1)
-    dma_write(m, m.receive_buffer_kind, slot, 0, m.receive_buffer_lines)
+    receive_slot_of(machine, nic_index, position).item = item
+    slot = nic_index * machine.receive_slots + position % machine.receive_slots
+    dma_write(machine, machine.receive_ring_kind, slot, 0, 1)
+    dma_write(machine, machine.receive_buffer_kind, slot, 0, machine.receive_buffer_lines)
     nic.receive_tail += 1
-    return packet
+    return item, True
 
 
 @compiled
-def receive_frame(m, nic_index):
+def receive_frame(machine, nic_index):
     """Take the oldest frame off the receive ring: return its slot number, -1 if the ring is empty."""
-    nic = nic_of(m, nic_index)
+    nic = nic_of(machine, nic_index)
     if nic.receive_head == nic.receive_tail:
         return -1
     nic.receive_head += 1
     nic.frames_received += 1
-    return nic_index * m.receive_slots + (nic.receive_head - 1) % m.receive_slots
+    return nic_index * machine.receive_slots + (nic.receive_head - 1) % machine.receive_slots
 
 
 @compiled
-def schedule_interrupt(m, nic_index):
+def schedule_interrupt(machine, nic_index):
     """Set the time of the NIC's next interrupt: not while masked, and not before the coalescing interval has passed."""
-    nic = nic_of(m, nic_index)
+    nic = nic_of(machine, nic_index)
     if nic.masked != 0:
         nic.next_time = NEVER
         return
-    pending = next_arrival(m, nic_index)
+    pending = next_arrival(machine, nic_index)
     if nic.receive_head != nic.receive_tail:
         pending = nic.last_interrupt
-    nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + m.interrupt_interval)
+    nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + machine.interrupt_interval)
 
 
 @compiled
-def raise_interrupt(m, nic_index, now):
+def raise_interrupt(machine, nic_index, now):
     """Interrupt a core at `now` and wake the NIC's inbound thread; the NIC stays masked until the thread is done."""
-    nic = nic_of(m, nic_index)
+    nic = nic_of(machine, nic_index)
     nic.masked = 1
     nic.last_interrupt = now
     nic.next_time = NEVER
-    thread = thread_of(m, nic.thread)
-    core = thread.pinned if thread.pinned >= 0 else _idle_core_or(m, nic.core)
-    make_runnable_from_interrupt(m, core, nic.thread)
-    interrupt_core(m, core, now)
+    thread = thread_of(machine, nic.thread)
+    core = thread.pinned if thread.pinned >= 0 else _idle_core_or(machine, nic.core)
+    make_runnable_from_interrupt(machine, core, nic.thread)
+    interrupt_core(machine, core, now)
 
 
 @compiled
-def _idle_core_or(m, preferred):
-    if core_of(m, preferred).thread < 0:
+def _idle_core_or(machine, preferred):
+    if core_of(machine, preferred).thread < 0:
         return preferred
-    for core in range(m.cores_used):
-        if core_of(m, core).thread < 0:
+    for core in range(machine.cores_used):
+        if core_of(machine, core).thread < 0:
             return core
     return preferred
 
 
 @compiled
-def unmask(m, nic_index):
+def unmask(machine, nic_index):
     """Allow interrupts again."""
-    nic_of(m, nic_index).masked = 0
-    schedule_interrupt(m, nic_index)
+    nic_of(machine, nic_index).masked = 0
+    schedule_interrupt(machine, nic_index)

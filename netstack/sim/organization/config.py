@@ -15,8 +15,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "listener": ("shared", "replicated", "partitioned"),
     "placement": ("pinned", "free"),
 }
-LOOKUP_FIRST = {"rcu": "lookup_reference", "bucket_lock": "bucket_lock"}
-"""Look-ups that are done with before the connection's lock is awaited, and hold nothing then: what each costs beside the walk."""
+FINDS_FIRST = ("rcu", "bucket_lock")
+"""Look-ups that are done with before the connection's lock is tried, and hold nothing then."""
 MAX_GROUPS = 4096
 
 
@@ -69,21 +69,6 @@ class OrganizationConfig:
         """Return how many cores of a machine are used."""
         return self.cores or machine_cores
 
-    def group_count(self, machine_cores: int) -> int:
-        """Return the number of connection groups on a machine."""
-        return self.groups if self.groups is not None else self.core_count(machine_cores)
-
-    def port_count(self, machine_cores: int) -> int:
-        """Return the number of message ports, each with a thread."""
-        if self.handoff != "inline":
-            return self.group_count(machine_cores)
-        return {"nic_thread": 0, "software_hash": self.core_count(machine_cores), "netisr": 1}[self.dispatch]
-
-    @property
-    def binds_ports(self) -> bool:
-        """Whether each port's thread belongs to a core."""
-        return self.placement == "pinned" or self.handoff != "inline" or self.dispatch != "netisr"
-
     def validate(self, machine_cores: int) -> None:
         """Raise ConfigError for the first choice that is unknown or contradicts another."""
         for choice, allowed in CHOICES.items():
@@ -116,9 +101,9 @@ class OrganizationConfig:
             raise ConfigError(
                 "org.lookup", "group", "a group's table needs the group's lock or thread: use global_lock with connection_lock"
             )
-        if self.contention == "backlog" and (self.serialize != "connection_lock" or self.lookup not in LOOKUP_FIRST):
+        if self.contention == "backlog" and (self.serialize != "connection_lock" or self.lookup not in FINDS_FIRST):
             raise ConfigError(
-                "org.contention", "backlog", f"needs serialize=connection_lock and lookup={' or '.join(LOOKUP_FIRST)}"
+                "org.contention", "backlog", f"needs serialize=connection_lock and lookup={' or '.join(FINDS_FIRST)}"
             )
         if self.dispatch == "software_hash" and self.handoff == "queue":
             raise ConfigError(
@@ -130,11 +115,11 @@ class OrganizationConfig:
             self._validate_perimeter()
 
     def _validate_perimeter(self) -> None:
-        if self.serialize != "group_lock" or self.lookup not in LOOKUP_FIRST:
+        if self.serialize != "group_lock" or self.lookup not in FINDS_FIRST:
             raise ConfigError(
                 "org.handoff",
                 self.handoff,
-                f"needs serialize=group_lock, and lookup={' or '.join(LOOKUP_FIRST)}: a queued message knows its connection",
+                f"needs serialize=group_lock, and lookup={' or '.join(FINDS_FIRST)}: a queued message knows its connection",
             )
         if self.dispatch != "nic_thread":
             raise ConfigError("org.dispatch", self.dispatch, "must be nic_thread with handoff=inline_else_queue, which queues")

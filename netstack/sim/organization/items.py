@@ -1,362 +1,344 @@
 """The way of an item through the protocol: look-up, serialization, processing, output, and out again.
 
-An item is a received packet, a request to send or to close, or an expired timer. Which locks, queues and perimeters are on its
-way is data of the organization; which thread brings it is the business of `threads`. A step ends where another core could matter:
-before a lock is tried or released, and after each segment.
+Which locks, queues and perimeters are on its way is data of the organization; which thread brings it is the business of
+`threads`. A step ends where another core could matter: before a lock is tried or released, and after each segment.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.connections import (
-    KNOWN,
-    OPENED,
-    admit_segment,
-    may_change_table,
-    remove_connection,
-    send_reset,
-    tell_application,
-)
-from netstack.sim.kernel.paths import (
-    TICK,
-    WORK,
-    lookup_connection,
-    output_segment,
-    predict_packet,
-    process_packet,
-    process_send,
-    process_timer,
-    so_wakeup,
-)
-from netstack.sim.machine.locks import NOT_WAITING, acquire, enter, leave, release
+from netstack.sim.kernel.connections import admit_segment, may_change_table, remove_connection, send_reset
+from netstack.sim.kernel.listener import tell_application
+from netstack.sim.kernel.readiness import so_wakeup
+from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_timer
+from netstack.sim.kernel.transmit import output_segment, process_send
+from netstack.sim.machine.locks import acquire, enter, leave, release
 from netstack.sim.machine.memory import charge
+from netstack.sim.machine.numbers import Fault, Instance, Operation, ThreadState, Waiting
 from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
-from netstack.sim.machine.state import (
-    BLOCKED,
-    FLOW,
-    GROUP,
-    NIC,
-    OP_BACKLOG_ADD,
-    OP_BACKLOG_TAKE,
-    OP_PERIMETER_ADD,
-    OP_PERIMETER_TAKE,
-    RX_SLOT,
-    core_of,
-    lock_of,
-    thread_of,
-)
+from netstack.sim.machine.state import core_of, lock_of, thread_of, thread_on
 from netstack.sim.organization.queues import leave_message, put_left, take_left
-from netstack.sim.stack.state import (
-    CLOSE,
-    LOCAL,
-    PACKET,
-    SEND,
-    TIMER,
-    flow_of,
-    free_packet,
-    packet_of,
-    pcb_of,
-    queue_of,
-    segment_of,
-    take_packet,
-)
+from netstack.sim.stack.numbers import Admission, ItemKind, LockKind, Phase, Side, ThreadKind, WaitsFor
+from netstack.sim.stack.state import flow_of, free_item, item_of, pcb_of, queue_of, segment_of, take_item
 from netstack.sim.stack.timer_wheel import arm
 from netstack.tcp.connection import tcp_close
 from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 
-APPLICATION_THREAD, INBOUND_THREAD, PORT_THREAD, CLOCK_THREAD = range(4)
-NEXT, LOOKUP_LOCK, SERIALIZE, PROCESS, OUTPUT, FINISH = range(6)
-NO_LOCK, LOCK_CONNECTION, LOCK_GROUP = range(3)
+
+@compiled
+def step_item(machine, stack, core):
+    """Take the item of the thread on `core` one phase further; `plan.PHASES` has their order.
+
+    FINISH is no phase of this function: `threads` calls `finish_item` for it.
+    """
+    thread = thread_on(machine, core)
+    if thread.phase == Phase.LOOKUP_LOCK:
+        _search_under_table_lock(machine, stack, core)
+    elif thread.phase == Phase.SERIALIZE:
+        _enter_connection(machine, stack, core)
+    elif thread.phase == Phase.PROCESS:
+        _release_table_and_process(machine, stack, core)
+    elif not output_segment(machine, stack, core, thread.flow):
+        _end_protocol(machine, stack, core)
 
 
 @compiled
-def step_item(m, s, core):
-    """Take the item of the thread on `core` one step further."""
-    thread = thread_of(m, core_of(m, core).thread)
-    if thread.phase == LOOKUP_LOCK:
-        if acquire(m, core, s.global_lock):
-            _lookup(m, s, core)
-            thread.phase = SERIALIZE
-    elif thread.phase == SERIALIZE:
-        if s.use_perimeter != 0:
-            _enter_or_queue(m, s, core)
-            return
-        if s.use_backlog != 0 and _owned_by_application(m, core) and _leave_to_owner(m, s, core):
-            return
-        if s.lock_kind == NO_LOCK or acquire(m, core, thread.lock):
-            if s.use_global_lock == 0 and s.lookup_first == 0:
-                _lookup(m, s, core)
-            _admit(m, s, core)
-    elif thread.phase == PROCESS:
-        if may_change_table(s, thread.item):
-            thread.table_locked = 1
-        else:
-            release(m, core, s.global_lock)
-        _process(m, s, core)
-    elif not output_segment(m, s, core, thread.flow):
-        _settle(m, s, core)
-
-
-@compiled
-def begin_item(m, s, core, item, group):
+def begin_item(machine, stack, core, index, group):
     """Start an item on the thread that runs on `core`; `group` is the connection group of the item."""
-    thread = thread_of(m, core_of(m, core).thread)
-    thread.item = item
-    thread.phase = s.first_phase
-    thread.lock = s.group_lock_first + group
-    no_lock = s.first_phase == SERIALIZE and s.lock_kind == NO_LOCK
-    if no_lock or s.lookup_first != 0:
-        _lookup(m, s, core)
-    if no_lock:
-        _admit(m, s, core)
+    thread = thread_on(machine, core)
+    thread.item = index
+    thread.phase = stack.first_phase
+    thread.lock = stack.group_lock_first + group
+    nobody_else = stack.first_phase == Phase.OUTPUT
+    if nobody_else or stack.lookup_first != 0:
+        _lookup(machine, stack, core)
+    if nobody_else:
+        _admit(machine, stack, core)
 
 
 @compiled
-def _lookup(m, s, core):
+def _search_under_table_lock(machine, stack, core):
+    """LOOKUP_LOCK: take the connection table's lock and search the table under it."""
+    if acquire(machine, core, stack.global_lock):
+        _lookup(machine, stack, core)
+        thread_on(machine, core).phase = Phase.SERIALIZE
+
+
+@compiled
+def _enter_connection(machine, stack, core):
+    """SERIALIZE: take the lock or enter the perimeter of the item's connection, or leave the item to whoever is inside."""
+    thread = thread_on(machine, core)
+    if stack.use_perimeter != 0:
+        _enter_or_queue(machine, stack, core)
+        return
+    if stack.use_backlog != 0 and _owned_by_application(machine, core) and _leave_to_owner(machine, stack, core):
+        return
+    if stack.lock_kind == LockKind.NONE or acquire(machine, core, thread.lock):
+        if stack.use_global_lock == 0 and stack.lookup_first == 0:
+            _lookup(machine, stack, core)
+        _admit(machine, stack, core)
+
+
+@compiled
+def _release_table_and_process(machine, stack, core):
+    """PROCESS: let go of the connection table's lock, unless the item might change the table, and run the protocol."""
+    thread = thread_on(machine, core)
+    if may_change_table(stack, thread.item):
+        thread.table_locked = 1
+    else:
+        release(machine, core, stack.global_lock)
+    _process(machine, stack, core)
+
+
+@compiled
+def _lookup(machine, stack, core):
     """Find the connection of the current item, and its lock where connections have one.
 
-    A packet of none is one of its client's: of the record that the client's connections follow each other in.
+    A packet of no connection belongs to its client: to the record that the client's connections follow each other in.
     """
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    packet = packet_of(s, thread.item)
-    if packet.kind == PACKET:
-        found = lookup_connection(m, s, core, thread.item)
-        if found < 0 and s.bytes_per_connection == 0:
-            m.fault = 4
-    thread.flow = packet.flow
-    cpu.instance[FLOW] = packet.flow
-    cpu.instance[NIC] = flow_of(s, packet.flow).nic
-    if packet.kind == PACKET and s.lookup_first != 0:
-        charge(m, core, s.lookup_operation)
-    if s.lock_kind == LOCK_CONNECTION:
-        thread.lock = s.connection_lock_first + packet.flow
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    item = item_of(stack, thread.item)
+    if item.kind == ItemKind.PACKET:
+        found = lookup_connection(machine, stack, core, thread.item)
+        if found < 0 and stack.bytes_per_connection == 0:
+            machine.fault = Fault.CONNECTION_NOT_FOUND
+    thread.flow = item.flow
+    cpu.instance[Instance.FLOW] = item.flow
+    cpu.instance[Instance.NIC] = flow_of(stack, item.flow).nic
+    if item.kind == ItemKind.PACKET and stack.lookup_first != 0:
+        charge(machine, core, stack.lookup_operation)
+    if stack.lock_kind == LockKind.CONNECTION:
+        thread.lock = stack.connection_lock_first + item.flow
 
 
 @compiled
-def _admit(m, s, core):
+def _admit(machine, stack, core):
     """Take the current item into its connection. A global lookup lock is still held: the item might close the connection."""
-    thread = thread_of(m, core_of(m, core).thread)
-    kind = packet_of(s, thread.item).kind
-    if kind == SEND:
-        process_send(m, s, core, thread.item)
-    elif kind == PACKET:
-        if s.bytes_per_connection != 0:
-            answer = admit_segment(m, s, core, thread.item)
-            if answer != KNOWN:
-                thread.table_locked = s.use_global_lock
+    thread = thread_on(machine, core)
+    kind = item_of(stack, thread.item).kind
+    if kind == ItemKind.SEND:
+        process_send(machine, stack, core, thread.item)
+    elif kind == ItemKind.PACKET:
+        if stack.bytes_per_connection != 0:
+            admission = admit_segment(machine, stack, core, thread.item)
+            if admission != Admission.KNOWN:
+                thread.table_locked = stack.use_global_lock
                 thread.flags = 0
-                thread.phase = OUTPUT if answer == OPENED else FINISH
+                thread.phase = Phase.OUTPUT if admission == Admission.OPENED else Phase.FINISH
                 return
-        predict_packet(m, core)
-    thread.phase = PROCESS
-    if s.use_global_lock == 0:
-        _process(m, s, core)
+        predict_packet(machine, core)
+    thread.phase = Phase.PROCESS
+    if stack.use_global_lock == 0:
+        _process(machine, stack, core)
 
 
 @compiled
-def _process(m, s, core):
+def _process(machine, stack, core):
     """Run the protocol on the current item, up to its output."""
-    thread = thread_of(m, core_of(m, core).thread)
-    kind = packet_of(s, thread.item).kind
-    if kind == SEND:
+    thread = thread_on(machine, core)
+    kind = item_of(stack, thread.item).kind
+    if kind == ItemKind.SEND:
         thread.flags = TCP_OUTPUT
-    elif kind == PACKET:
-        thread.flags = process_packet(m, s, core, thread.item)
+    elif kind == ItemKind.PACKET:
+        thread.flags = process_packet(machine, stack, core, thread.item)
         if thread.flags & TCP_REPLY_RESET:
-            send_reset(m, s, core, thread.flow, segment_of(s, thread.item))
-    elif kind == CLOSE:
-        thread.flags = tcp_close(pcb_of(s, thread.flow), core_of(m, core).clock // s.cycles_per_us)
+            send_reset(machine, stack, core, thread.flow, segment_of(stack, thread.item))
+    elif kind == ItemKind.CLOSE:
+        thread.flags = tcp_close(pcb_of(stack, thread.flow), core_of(machine, core).clock // stack.cycles_per_us)
     else:
-        thread.flags = process_timer(m, s, core, thread.item)
+        thread.flags = process_timer(machine, stack, core, thread.item)
     if thread.flags & TCP_CLOSED:
-        remove_connection(m, s, core, thread.flow)
-    if kind != PACKET and thread.item < s.packets:
-        free_packet(s, thread.item)
+        remove_connection(machine, stack, core, thread.flow)
+    if kind != ItemKind.PACKET and thread.item < stack.items:
+        free_item(stack, thread.item)
     if thread.flags & TCP_OUTPUT:
-        thread.phase = OUTPUT
+        thread.phase = Phase.OUTPUT
     else:
-        _settle(m, s, core)
+        _end_protocol(machine, stack, core)
 
 
 @compiled
-def _settle(m, s, core):
+def _end_protocol(machine, stack, core):
     """Last work on the connection under its lock: list its timers, tell the application what it waits for."""
-    thread = thread_of(m, core_of(m, core).thread)
-    arm(s, thread.flow, LOCAL)
+    thread = thread_on(machine, core)
+    arm(stack, thread.flow, Side.LOCAL)
     if thread.flags & TCP_ACKED:
-        so_wakeup(m, s, core, thread.flow)
-    if s.bytes_per_connection != 0:
-        tell_application(m, s, core, thread.flow, thread.flags)
-    thread.phase = FINISH
+        so_wakeup(machine, stack, core, thread.flow)
+    if stack.bytes_per_connection != 0:
+        tell_application(machine, stack, core, thread.flow, thread.flags)
+    thread.phase = Phase.FINISH
 
 
 @compiled
-def _owned_by_application(m, core):
+def _owned_by_application(machine, core):
     """Return whether an application holds the lock of the current item's connection."""
-    cpu = core_of(m, core)
-    owner = lock_of(m, thread_of(m, cpu.thread).lock).owner
-    return owner >= 0 and owner != cpu.thread and thread_of(m, owner).kind == APPLICATION_THREAD
+    cpu = core_of(machine, core)
+    owner = lock_of(machine, thread_of(machine, cpu.thread).lock).owner
+    return owner >= 0 and owner != cpu.thread and thread_of(machine, owner).kind == ThreadKind.APPLICATION
 
 
 @compiled
-def _leave_to_owner(m, s, core):
+def _leave_to_owner(machine, stack, core):
     """Leave an item to the application that holds the connection, a timer to the next tick; a request waits (False)."""
-    thread = thread_of(m, core_of(m, core).thread)
-    kind = packet_of(s, thread.item).kind
-    if kind != PACKET and kind != TIMER:
+    thread = thread_on(machine, core)
+    kind = item_of(stack, thread.item).kind
+    if kind != ItemKind.PACKET and kind != ItemKind.TIMER:
         return False
-    if kind == PACKET:
-        leave_message(m, s, core, thread.item, s.backlog_first + thread.flow, OP_BACKLOG_ADD, thread.lock)
+    if kind == ItemKind.PACKET:
+        backlog = stack.backlog_first + thread.flow
+        leave_message(machine, stack, core, thread.item, backlog, Operation.BACKLOG_ADD, thread.lock)
     else:
-        arm(s, thread.flow, LOCAL)
-    thread.waiting = NOT_WAITING
-    thread.phase = NEXT
+        arm(stack, thread.flow, Side.LOCAL)
+    thread.waiting = Waiting.NOT
+    thread.phase = Phase.NEXT
     thread.item = -1
     return True
 
 
 @compiled
-def _enter_or_queue(m, s, core):
+def _enter_or_queue(machine, stack, core):
     """Enter the item's perimeter if nobody is inside; otherwise leave it in the perimeter's queue and go on.
 
     Whoever is the first inside after a drain that was cut short lets those in the queue go first.
     Source: squeue_enter() of Solaris 10.
     """
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    perimeter = thread.lock - s.group_lock_first
-    cpu.instance[GROUP] = perimeter
-    if lock_of(m, thread.lock).owner >= 0:
-        leave_message(m, s, core, _item_of_pool(m, s, thread.item), perimeter, OP_PERIMETER_ADD, thread.lock)
-        thread.phase = NEXT
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    perimeter = thread.lock - stack.group_lock_first
+    cpu.instance[Instance.GROUP] = perimeter
+    if lock_of(machine, thread.lock).owner >= 0:
+        waiting = _item_of_pool(machine, stack, thread.item)
+        leave_message(machine, stack, core, waiting, perimeter, Operation.PERIMETER_ADD, thread.lock)
+        thread.phase = Phase.NEXT
         thread.item = -1
         return
-    enter(m, core, thread.lock)
-    thread.batch_left = s.batch
-    if queue_of(s, perimeter).count == 0:
-        _admit(m, s, core)
+    enter(machine, core, thread.lock)
+    thread.batch_left = stack.batch
+    if queue_of(stack, perimeter).count == 0:
+        _admit(machine, stack, core)
     else:
-        put_left(m, s, core, _item_of_pool(m, s, thread.item), perimeter, OP_PERIMETER_ADD)
-        _take_inside(m, s, core)
+        put_left(machine, stack, core, _item_of_pool(machine, stack, thread.item), perimeter, Operation.PERIMETER_ADD)
+        _take_inside(machine, stack, core)
 
 
 @compiled
-def enter_for_queue(m, s, core, perimeter):
+def enter_for_queue(machine, stack, core, perimeter):
     """Enter a perimeter for what waits in its queue; return whether there is something and nobody is inside."""
-    thread = thread_of(m, core_of(m, core).thread)
-    thread.waits_for = WORK
-    thread.lock = s.group_lock_first + perimeter
-    if queue_of(s, perimeter).count == 0 or lock_of(m, thread.lock).owner >= 0:
+    thread = thread_on(machine, core)
+    thread.waits_for = WaitsFor.WORK
+    thread.lock = stack.group_lock_first + perimeter
+    if queue_of(stack, perimeter).count == 0 or lock_of(machine, thread.lock).owner >= 0:
         return False
-    enter(m, core, thread.lock)
-    thread.batch_left = s.batch
-    _take_inside(m, s, core)
+    enter(machine, core, thread.lock)
+    thread.batch_left = stack.batch
+    _take_inside(machine, stack, core)
     return True
 
 
 @compiled
-def _item_of_pool(m, s, item):
+def _item_of_pool(machine, stack, index):
     """Return an item that may wait: a packet as it is, anything else in a copy, for its thread goes on with its own record.
 
     The bytes of a request count against the send buffer from here on (tcp_squeue_bytes of Solaris).
     """
-    if item < s.packets:
-        return item
-    waiting = take_packet(m, s)
-    record = packet_of(s, item)
-    copy = packet_of(s, waiting)
-    copy.kind = record.kind
-    copy.flow = record.flow
-    copy.bytes = record.bytes
-    copy.mbuf = record.mbuf
-    copy.written_at = record.written_at
-    if record.kind == SEND:
-        flow_of(s, record.flow).waiting_bytes += record.bytes
+    if index < stack.items:
+        return index
+    waiting = take_item(machine, stack)
+    item = item_of(stack, index)
+    copy = item_of(stack, waiting)
+    copy.kind = item.kind
+    copy.flow = item.flow
+    copy.bytes = item.bytes
+    copy.mbuf = item.mbuf
+    copy.written_at = item.written_at
+    if item.kind == ItemKind.SEND:
+        flow_of(stack, item.flow).waiting_bytes += item.bytes
     return waiting
 
 
 @compiled
-def _take_inside(m, s, core):
+def _take_inside(machine, stack, core):
     """Being inside a perimeter, take the first item of its queue into its connection."""
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    perimeter = thread.lock - s.group_lock_first
-    cpu.instance[GROUP] = perimeter
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    perimeter = thread.lock - stack.group_lock_first
+    cpu.instance[Instance.GROUP] = perimeter
     thread.batch_left -= 1
-    thread.item = take_left(m, s, core, perimeter, OP_PERIMETER_TAKE)
-    record = packet_of(s, thread.item)
-    flow = flow_of(s, record.flow)
-    thread.flow = record.flow
-    cpu.instance[FLOW] = record.flow
-    cpu.instance[NIC] = flow.nic
-    if record.kind == PACKET:
-        cpu.instance[RX_SLOT] = record.slot
-    elif record.kind == SEND:
-        flow.waiting_bytes -= record.bytes
-    _admit(m, s, core)
+    thread.item = take_left(machine, stack, core, perimeter, Operation.PERIMETER_TAKE)
+    item = item_of(stack, thread.item)
+    flow = flow_of(stack, item.flow)
+    thread.flow = item.flow
+    cpu.instance[Instance.FLOW] = item.flow
+    cpu.instance[Instance.NIC] = flow.nic
+    if item.kind == ItemKind.PACKET:
+        cpu.instance[Instance.RX_SLOT] = item.slot
+    elif item.kind == ItemKind.SEND:
+        flow.waiting_bytes -= item.bytes
+    _admit(machine, stack, core)
 
 
 @compiled
-def finish_item(m, s, core):
-    """Leave the connection, after what others left to whoever is inside: release its lock, answer whoever asked."""
-    cpu = core_of(m, core)
-    thread = thread_of(m, cpu.thread)
-    if s.use_perimeter != 0:
-        _finish_inside(m, s, core)
+def finish_item(machine, stack, core):
+    """FINISH: leave the connection, after what others left to whoever is inside; answer whoever asked."""
+    thread = thread_on(machine, core)
+    if stack.use_perimeter != 0:
+        _finish_inside(machine, stack, core)
         return
-    if s.use_backlog != 0 and thread.kind == APPLICATION_THREAD and queue_of(s, s.backlog_first + thread.flow).count > 0:
-        thread.item = take_left(m, s, core, s.backlog_first + thread.flow, OP_BACKLOG_TAKE)
-        cpu.instance[RX_SLOT] = packet_of(s, thread.item).slot
-        _admit(m, s, core)
-        return
-    if s.lock_kind != NO_LOCK:
-        release(m, core, thread.lock)
-    thread.phase = NEXT
-    if thread.kind == PORT_THREAD and (thread.message_kind == SEND or thread.message_kind == CLOSE):
-        _answer(m, s, core)
+    if stack.use_backlog != 0 and thread.kind == ThreadKind.APPLICATION:
+        backlog = stack.backlog_first + thread.flow
+        if queue_of(stack, backlog).count > 0:
+            thread.item = take_left(machine, stack, core, backlog, Operation.BACKLOG_TAKE)
+            core_of(machine, core).instance[Instance.RX_SLOT] = item_of(stack, thread.item).slot
+            _admit(machine, stack, core)
+            return
+    if stack.lock_kind != LockKind.NONE:
+        release(machine, core, thread.lock)
+    thread.phase = Phase.NEXT
+    if thread.kind == ThreadKind.PORT and (thread.message_kind == ItemKind.SEND or thread.message_kind == ItemKind.CLOSE):
+        _answer(machine, stack, core)
     thread.item = -1
 
 
 @compiled
-def _finish_inside(m, s, core):
+def _finish_inside(machine, stack, core):
     """Drain the perimeter's queue, up to the batch; then leave, and wake the perimeter's thread for what is left.
 
     That thread itself takes a break then, until the next tick of the clock, for others to enter meanwhile.
     Source: squeue_drain() and squeue_worker() of Solaris 10.
     """
-    thread = thread_of(m, core_of(m, core).thread)
-    queue = queue_of(s, thread.lock - s.group_lock_first)
+    thread = thread_on(machine, core)
+    queue = queue_of(stack, thread.lock - stack.group_lock_first)
     if queue.count > 0 and thread.batch_left > 0:
-        _take_inside(m, s, core)
+        _take_inside(machine, stack, core)
         return
-    leave(m, core, thread.lock)
-    thread.phase = NEXT
+    leave(machine, core, thread.lock)
+    thread.phase = Phase.NEXT
     thread.item = -1
     if queue.count == 0:
         return
-    if thread.kind == PORT_THREAD:
-        thread.waits_for = TICK
-        sleep(m, core)
+    if thread.kind == ThreadKind.PORT:
+        thread.waits_for = WaitsFor.TICK
+        sleep(machine, core)
     else:
-        wakeup(m, core, queue.thread)
+        wakeup(machine, core, queue.thread)
 
 
 @compiled
-def end_breaks(m, s, now):
+def end_breaks(machine, stack, now):
     """Wake the threads of perimeters that took a break, at a tick of the clock."""
-    for perimeter in range(s.ports):
-        worker_index = queue_of(s, perimeter).thread
-        worker = thread_of(m, worker_index)
-        if worker.waits_for == TICK:
-            worker.waits_for = WORK
-            make_runnable_from_interrupt(m, worker.core, worker_index)
-            interrupt_core(m, worker.core, now)
+    for perimeter in range(stack.ports):
+        worker_index = queue_of(stack, perimeter).thread
+        worker = thread_of(machine, worker_index)
+        if worker.waits_for == WaitsFor.TICK:
+            worker.waits_for = WaitsFor.WORK
+            make_runnable_from_interrupt(machine, worker.core, worker_index)
+            interrupt_core(machine, worker.core, now)
 
 
 @compiled
-def _answer(m, s, core):
+def _answer(machine, stack, core):
     """Wake the application that waits for the request that was just processed."""
-    asker_index = packet_of(s, thread_of(m, core_of(m, core).thread).item).thread
-    asker = thread_of(m, asker_index)
-    asker.waits_for = WORK
-    if asker.state == BLOCKED:
-        wakeup(m, core, asker_index)
+    asker_index = item_of(stack, thread_on(machine, core).item).thread
+    asker = thread_of(machine, asker_index)
+    asker.waits_for = WaitsFor.WORK
+    if asker.state == ThreadState.BLOCKED:
+        wakeup(machine, core, asker_index)

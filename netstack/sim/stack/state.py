@@ -1,109 +1,210 @@
-"""Connections, sockets, mbufs and packets: the state of the stack beside the machine's.
+"""The state of the stack beside the machine's: connections, sockets, mbufs, items and queues.
 
-Only the layout and the allocators that cost nothing are here. -1 means "none" in every index field.
+Only the layout and the allocators that cost nothing are here. -1 means "none" in every index field. Knows no organization.
 """
 
-import numpy as np
+from typing import Annotated
 
 from netstack.jit.compilation import compiled
+from netstack.jit.records import Record, i1, i4, i8
 from netstack.jit.tables import journaled, table_accessor, with_journal, word_policies
-from netstack.sim.machine.state import SECTION_DTYPE
+from netstack.sim.machine.numbers import Fault
+from netstack.sim.machine.state import Section
+from netstack.sim.stack.numbers import Side
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, tuple_hash
 from netstack.tcp.pcb import PCB, pcb_copy
 
-LOCAL, REMOTE = range(2)
-PACKET, SEND, TIMER, CLOSE = range(4)
 PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
+BUCKETS_PER_LINE = 8  # list heads of the connection table in a cache line
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
 
 
-def _record(*fields: tuple) -> np.dtype:
-    return np.dtype(list(fields), align=True)
+class Flow(Record):
+    """A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), entries in the timer wheel.
+
+    The connections of a client that opens one after the other follow each other in the same record, each with a port of its own.
+    """
+
+    nic: i4  # that its segments take
+    app_thread: i4  # the application thread that serves it
+    group: i4  # its connection group
+    next_expired: i4  # the next connection whose timer expired
+    outbound_cycles: i8  # from the host's link to the peer
+    inbound_cycles: i8  # from the peer to the host's link
+    acked_bytes: i8  # that the peer acknowledged
+    written_bytes: i8  # that reached the send buffer
+    front_bytes: i8  # acknowledged bytes of the first mbuf
+    first_mbuf: i4  # of the send buffer
+    last_mbuf: i4  # of the send buffer
+    next_ready: i4  # the next connection of the event queue
+    tick: Annotated[i4, 2]  # by side: the tick of the wheel that it is listed under
+    next_timer: Annotated[i4, 2]  # by side: the next entry of the tick, 2 x connection + side
+    previous_timer: Annotated[i4, 2]  # by side: the entry before
+    waiting_bytes: i4  # of send requests that wait in a queue: the send buffer has room for them already
+    unwritten_bytes: i4  # left for the application to write; of an endless connection always some
+    section: Section  # of the send buffer's lock
+    ready: i1  # 1: on the event queue, or at work by its application
+    expired: i1  # 1: among the connections whose timer expired
+    started: i1  # 1: its transfer, or its client, has begun
+    open: i1  # 1: the host has its pcb in the table
+    accepted: i1  # 1: the application has it
 
 
-FLOW_DTYPE = _record(
-    ("nic", "i4"),
-    ("app_thread", "i4"),
-    ("group", "i4"),
-    ("next_expired", "i4"),
-    ("outbound_cycles", "i8"),
-    ("inbound_cycles", "i8"),
-    ("acked_bytes", "i8"),
-    ("written_bytes", "i8"),
-    ("front_bytes", "i8"),
-    ("first_mbuf", "i4"),
-    ("last_mbuf", "i4"),
-    ("next_ready", "i4"),
-    ("tick", "i4", (2,)),
-    ("next_timer", "i4", (2,)),
-    ("previous_timer", "i4", (2,)),
-    ("waiting_bytes", "i4"),
-    ("unwritten_bytes", "i4"),
-    ("brief_start", "i8"),
-    ("brief_end", "i8"),
-    ("ready", "i1"),
-    ("expired", "i1"),
-    ("started", "i1"),
-    ("open", "i1"),
-    ("accepted", "i1"),
-)
-"""A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), timers' places in the wheel.
+class Mbuf(Record):
+    """A buffer of the kernel: one send unit of a connection, or the headers of a frame."""
 
-`waiting_bytes` are those of send requests that wait in a queue: the send buffer has room for them already. `unwritten_bytes` are
-left for the application to write, of an endless connection always some. A client's connections follow each other in the same
-record, each with a port of its own: `open` while the host has the pcb in its table, `accepted` while the application has it.
-"""
+    written_at: i8  # when the application wrote it
+    bytes: i4  # of payload
+    next: i4  # of the send buffer or the free list
 
-MBUF_DTYPE = _record(("written_at", "i8"), ("bytes", "i4"), ("next", "i4"))
-PACKET_DTYPE = _record(
-    ("kind", "i4"),
-    ("flow", "i4"),
-    ("next", "i4"),
-    ("thread", "i4"),
-    ("bytes", "i4"),
-    ("mbuf", "i4"),
-    ("slot", "i4"),
-    ("written_at", "i8"),
-)
-"""A message about a connection: a received packet (its segment is in the segment table), a request or an expired timer.
 
-`slot` is the receive slot whose buffer a packet came in. `bytes` are those of a send request; of a timer, the client's port, by
-which its connection is known from a later one.
-"""
+class Item(Record):
+    """What is to be done with a connection: a received packet (its segment has the same index), a request, an expired timer."""
 
-QUEUE_DTYPE = _record(
-    ("head", "i8"), ("tail", "i8"), ("count", "i8"), ("thread", "i8"), ("brief_start", "i8"), ("brief_end", "i8")
-)
-"""Messages in order, and the thread that is woken for them: a port, what is on its way to one, or a connection's backlog."""
+    kind: i4  # ItemKind
+    flow: i4  # the connection
+    next: i4  # of a queue or the pool
+    thread: i4  # that waits for the answer
+    bytes: i4  # of a send request; of a timer the client's port, by which its connection is known from a later one
+    mbuf: i4  # of a send request
+    slot: i4  # the receive slot whose buffer a packet came in
+    written_at: i8  # when the application wrote what is to be sent
 
-READY_DTYPE = _record(("head", "i8"), ("tail", "i8"), ("count", "i8"), ("brief_start", "i8"), ("brief_end", "i8"))
-"""An application thread's event queue: connections that became writable, in order."""
 
-CELL_DTYPE = _record(("value", "i8"))
-POOL_DTYPE = _record(("head", "i8"), ("count", "i8"))
-"""Free packets. In a windowed simulation each core has a pool, and takes from others when its own is empty."""
+class Queue(Record):
+    """Items in order: a port, what is on its way to one, a connection's backlog, or what waits for a perimeter."""
 
-_STACK_FIELDS = """
-conns groups buckets_per_group hash_seed send_buffer write_bytes send_unit lowat cycles_per_us
-mbufs free_mbuf free_mbufs packets pool pools
-app_threads ports port_capacity ipi_queue_first backlog_first batch
-wheel_slots tick_cycles next_tick timers_listed expired_head clock_thread clock_next
-acked_bytes written_bytes data_segments retransmitted_segments timeouts interface_queue_drops queue_drops hand_offs
-messages_sent messages_received packets_taken packets_freed mbufs_taken mbufs_freed
-queue_packets queue_requests use_global_lock lookup_first lookup_operation use_backlog use_perimeter use_ipi_queues
-input_by_owner lock_kind first_phase
-connection_lock_first group_lock_first global_lock
-app_thread_first port_thread_first inpcb_kind
-bytes_per_connection think_cycles client_closes_first listener_kind
-connections_opened connections_closed resets_sent stray_segments
-pcb_table peer_table bucket_table flow_table mbuf_table packet_table segment_table queue_table ready_table wheel_table
-latency_table out_segment_table pool_table pcb_template_table listener_table bucket_section_table
-"""
-STACK_DTYPE = _record(*[(name, "i8") for name in _STACK_FIELDS.split()])
-STACK_WITH_JOURNAL_DTYPE = with_journal(STACK_DTYPE)
-_COUNTERS = (
+    head: i8  # the oldest item
+    tail: i8  # the newest item
+    count: i8  # items
+    thread: i8  # that is woken for them
+    section: Section  # of the port's lock
+
+
+class ReadyQueue(Record):
+    """An application thread's event queue: connections that became ready, in order."""
+
+    head: i8  # the first connection
+    tail: i8  # the last connection
+    count: i8  # connections
+    section: Section  # of the queue's lock
+
+
+class WheelSlot(Record):
+    """A list of the timer wheel."""
+
+    head: i8  # the first entry, 2 x connection + side
+
+
+class Pool(Record):
+    """Free items. In a windowed simulation each core has a pool, and takes from others when its own is empty."""
+
+    head: i8  # the first free item
+    count: i8  # free items
+
+
+class Counter(Record):
+    """A counter of a histogram."""
+
+    value: i8  # counts
+
+
+class Stack(Record):
+    """The host's stack: sizes, the organization's plan, counters, and where its tables are."""
+
+    # Sizes and the workload
+    conns: i8  # connections, or clients
+    groups: i8  # connection groups, each with a part of the connection table
+    buckets_per_group: i8  # hash buckets
+    hash_seed: i8  # of the hash of 4-tuples
+    send_buffer: i8  # bytes of each socket's send buffer
+    write_bytes: i8  # most bytes that an application writes at a visit of a connection
+    send_unit: i8  # bytes of a send request
+    lowat: i8  # bytes of room that make a socket writable
+    cycles_per_us: i8  # of all cores
+    mbufs: i8  # of all kinds
+    free_mbuf: i8  # the head of the shared zone's list
+    free_mbufs: i8  # in the shared zone
+    items: i8  # of the pools; those behind belong to a thread each
+    pool: i8  # that this process takes from first
+    pools: i8  # windowed: one per core
+    app_threads: i8  # application threads
+    ports: i8  # message ports or perimeters, each with a thread
+    port_capacity: i8  # packets that a port holds
+    ipi_queue_first: i8  # the first queue on the way to a port
+    backlog_first: i8  # the first queue that is a backlog
+    batch: i8  # messages that a thread takes at a time
+    wheel_slots: i8  # of the timer wheel
+    tick_cycles: i8  # between ticks of the wheel
+    next_tick: i8  # of the wheel
+    timers_listed: i8  # in the wheel
+    expired_head: i8  # the first connection whose timer expired
+    clock_thread: i8  # that works on those
+    clock_next: i8  # when the next tick is due
+    # Counters: added up when cores are merged
+    acked_bytes: i8  # acknowledged by peers
+    written_bytes: i8  # that reached send buffers
+    data_segments: i8  # sent, with payload
+    retransmitted_segments: i8  # of them, sent again
+    timeouts: i8  # of retransmission timers
+    interface_queue_drops: i8  # segments that an interface had no room for
+    queue_drops: i8  # packets that a port had no room for
+    hand_offs: i8  # items left to another thread
+    messages_sent: i8  # items put into queues
+    messages_received: i8  # items taken out of queues
+    items_taken: i8  # off the pools
+    items_freed: i8  # to the pools
+    mbufs_taken: i8  # off free lists of cores
+    mbufs_freed: i8  # to free lists of cores
+    # The organization's plan, see `organization.plan`
+    queue_packets: i8  # 1: received packets go to a port
+    queue_requests: i8  # 1: so do requests and timers, and applications wait for the answer
+    use_global_lock: i8  # 1: the connection table has one lock
+    lookup_first: i8  # 1: the table is searched before the connection's lock is tried
+    lookup_operation: i8  # Operation that such a search costs beside its walk
+    use_backlog: i8  # 1: packets that find an application inside wait in the connection's backlog
+    use_perimeter: i8  # 1: whoever is inside a group does what others leave
+    use_ipi_queues: i8  # 1: ports have no lock, other cores send interrupts
+    input_by_owner: i8  # 1: the port's thread does IP input, not the NIC's
+    lock_kind: i8  # LockKind
+    first_phase: i8  # Phase
+    connection_lock_first: i8  # the lock of connection 0
+    group_lock_first: i8  # the lock of group 0
+    global_lock: i8  # the connection table's lock
+    app_thread_first: i8  # the first application thread
+    port_thread_first: i8  # the first thread of a port
+    inpcb_kind: i8  # the structure of a pcb's addresses and ports
+    bytes_per_connection: i8  # after which it is closed; 0: connections never end
+    think_cycles: i8  # between connections of a client
+    client_closes_first: i8  # 1: when it has all bytes
+    listener_kind: i8  # ListenerKind
+    connections_opened: i8  # counts
+    connections_closed: i8  # counts
+    resets_sent: i8  # counts
+    stray_segments: i8  # counts received segments of no connection
+    # Addresses of tables
+    pcb_table: i8  # PCB, by connection
+    peer_table: i8  # PCB of the remote end
+    bucket_table: i8  # BUCKET, by group
+    flow_table: i8  # Flow
+    mbuf_table: i8  # Mbuf
+    item_table: i8  # Item
+    segment_table: i8  # SEGMENT, by item
+    queue_table: i8  # Queue
+    ready_table: i8  # ReadyQueue, by application thread
+    wheel_table: i8  # WheelSlot
+    latency_table: i8  # Counter
+    out_segment_table: i8  # SEGMENT, by side
+    pool_table: i8  # Pool
+    pcb_template_table: i8  # PCB, by side: what a client's connection begins with
+    listener_table: i8  # Section, by listening socket
+    bucket_section_table: i8  # Section, by bucket
+
+
+STACK_WITH_JOURNAL = with_journal(Stack.dtype)
+COUNTERS = (
     "acked_bytes",
     "written_bytes",
     "data_segments",
@@ -114,8 +215,8 @@ _COUNTERS = (
     "hand_offs",
     "messages_sent",
     "messages_received",
-    "packets_taken",
-    "packets_freed",
+    "items_taken",
+    "items_freed",
     "mbufs_taken",
     "mbufs_freed",
     "free_mbufs",
@@ -125,12 +226,11 @@ _COUNTERS = (
     "resets_sent",
     "stray_segments",
 )
-STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL_DTYPE, word_policies(STACK_WITH_JOURNAL_DTYPE, _COUNTERS, ()))
+"""Fields of the stack's record that are added up when cores are merged."""
+STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ()))
 """The stack's record itself: what is no table in it is merged like one."""
 
-COUNTER_DTYPE = _record(("value", "i8"))
-
-flow_of = table_accessor(FLOW_DTYPE, "flow_table", last=("brief_start", "brief_end"))
+flow_of = table_accessor(Flow.dtype, "flow_table", last=("section",))
 """Return the connection's host-side record."""
 
 pcb_of = table_accessor(PCB, "pcb_table")
@@ -142,11 +242,11 @@ peer_of = table_accessor(PCB, "peer_table")
 bucket_of = table_accessor(BUCKET, "bucket_table")
 """Return one bucket of the connection hash tables."""
 
-mbuf_of = table_accessor(MBUF_DTYPE, "mbuf_table")
+mbuf_of = table_accessor(Mbuf.dtype, "mbuf_table")
 """Return the mbuf."""
 
-packet_of = table_accessor(PACKET_DTYPE, "packet_table")
-"""Return the message."""
+item_of = table_accessor(Item.dtype, "item_table")
+"""Return the item."""
 
 segment_of = table_accessor(SEGMENT, "segment_table")
 """Return the TCP segment of a received packet."""
@@ -154,100 +254,115 @@ segment_of = table_accessor(SEGMENT, "segment_table")
 out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
 """Return the scratch segment that output of one side is built in."""
 
-queue_of = table_accessor(QUEUE_DTYPE, "queue_table", last=("brief_start", "brief_end"))
+queue_of = table_accessor(Queue.dtype, "queue_table", last=("section",))
 """Return a queue: the ports come first, from `ipi_queue_first` what is on its way to each, from `backlog_first` the backlogs."""
 
-ready_of = table_accessor(READY_DTYPE, "ready_table", last=("brief_start", "brief_end"))
+ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
 
-listener_of = table_accessor(SECTION_DTYPE, "listener_table", last=("start", "end"))
+listener_of = table_accessor(Section.dtype, "listener_table", last=("start", "end"))
 """Return when a listening socket's lock was last held."""
 
-bucket_section_of = table_accessor(SECTION_DTYPE, "bucket_section_table", last=("start", "end"))
+bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return when the lock of a bucket was last held."""
 
-latency_of = table_accessor(COUNTER_DTYPE, "latency_table", added=("value",))
+latency_of = table_accessor(Counter.dtype, "latency_table", added=("value",))
 """Return one bucket of the write-to-acknowledgment histogram."""
 
-pool_of = table_accessor(POOL_DTYPE, "pool_table")
-"""Return a pool of free packets."""
+pool_of = table_accessor(Pool.dtype, "pool_table")
+"""Return a pool of free items."""
 
-_cell_of = table_accessor(CELL_DTYPE, "wheel_table")
+_wheel_slot_of = table_accessor(WheelSlot.dtype, "wheel_table")
 
 
 @compiled
-def connection_hash(s, local_address, local_port, foreign_address, foreign_port):
+def connection_hash(stack, local_address, local_port, foreign_address, foreign_port):
     """Return the host's hash of a 4-tuple."""
-    return tuple_hash(s.hash_seed, local_address, local_port, foreign_address, foreign_port)
+    return tuple_hash(stack.hash_seed, local_address, local_port, foreign_address, foreign_port)
 
 
 @compiled
-def group_of_hash(s, value):
+def group_of_hash(stack, value):
     """Return the connection group of a hash."""
-    return (value >> 16) % s.groups
+    return (value >> 16) % stack.groups
 
 
 @compiled
-def bucket_of_hash(s, value):
+def bucket_of_hash(stack, value):
     """Return the bucket of a hash, in the table of its group."""
-    return group_of_hash(s, value) * s.buckets_per_group + value % s.buckets_per_group
+    return group_of_hash(stack, value) * stack.buckets_per_group + value % stack.buckets_per_group
 
 
 @compiled
-def buckets_of_hash(s, value):
+def buckets_of_hash(stack, value):
     """Return the address of the buckets of a hash's group."""
-    return s.bucket_table + group_of_hash(s, value) * s.buckets_per_group * BUCKET_BYTES
+    return stack.bucket_table + group_of_hash(stack, value) * stack.buckets_per_group * BUCKET_BYTES
 
 
 @compiled
-def renew_pcb(s, flow, side):
+def packet_hash(stack, packet):
+    """Return the hash of a received packet's 4-tuple."""
+    segment = segment_of(stack, packet)
+    return connection_hash(
+        stack, segment.destination_address, segment.destination_port, segment.source_address, segment.source_port
+    )
+
+
+@compiled
+def packet_group(stack, packet):
+    """Return the connection group that a received packet's 4-tuple hashes to."""
+    return group_of_hash(stack, packet_hash(stack, packet))
+
+
+@compiled
+def renew_pcb(stack, flow, side):
     """Make the pcb of one end what that of a new client's connection begins with."""
-    table = s.pcb_table if side == LOCAL else s.peer_table
-    pcb_copy(table + flow * PCB_BYTES, s.pcb_template_table + side * PCB_BYTES)
+    table = stack.pcb_table if side == Side.LOCAL else stack.peer_table
+    pcb_copy(table + flow * PCB_BYTES, stack.pcb_template_table + side * PCB_BYTES)
 
 
 @compiled
-def side_of(s, flow, side):
+def side_of(stack, flow, side):
     """Return the pcb of one end: LOCAL or REMOTE."""
-    if side == LOCAL:
-        return pcb_of(s, flow)
-    return peer_of(s, flow)
+    if side == Side.LOCAL:
+        return pcb_of(stack, flow)
+    return peer_of(stack, flow)
 
 
 @compiled
-def wheel_of(s, tick):
-    """Return the timer wheel's list head for a tick."""
-    return _cell_of(s, tick % s.wheel_slots)
+def wheel_slot_of(stack, tick):
+    """Return the timer wheel's list of a tick."""
+    return _wheel_slot_of(stack, tick % stack.wheel_slots)
 
 
 @compiled
-def take_packet(m, s):
-    """Take a packet off the pool. Faults (`m.fault`) and returns packet 0 when the pool is empty."""
-    pool = pool_of(s, s.pool)
+def take_item(machine, stack):
+    """Take an item off the pool. Faults and returns item 0 when the pool is empty."""
+    pool = pool_of(stack, stack.pool)
     other = 0
-    while pool.count == 0 and other < s.pools:
-        pool = pool_of(s, other)
+    while pool.count == 0 and other < stack.pools:
+        pool = pool_of(stack, other)
         other += 1
     if pool.count == 0:
-        m.fault = 2
+        machine.fault = Fault.ITEM_POOL_EMPTY
         return 0
-    packet = pool.head
-    record = packet_of(s, packet)
-    pool.head = record.next
+    index = pool.head
+    item = item_of(stack, index)
+    pool.head = item.next
     pool.count -= 1
-    s.packets_taken += 1
-    record.next = -1
-    return packet
+    stack.items_taken += 1
+    item.next = -1
+    return index
 
 
 @compiled
-def free_packet(s, packet):
-    """Give a packet back."""
-    pool = pool_of(s, s.pool)
-    packet_of(s, packet).next = pool.head
-    pool.head = packet
+def free_item(stack, index):
+    """Give an item back."""
+    pool = pool_of(stack, stack.pool)
+    item_of(stack, index).next = pool.head
+    pool.head = index
     pool.count += 1
-    s.packets_freed += 1
+    stack.items_freed += 1
 
 
 @compiled

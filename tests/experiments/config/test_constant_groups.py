@@ -40,7 +40,7 @@ def test_members_are_found_by_pattern_and_source() -> None:
         (Constants("g", ("machine.latency.memory_locl_cycles",)), "did you mean machine.latency.memory_local_cycles"),
         (Constants("g", ("costs.operations.nothing*.cycles",)), "matches no key"),
         (Constants("g", ("machine.name",)), "must be the key of a number"),
-        (Constants("g", ("machine.nic.checksum_offload",)), "must be the key of a number"),
+        (Constants("g", ("machine.l2_policy",)), "must be the key of a number"),
         (Constants("g", ("costs.operations.*.cycles",), "guessed"), "no source of the keys says this"),
     ],
 )

@@ -9,9 +9,11 @@ import pytest
 
 from netstack.errors import ConfigError, ConservationError
 from netstack.sim import Result, SimulationConfig, link_limit_mbps, simulate
-from netstack.sim.build.build import build, memory_needed_bytes
+from netstack.sim.build.build import build
+from netstack.sim.build.sizes import memory_needed_bytes
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.engine.events import settle
+from netstack.sim.engine.exact import run_until
 from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]
@@ -117,8 +119,8 @@ def test_a_short_buffer_of_many_connections_still_sends(composed: Compose) -> No
 
 def ran(composed: Compose, org: str = "msgp"):
     simulation = build(composed(f"org={org}", "conns=24"))
-    run_until(simulation.m, simulation.s, 10 * 2_200_000)
-    settle(simulation.m, 10 * 2_200_000)
+    run_until(simulation.machine, simulation.stack, 10 * 2_200_000)
+    settle(simulation.machine, 10 * 2_200_000)
     check_conservation(simulation)
     return simulation
 
@@ -145,13 +147,13 @@ def test_each_law_of_tables_can_break(composed: Compose, law: str) -> None:
     ("field", "law"),
     [
         ("messages_sent", "messages sent"),
-        ("packets_taken", "packets in use"),
+        ("items_taken", "items in use"),
         ("mbufs_taken", "mbufs in use"),
     ],
 )
 def test_each_law_of_counters_can_break(composed: Compose, field: str, law: str) -> None:
     simulation = ran(composed, "connp_t")
-    simulation.stack[field] += 1
+    simulation.stack_table[field] += 1
     with pytest.raises(ConservationError, match=law):
         check_conservation(simulation)
 
@@ -166,7 +168,7 @@ def test_a_receiver_that_got_unsent_bytes_breaks_a_law(composed: Compose) -> Non
 
 def test_a_fault_of_compiled_code_is_fatal(composed: Compose) -> None:
     simulation = ran(composed)
-    simulation.machine["fault"] = 3
+    simulation.machine_table["fault"] = 3
     with pytest.raises(ConservationError, match="mbuf zone"):
         check_conservation(simulation)
 

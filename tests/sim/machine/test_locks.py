@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from netstack.jit.compilation import compiled
-from netstack.sim.build.build import Simulation, build
+from netstack.sim.build.build import build
+from netstack.sim.build.simulation import Simulation
 from netstack.sim.config import SimulationConfig
-from netstack.sim.engine.exact import settle
+from netstack.sim.engine.events import settle
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.locks import acquire, release
+from netstack.sim.machine.numbers import Category
 from netstack.sim.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt, take_interrupts
-from netstack.sim.machine.state import PROTOCOL, core_of, thread_of
+from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.organization.config import OrganizationConfig
 from netstack.sim.workload.config import WorkloadConfig
 
@@ -18,41 +20,41 @@ THINK, WANT, HOLD = range(3)
 
 
 @compiled
-def begun(m, core, now):
+def begun(machine, core, now):
     """Begin a step of `core` at `now`; return whether a thread runs."""
-    take_interrupts(m, core, now)
-    return begin_step(m, core)
+    take_interrupts(machine, core, now)
+    return begin_step(machine, core)
 
 
 @compiled
-def run_contenders(m, exponentials, think, hold, steps):
+def run_contenders(machine, exponentials, think, hold, steps):
     """Each core thinks, takes lock 0, holds it, and starts over; times are exponential. Stops after `steps` steps."""
     drawn = 0
     for _ in range(steps):
         core = 0
-        for other in range(m.cores_used):
-            if core_of(m, other).next_time < core_of(m, core).next_time:
+        for other in range(machine.cores_used):
+            if core_of(machine, other).next_time < core_of(machine, core).next_time:
                 core = other
-        cpu = core_of(m, core)
-        if begun(m, core, cpu.next_time):
-            thread = thread_of(m, cpu.thread)
+        cpu = core_of(machine, core)
+        if begun(machine, core, cpu.next_time):
+            thread = thread_of(machine, cpu.thread)
             if thread.phase == WANT:
-                if acquire(m, core, 0):
+                if acquire(machine, core, 0):
                     spend(cpu, int(exponentials[drawn] * hold))
                     drawn += 1
                     thread.phase = HOLD
             else:
                 if thread.phase == HOLD:
-                    release(m, core, 0)
+                    release(machine, core, 0)
                 spend(cpu, int(exponentials[drawn] * think))
                 drawn += 1
                 thread.phase = WANT
-        end_step(m, core)
+        end_step(machine, core)
 
 
 @compiled
 def spend(cpu, cycles):
-    cpu.cycles[PROTOCOL] += cycles
+    cpu.cycles[Category.PROTOCOL] += cycles
     cpu.clock += cycles
 
 
@@ -60,8 +62,8 @@ def contenders(cores: int) -> Simulation:
     org = OrganizationConfig(serialize="group_lock", groups=1)
     simulation = build(SimulationConfig(conns=1, machine=MachineConfig(cores=cores, nodes=1), org=org))
     for core in range(cores):
-        make_runnable_from_interrupt(simulation.m, core, core)
-        interrupt_core(simulation.m, core, 0)
+        make_runnable_from_interrupt(simulation.machine, core, core)
+        interrupt_core(simulation.machine, core, 0)
     return simulation
 
 
@@ -80,7 +82,7 @@ def test_one_lock_is_a_closed_queueing_network(cores: int, think: int) -> None:
     hold = 1000
     simulation = contenders(cores)
     exponentials = np.random.default_rng(7).exponential(size=1_200_000)
-    run_contenders(simulation.m, exponentials, think, hold, 1_000_000)
+    run_contenders(simulation.machine, exponentials, think, hold, 1_000_000)
     lock = simulation.tables["lock_class"][0]
     elapsed = simulation.tables["core"]["clock"].max()
     throughput = lock["releases"] / elapsed
@@ -90,19 +92,19 @@ def test_one_lock_is_a_closed_queueing_network(cores: int, think: int) -> None:
 
 def test_a_waiter_spins_while_the_owner_runs_and_gets_the_lock_at_its_release() -> None:
     simulation = contenders(2)
-    m, tables = simulation.m, simulation.tables
+    machine, tables = simulation.machine, simulation.tables
     for core in (0, 1):
-        assert begun(m, core, 0)
-    assert acquire(m, 0, 0)
-    assert not acquire(m, 1, 0)
-    end_step(m, 1)
+        assert begun(machine, core, 0)
+    assert acquire(machine, 0, 0)
+    assert not acquire(machine, 1, 0)
+    end_step(machine, 1)
     assert tables["core"]["spinning_on"][1] == 0
     tables["core"]["clock"][0] += 500
-    release(m, 0, 0)
-    settle(m, 0)
+    release(machine, 0, 0)
+    settle(machine, 0)
     assert tables["lock"]["owner"][0] == 1
     assert tables["core"]["clock"][1] == 500
-    assert acquire(m, 1, 0)
+    assert acquire(machine, 1, 0)
     assert tables["lock_class"]["sleeps"][0] == 0
     assert tables["lock_class"]["wait_cycles"][0] == 500
 
@@ -111,17 +113,17 @@ def test_a_waiter_sleeps_when_the_owner_was_preempted_and_lends_its_priority() -
     workload = WorkloadConfig(threads_per_core=2)
     org = OrganizationConfig(serialize="group_lock", groups=1)
     simulation = build(SimulationConfig(conns=1, machine=MachineConfig(cores=2, nodes=1), org=org, workload=workload))
-    m, tables = simulation.m, simulation.tables
+    machine, tables = simulation.machine, simulation.tables
     owner, waiter, urgent = 0, 1, 2  # threads 0 and 2 belong to core 0
     tables["thread"]["priority"][:3] = tables["thread"]["base_priority"][:3] = (0, 1, 3)
     for thread in (owner, waiter):
-        make_runnable_from_interrupt(m, thread, thread)
-        assert begun(m, thread, 0)
-    assert acquire(m, 0, 0)
-    make_runnable_from_interrupt(m, 0, urgent)
-    assert begun(m, 0, 100)
+        make_runnable_from_interrupt(machine, thread, thread)
+        assert begun(machine, thread, 0)
+    assert acquire(machine, 0, 0)
+    make_runnable_from_interrupt(machine, 0, urgent)
+    assert begun(machine, 0, 100)
     assert tables["core"]["thread"][0] == urgent
-    assert not acquire(m, 1, 0)
+    assert not acquire(machine, 1, 0)
     assert tables["core"]["spinning_on"][1] == -1
     assert tables["thread"]["blocked_on"][waiter] == 0
     assert tables["thread"]["priority"][owner] == 1

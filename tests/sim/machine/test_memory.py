@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netstack.sim.build.build import Simulation, build
+from netstack.sim.build.build import build
+from netstack.sim.build.simulation import Simulation
 from netstack.sim.config import SimulationConfig
 from netstack.sim.machine.config import CacheConfig, LatencyConfig, MachineConfig
 from netstack.sim.machine.costs import CostsConfig, StructureCost
@@ -145,11 +146,11 @@ def test_every_stall_and_count_agrees_with_the_reference(policy: str, trace: lis
     reference = Reference(simulation.config.machine, nodes, [0] * LINES)
     for core, line, action in trace:
         if action == "d":
-            dma_write(simulation.m, 0, 0, line, 1)
+            dma_write(simulation.machine, 0, 0, line, 1)
             reference.dma(line)
         else:
             expected = reference.touch(core, line, action == "w")
-            assert touch_line(simulation.m, core, line, 0, int(action == "w")) == expected
+            assert touch_line(simulation.machine, core, line, 0, int(action == "w")) == expected
     counts = simulation.tables["count"]
     assert counts["l1_misses"].sum() == reference.l1_misses
     assert counts["l2_misses"].sum() == reference.l2_misses
@@ -161,11 +162,11 @@ def test_a_working_set_of_the_l2_stays_and_a_larger_one_leaves() -> None:
     simulation = small_machine("exclusive")
     for _ in range(5):
         for line in range(12):
-            touch_line(simulation.m, 0, line, 0, 0)
+            touch_line(simulation.machine, 0, line, 0, 0)
     assert simulation.tables["count"]["l2_misses"].sum() == 12  # L1 and exclusive L2 together hold 12 lines
     for _ in range(5):
         for line in range(24):
-            touch_line(simulation.m, 1, line, 0, 0)
+            touch_line(simulation.machine, 1, line, 0, 0)
     assert simulation.tables["count"]["l2_misses"].sum() == 12 + 5 * 24  # LRU and a cyclic walk: every access misses
 
 
@@ -173,7 +174,7 @@ def test_lines_alternate_between_memory_nodes_by_page() -> None:
     machine = MachineConfig(cores=2, nodes=2)
     costs = CostsConfig(structures={"thing": StructureCost(256, "kernel")})
     simulation = build(SimulationConfig(conns=1, machine=machine, costs=costs))
-    stalls = [int(touch_line(simulation.m, 0, line, 0, 0)) for line in (0, 64, 128, 192)]
+    stalls = [int(touch_line(simulation.machine, 0, line, 0, 0)) for line in (0, 64, 128, 192)]
     latency = machine.latency
     assert stalls == [latency.memory_local_cycles, latency.memory_remote_cycles] * 2
     assert np.all(np.diff(simulation.tables["core"]["node"]) >= 0)

@@ -14,14 +14,14 @@ SHORT = ("engine.warmup_ms=5", "engine.measure_ms=10")
 def test_a_backlog_keeps_the_order_of_its_connection(composed: Compose) -> None:
     seen = 0
     for simulation in moments(composed("org=linux", "conns=24", "engine.warmup_ms=1", "workload.start_spread_us=0"), 8):
-        backlogs = simulation.tables["queue"][int(simulation.s["backlog_first"]) :]
+        backlogs = simulation.tables["queue"][int(simulation.stack["backlog_first"]) :]
         for flow in np.flatnonzero(backlogs["count"]):
             items = queued(simulation, int(backlogs["head"][flow]), int(backlogs["count"][flow]))
-            assert {int(simulation.tables["packet"]["flow"][item]) for item in items} == {flow}
+            assert {int(simulation.tables["item"]["flow"][item]) for item in items} == {flow}
             check_order(simulation, items)
             seen += len(items)
     assert seen > 100
-    assert int(simulation.s["messages_received"]) > 20
+    assert int(simulation.stack["messages_received"]) > 20
 
 
 def test_a_backlog_instead_of_waiting_spares_the_interrupt_thread(composed: Compose) -> None:

@@ -9,11 +9,10 @@ from netstack.errors import ConservationError
 from netstack.sim import SimulationConfig, simulate
 from netstack.sim.build.build import build
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.exact import run_until, settle
-from netstack.sim.kernel.paths import TICK
-from netstack.sim.machine.state import BLOCKED
-from netstack.sim.organization.items import NEXT, PORT_THREAD
-from netstack.sim.stack.state import PACKET, SEND
+from netstack.sim.engine.events import settle
+from netstack.sim.engine.exact import run_until
+from netstack.sim.machine.numbers import ThreadState
+from netstack.sim.stack.numbers import ItemKind, Phase, ThreadKind, WaitsFor
 from tests.helpers.moments import check_order, moments, queued
 
 Compose = Callable[..., SimulationConfig]
@@ -25,17 +24,17 @@ BUSY = ("org=solaris10", "conns=24", "engine.warmup_ms=1", "workload.start_sprea
 def test_what_finds_a_perimeter_busy_waits_in_order_for_somebody(composed: Compose, batch: int) -> None:
     packets = requests = 0
     for simulation in moments(composed(*BUSY, f"org.batch={batch}"), 8):
-        queues, threads, kinds = (simulation.tables[name] for name in ("queue", "thread", "packet"))
-        owners = simulation.tables["lock"]["owner"][int(simulation.s["group_lock_first"]) :]
+        queues, threads, kinds = (simulation.tables[name] for name in ("queue", "thread", "item"))
+        owners = simulation.tables["lock"]["owner"][int(simulation.stack["group_lock_first"]) :]
         groups = simulation.tables["flow"]["group"]
         for group in np.flatnonzero(queues["count"]):
             items = queued(simulation, int(queues["head"][group]), int(queues["count"][group]))
             assert {int(groups[kinds["flow"][item]]) for item in items} == {group}
             check_order(simulation, items)
             worker = threads[queues["thread"][group]]
-            assert owners[group] >= 0 or worker["state"] != BLOCKED or worker["waits_for"] == TICK
-            packets += sum(int(kinds["kind"][item] == PACKET) for item in items)
-            requests += sum(int(kinds["kind"][item] == SEND) for item in items)
+            assert owners[group] >= 0 or worker["state"] != ThreadState.BLOCKED or worker["waits_for"] == WaitsFor.TICK
+            packets += sum(int(kinds["kind"][item] == ItemKind.PACKET) for item in items)
+            requests += sum(int(kinds["kind"][item] == ItemKind.SEND) for item in items)
     assert packets > 100
     assert requests > 100
 
@@ -44,13 +43,13 @@ def test_requests_that_wait_are_written_in_order_and_fit_the_send_buffer(compose
     """A connection's pages were built in the order that its application wrote them, and so they are in its send buffer."""
     waited = 0
     for simulation in moments(composed(*BUSY, "workload.send_buffer_bytes=32768"), 8):
-        flows, pcbs, packets = (simulation.tables[name] for name in ("flow", "pcb", "packet"))
+        flows, pcbs, packets = (simulation.tables[name] for name in ("flow", "pcb", "item"))
         assert (pcbs["send_buffered_bytes"] + flows["waiting_bytes"] <= 32768).all()
         waited += int((flows["waiting_bytes"] > 0).sum())
         written: dict[int, int] = {}
         for queue in simulation.tables["queue"]:
             for item in queued(simulation, int(queue["head"]), int(queue["count"])):
-                if packets["kind"][item] == SEND:
+                if packets["kind"][item] == ItemKind.SEND:
                     flow = int(packets["flow"][item])
                     assert written.get(flow, 0) <= packets["written_at"][item]
                     written[flow] = int(packets["written_at"][item])
@@ -72,14 +71,14 @@ def test_a_drain_takes_a_batch_and_the_perimeters_thread_goes_on(composed: Compo
     for simulation in moments(composed(*BUSY, f"org.batch={batch}"), 5):
         owners = simulation.tables["lock"]["owner"][1:]
         threads = simulation.tables["thread"]
-        entered_by_thread += sum(int(owner >= 0 and threads["kind"][owner] == PORT_THREAD) for owner in owners)
-        resting = threads[threads["waits_for"] == TICK]
-        assert (resting["kind"] == PORT_THREAD).all()
-        assert (resting["phase"] == NEXT).all()
+        entered_by_thread += sum(int(owner >= 0 and threads["kind"][owner] == ThreadKind.PORT) for owner in owners)
+        resting = threads[threads["waits_for"] == WaitsFor.TICK]
+        assert (resting["kind"] == ThreadKind.PORT).all()
+        assert (resting["phase"] == Phase.NEXT).all()
         breaks += len(resting)
     assert simulation is not None
     entries = int(simulation.tables["lock_class"]["acquisitions"][0])
-    received = int(simulation.s["messages_received"])
+    received = int(simulation.stack["messages_received"])
     assert 0 < received <= batch * entries
     assert entered_by_thread > 0
     assert breaks > 0
@@ -88,18 +87,18 @@ def test_a_drain_takes_a_batch_and_the_perimeters_thread_goes_on(composed: Compo
 def test_a_drain_without_an_effective_limit_needs_no_thread(composed: Compose) -> None:
     for simulation in moments(composed(*BUSY), 5):
         threads = simulation.tables["thread"]
-        assert (threads["state"][threads["kind"] == PORT_THREAD] == BLOCKED).all()
-    assert int(simulation.s["messages_received"]) > int(simulation.tables["lock_class"]["acquisitions"][0]) / 4
+        assert (threads["state"][threads["kind"] == ThreadKind.PORT] == ThreadState.BLOCKED).all()
+    assert int(simulation.stack["messages_received"]) > int(simulation.tables["lock_class"]["acquisitions"][0]) / 4
 
 
 def ran(composed: Compose):
     """Return a simulation that stopped while requests wait."""
     simulation = build(composed(*BUSY))
     for microsecond in range(2000, 8000):
-        run_until(simulation.m, simulation.s, microsecond * 2200)
+        run_until(simulation.machine, simulation.stack, microsecond * 2200)
         if simulation.tables["flow"]["waiting_bytes"].any():
             break
-    settle(simulation.m, microsecond * 2200)
+    settle(simulation.machine, microsecond * 2200)
     check_conservation(simulation)
     return simulation
 

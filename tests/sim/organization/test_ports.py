@@ -6,10 +6,10 @@ from collections.abc import Callable
 import pytest
 
 from netstack.sim import SimulationConfig, simulate
-from netstack.sim.build.build import Simulation, build
-from netstack.sim.machine.state import PROTOCOL
-from netstack.sim.organization.items import INBOUND_THREAD, NEXT, PORT_THREAD
-from netstack.sim.stack.state import PACKET
+from netstack.sim.build.build import build
+from netstack.sim.build.simulation import Simulation
+from netstack.sim.machine.numbers import Category
+from netstack.sim.stack.numbers import ItemKind, Phase, ThreadKind
 from tests.helpers.moments import moments, queued
 
 Compose = Callable[..., SimulationConfig]
@@ -19,18 +19,18 @@ START = ("engine.warmup_ms=1", "workload.start_spread_us=0")
 
 def port_threads(simulation: Simulation):
     threads = simulation.tables["thread"]
-    return threads[threads["kind"] == PORT_THREAD]
+    return threads[threads["kind"] == ThreadKind.PORT]
 
 
 def test_one_network_thread_processes_all_packets_in_the_order_of_its_queue(composed: Compose) -> None:
     waiting = 0
     for simulation in moments(composed("org=freebsd", "conns=24", *START), 8):
-        s, threads, nics = simulation.s, simulation.tables["thread"], simulation.tables["nic"]
+        stack, threads, nics = simulation.stack, simulation.tables["thread"], simulation.tables["nic"]
         (queue,) = simulation.tables["queue"]
-        inbound = threads[threads["kind"] == INBOUND_THREAD]
-        assert (inbound["phase"] == NEXT).all()
+        inbound = threads[threads["kind"] == ThreadKind.INBOUND]
+        assert (inbound["phase"] == Phase.NEXT).all()
         assert (inbound["item"] == -1).all()
-        assert int(s["messages_sent"]) == nics["frames_received"].sum()
+        assert int(stack["messages_sent"]) == nics["frames_received"].sum()
         items = queued(simulation, int(queue["head"]), int(queue["count"]))
         waiting = max(waiting, len(items))
         segments, pcbs = simulation.tables["segment"], simulation.tables["pcb"]
@@ -43,7 +43,7 @@ def test_one_network_thread_processes_all_packets_in_the_order_of_its_queue(comp
             assert acknowledged == sorted(acknowledged)
             assert acknowledged[-1] < 1 << 31
     assert waiting > 1
-    assert int(simulation.s["messages_received"]) > 100
+    assert int(simulation.stack["messages_received"]) > 100
     assert len(port_threads(simulation)) == 1
 
 
@@ -51,8 +51,8 @@ def test_a_network_thread_that_falls_behind_drops_packets_and_loses_none_otherwi
     dropped = 0
     for simulation in moments(composed("org=freebsd", "conns=96", *START), 30):
         received = simulation.tables["nic"]["frames_received"].sum()
-        dropped = int(simulation.s["queue_drops"])
-        assert int(simulation.s["messages_sent"]) + dropped == received
+        dropped = int(simulation.stack["queue_drops"])
+        assert int(simulation.stack["messages_sent"]) + dropped == received
     assert dropped > 0
 
 
@@ -64,14 +64,14 @@ def test_the_network_thread_runs_ip_input_once_a_packet(composed: Compose, org: 
         cycles = 100 if name == "ip_input" else 0
         config.costs.operations[name] = dataclasses.replace(operation, cycles=cycles, touches=[])
     *_, simulation = moments(config, 4)
-    by_core = simulation.tables["core"]["cycles"][:, PROTOCOL]
+    by_core = simulation.tables["core"]["cycles"][:, Category.PROTOCOL]
     taken = simulation.tables["nic"]["frames_received"].sum() - sum(
-        simulation.tables["packet"]["kind"][item] == PACKET
+        simulation.tables["item"]["kind"][item] == ItemKind.PACKET
         for queue in simulation.tables["queue"]
         for item in queued(simulation, int(queue["head"]), int(queue["count"]))
     )
     assert by_core.sum() == 100 * taken > 0
-    assert (by_core > 0).tolist() == [core < int(simulation.s["ports"]) for core in range(4)]
+    assert (by_core > 0).tolist() == [core < int(simulation.stack["ports"]) for core in range(4)]
 
 
 def test_requests_pass_the_network_thread_by(composed: Compose) -> None:
@@ -93,11 +93,11 @@ def test_owners_stay_on_their_cores_as_many_as_there_are(composed: Compose) -> N
 def test_a_message_to_another_core_waits_for_its_interrupt_and_keeps_its_order(composed: Compose) -> None:
     posted = 0
     for simulation in moments(composed("org=dragonflybsd", "conns=24", *START), 8):
-        s, cores, queues = simulation.s, simulation.tables["core"], simulation.tables["queue"]
-        ports = int(s["ports"])
+        stack, cores, queues = simulation.stack, simulation.tables["core"], simulation.tables["queue"]
+        ports = int(stack["ports"])
         assert len(queues) == 2 * ports == 8
         for port in range(ports):
-            local, remote = queues[port], queues[int(s["ipi_queue_first"]) + port]
+            local, remote = queues[port], queues[int(stack["ipi_queue_first"]) + port]
             if remote["count"] > 0:
                 assert cores["ipis"][port] > 0
                 posted += 1
@@ -105,10 +105,10 @@ def test_a_message_to_another_core_waits_for_its_interrupt_and_keeps_its_order(c
             items += queued(simulation, int(remote["head"]), int(remote["count"]))
             flows = simulation.tables["flow"]
             for item in items:
-                if simulation.tables["packet"]["kind"][item] != PACKET:
-                    assert flows["group"][simulation.tables["packet"]["flow"][item]] == port
+                if simulation.tables["item"]["kind"][item] != ItemKind.PACKET:
+                    assert flows["group"][simulation.tables["item"]["flow"][item]] == port
     assert posted > 100
-    assert int(simulation.s["messages_received"]) > 100
+    assert int(simulation.stack["messages_received"]) > 100
 
 
 def test_ports_between_cores_have_no_lock(composed: Compose) -> None:

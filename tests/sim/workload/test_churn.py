@@ -10,9 +10,11 @@ import pytest
 
 from netstack.errors import ConfigError, ConservationError
 from netstack.sim import SimulationConfig, simulate
-from netstack.sim.build.build import Simulation, build
+from netstack.sim.build.build import build
+from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.conservation import check_connections, check_conservation
-from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.engine.events import settle
+from netstack.sim.engine.exact import run_until
 from netstack.tcp.states import State
 from tests.helpers.folders import ROOT
 
@@ -37,29 +39,30 @@ from hydra import compose, initialize_config_dir
 from experiments.config.configuration import register_schema, simulation_config
 from netstack.sim.build.build import build
 from netstack.sim.engine.exact import run_until
-from netstack.sim.organization import paths
+from netstack.sim.kernel import transmit
 from netstack.sim.workload import peer
-from netstack.sim.stack.state import REMOTE, out_segment
+from netstack.sim.stack.numbers import Side
+from netstack.sim.stack.state import out_segment
 
-def log(who, segment, s):
+def log(who, segment):
     names = [name for name, bit in (("SYN", 2), ("FIN", 1), ("RST", 4), ("ACK", 16)) if segment.flags & bit]
     print(who, "-".join(names), int(segment.length))
 
-def logged_receive(m, s, flow_index, segment, now, call=paths.peer_receive):
-    log("host", segment, s)
-    call(m, s, flow_index, segment, now)
+def logged_receive(machine, stack, flow_index, segment, now, call=transmit.peer_receive):
+    log("host", segment)
+    call(machine, stack, flow_index, segment, now)
 
-def logged_send(m, s, flow_index, now, call=peer._send):
-    log("client", out_segment(s, REMOTE), s)
-    call(m, s, flow_index, now)
+def logged_send(machine, stack, flow_index, now, call=peer._send):
+    log("client", out_segment(stack, Side.REMOTE))
+    call(machine, stack, flow_index, now)
 
-paths.peer_receive, peer._send = logged_receive, logged_send
+transmit.peer_receive, peer._send = logged_receive, logged_send
 register_schema()
 with initialize_config_dir(sys.argv[1], version_base="1.3"):
     config = simulation_config(compose("config", sys.argv[2:]))
 simulation = build(config)
-while simulation.s["connections_closed"] == 0:
-    run_until(simulation.m, simulation.s, int(simulation.s["clock_next"]) + 2200)
+while simulation.stack["connections_closed"] == 0:
+    run_until(simulation.machine, simulation.stack, int(simulation.stack["clock_next"]) + 2200)
 """
 
 
@@ -104,9 +107,9 @@ def test_a_connection_that_the_client_closes_first(org: str) -> None:
 def microseconds(config: SimulationConfig, until: int) -> Iterator[Simulation]:
     simulation = build(config)
     for microsecond in range(1, until + 1):
-        run_until(simulation.m, simulation.s, microsecond * config.machine.clock_mhz)
+        run_until(simulation.machine, simulation.stack, microsecond * config.machine.clock_mhz)
         yield simulation
-    settle(simulation.m, until * config.machine.clock_mhz)
+    settle(simulation.machine, until * config.machine.clock_mhz)
     check_conservation(simulation)
 
 
@@ -151,7 +154,7 @@ def test_the_table_has_what_is_open_at_every_moment(composed: Compose, org: str)
         open_counts.add(int(simulation.tables["flow"]["open"].sum()))
     assert {State.CLOSED, State.SYN_RECEIVED, State.ESTABLISHED, State.FIN_WAIT_1, State.TIME_WAIT} <= states
     assert open_counts >= {0, 1, 12}
-    assert int(simulation.s["connections_closed"]) >= 12
+    assert int(simulation.stack["connections_closed"]) >= 12
 
 
 def only_cost(config: SimulationConfig, name: str, cycles: int) -> SimulationConfig:
@@ -199,11 +202,11 @@ def test_as_many_are_in_time_wait_as_littles_law_says(composed: Compose) -> None
     cycles_per_ms = 2_200_000
     warm_ms, end_ms, waiting, closed_before = 100, 400, [], 0
     for millisecond in range(warm_ms, end_ms):
-        run_until(simulation.m, simulation.s, millisecond * cycles_per_ms)
+        run_until(simulation.machine, simulation.stack, millisecond * cycles_per_ms)
         if millisecond == warm_ms:
-            closed_before = int(simulation.s["connections_closed"])
+            closed_before = int(simulation.stack["connections_closed"])
         waiting.append(int((simulation.tables["pcb"]["state"] == State.TIME_WAIT).sum()))
-    per_ms = (int(simulation.s["connections_closed"]) - closed_before) / (end_ms - 1 - warm_ms)
+    per_ms = (int(simulation.stack["connections_closed"]) - closed_before) / (end_ms - 1 - warm_ms)
     assert per_ms * 20 * 0.98 <= sum(waiting) / len(waiting) <= per_ms * 22 * 1.02
 
 
@@ -225,16 +228,16 @@ def test_endless_connections_neither_open_nor_close(composed: Compose) -> None:
 
 def closed_some(composed: Compose) -> Simulation:
     simulation = build(composed(*CHURN, "conns=24"))
-    run_until(simulation.m, simulation.s, 9 * 2_200_000)
-    settle(simulation.m, 9 * 2_200_000)
+    run_until(simulation.machine, simulation.stack, 9 * 2_200_000)
+    settle(simulation.machine, 9 * 2_200_000)
     check_conservation(simulation)
-    assert int(simulation.s["connections_closed"]) > 24
+    assert int(simulation.stack["connections_closed"]) > 24
     return simulation
 
 
 def test_a_connection_that_is_not_counted_breaks_a_law(composed: Compose) -> None:
     simulation = closed_some(composed)
-    simulation.stack["connections_opened"] += 1
+    simulation.stack_table["connections_opened"] += 1
     with pytest.raises(ConservationError, match="connections opened"):
         check_conservation(simulation)
 

@@ -1,0 +1,130 @@
+"""Lays out the machine: cores, caches, locks, NICs, the cache lines of structures, and what operations cost."""
+
+import numpy as np
+
+from netstack.sim.build.simulation import Simulation, assign
+from netstack.sim.build.sizes import Sizes
+from netstack.sim.machine import state
+from netstack.sim.machine.cache_state import EMPTY, ORDER_BYTES, MissCount, l1_set_stride, l2_set_stride, line_stride
+from netstack.sim.machine.config import CacheConfig, LatencyConfig
+from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
+from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
+from netstack.sim.machine.recency import initial_order
+
+FREE = OperationCost()
+"""What an operation costs that the costs do not have."""
+
+
+def build_machine(simulation: Simulation, sizes: Sizes) -> None:
+    """Fill in the machine's record and its tables, at time zero."""
+    config, machine = simulation.config.machine, simulation.machine
+    population, nic = sizes.population, config.nic
+    assign(
+        machine,
+        cores=sizes.cores,
+        cores_used=population.cores,
+        nodes=config.nodes,
+        threads=sizes.threads,
+        nics=nic.count,
+        locks=population.locks,
+        lines=sizes.lines,
+        exclusive=config.l2_policy == "exclusive",
+        ipi_latency=round(config.ipi_latency_us * config.clock_mhz),
+        interrupt_interval=round(nic.interrupt_interval_us * config.clock_mhz),
+        link_units_per_byte=round(8 * config.clock_mhz * state.LINK_UNITS / nic.link_mbps),
+        transmit_slots=sizes.transmit_slots,
+        transmit_descriptors=nic.transmit_ring,
+        receive_slots=sizes.receive_slots,
+        arrival_capacity=sizes.arrivals,
+    )
+    assign(machine, **_stalls(config.latency))
+    _build_caches(simulation, sizes)
+    assign(simulation.add(machine, "section", state.Section.dtype, len(LockClass)), start=-1, end=-1)
+    cores = simulation.add(machine, "core", state.Core.dtype, sizes.cores)
+    assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1)
+    cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
+    cores["instance"][:, Instance.CORE] = np.arange(sizes.cores)
+    locks = simulation.add(machine, "lock", state.Lock.dtype, population.locks)
+    assign(locks, owner=-1, lock_class=population.lock_class)
+    locks["lock_class"][0] = LockClass.GLOBAL
+    simulation.add(machine, "lock_class", state.LockStatistics.dtype, len(LockClass))
+    _build_nics(simulation, sizes)
+    _build_costs(simulation, sizes)
+
+
+def _stalls(latency: LatencyConfig) -> dict[str, int]:
+    """Return the latencies of accesses by the fields of the machine's record."""
+    return {name.removesuffix("_cycles"): value for name, value in vars(latency).items() if name != "atomic_cycles"}
+
+
+def _build_caches(simulation: Simulation, sizes: Sizes) -> None:
+    config, machine = simulation.config.machine, simulation.machine
+    l2 = data_part(config.l2, simulation.config.costs.instructions_in_l2_bytes)
+    for level, cache, stride in (("l1", config.l1, l1_set_stride(config.l1.ways)), ("l2", l2, l2_set_stride(l2.ways))):
+        sets = cache.size_bytes // (config.line_bytes * cache.ways)
+        assign(machine, **{f"{level}_ways": cache.ways, f"{level}_sets": sets, f"{level}_stride": stride})
+        memory = simulation.add(machine, level, np.dtype("u1"), sizes.cores * sets * stride)
+        memory.view(np.int32)[:] = EMPTY
+    orders = simulation.tables["l2"].reshape(-1, int(machine["l2_stride"]))[:, :ORDER_BYTES]
+    orders.view(np.int64)[:] = initial_order(l2.ways)
+
+
+def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
+    machine, count = simulation.machine, simulation.config.machine.nic.count
+    nics = simulation.add(machine, "nic", state.Nic.dtype, count)
+    assign(nics, next_time=state.NEVER, last_interrupt=-int(machine["interrupt_interval"]))
+    assign(nics["section"], start=-1, end=-1)
+    nics["core"] = np.arange(count) % sizes.population.cores
+    simulation.add(machine, "transmit", state.TransmitSlot.dtype, count * sizes.transmit_slots)
+    simulation.add(machine, "receive", state.ReceiveSlot.dtype, count * sizes.receive_slots)
+    simulation.add(machine, "arrival", state.Arrival.dtype, count * sizes.arrivals)
+
+
+def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
+    """Lay out every structure's instances on consecutive lines, and turn footprints into rows."""
+    costs, machine = simulation.config.costs, simulation.machine
+    names = simulation.structures = list(costs.structures)
+    layout = simulation.add(machine, "kind", state.Structure.dtype, len(names))
+    next_line = 0
+    for index, structure in enumerate(costs.structures.values()):
+        per = Instance.of(structure.per)
+        layout[index] = (next_line, structure.lines, per)
+        next_line += structure.lines * sizes.instances[per]
+    machine["kinds"], machine["line_stride"] = len(names), line_stride(sizes.cores)
+    simulation.add(machine, "line", np.dtype("u1"), sizes.lines * int(machine["line_stride"]))
+    simulation.add(machine, "count", MissCount.dtype, sizes.cores * len(names))
+    operations = simulation.add(machine, "operation", state.OperationCost.dtype, len(Operation))
+    locked = sizes.population.locked_instructions
+    atomic_cycles = simulation.config.machine.latency.atomic_cycles if locked else 0
+    rows: list[tuple] = []
+    for number in Operation:
+        operation = costs.operations.get(number.key, FREE)
+        touched = _rows(costs, number.key, operation, names, layout)
+        category = Category.of(operation.category)
+        last = len(rows) + len(touched)
+        operations[number] = (operation.cycles, category, operation.atomics * atomic_cycles, len(rows), last)
+        rows += touched
+    touches = simulation.add(machine, "touch", state.Touch.dtype, len(rows))
+    touches[: len(rows)] = rows
+    for name in ("receive_ring", "receive_buffer", "transmit_ring"):
+        machine[f"{name}_kind"] = names.index(name) if name in names else -1
+    machine["receive_buffer_lines"] = costs.structures["receive_buffer"].lines if "receive_buffer" in names else 0
+    simulation.stack["inpcb_kind"] = names.index("inpcb") if "inpcb" in names else -1
+
+
+def _rows(costs: CostsConfig, key: str, operation: OperationCost, names: list[str], layout: np.ndarray) -> list[tuple]:
+    """Return an operation's footprint as rows of `state.Touch`."""
+    rows = []
+    for text in operation.touches:
+        touch = parse_touch(text, f"costs.operations.{key}.touches", costs.structures)
+        kind = names.index(touch.structure)
+        first_line, lines, per = (int(value) for value in layout[kind])
+        rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.write))
+    return rows
+
+
+def data_part(cache: CacheConfig, instruction_bytes: int) -> CacheConfig:
+    """Return what is left of a cache for data when hot instructions occupy whole ways of it, at least one way."""
+    way_bytes = cache.size_bytes // cache.ways
+    ways = max(1, cache.ways - round(instruction_bytes / way_bytes))
+    return CacheConfig(ways * way_bytes, ways)

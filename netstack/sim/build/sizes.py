@@ -1,0 +1,110 @@
+"""How many of everything a configuration needs, and how much memory that takes. Allocates nothing."""
+
+from dataclasses import dataclass
+
+from netstack.sim.config import SimulationConfig
+from netstack.sim.kernel.mbufs import ZONE_BATCH, ZONE_LIMIT
+from netstack.sim.machine.cache_state import line_stride
+from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
+from netstack.sim.machine.numbers import Instance
+from netstack.sim.machine.state import Arrival, Lock
+from netstack.sim.organization.plan import Population, population_of
+from netstack.sim.stack.state import BUCKETS_PER_LINE, Flow, Item, Mbuf
+from netstack.sim.workload.config import HEADER_BYTES
+from netstack.tcp.header import SEGMENT
+from netstack.tcp.pcb import PCB
+
+PORT_CAPACITY = 1024  # packets that a message port holds
+LEAST_BUCKETS = 8  # of a connection group
+OTHER_BYTES = 100_000_000  # of a simulation, with the process around it
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many of everything a configuration needs."""
+
+    cores: int  # of the machine
+    population: Population  # of the organization
+    threads: int  # of the kernel and of applications
+    app_threads: int  # application threads
+    mbufs: int  # of all kinds
+    items: int  # of the pools
+    transmit_slots: int  # per NIC: ring and interface queue
+    receive_slots: int  # per NIC
+    arrivals: int  # frames on the way per NIC
+    send_buffer_bytes: int  # per connection
+    buckets_per_group: int  # of the connection table
+    instances: dict[Instance, int]  # of each kind
+    lines: int  # cache lines of all structures
+
+
+def sizes_of(config: SimulationConfig) -> Sizes:
+    """Count what a simulation of `config` consists of."""
+    machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.conns
+    population = population_of(config.org, machine.cores, conns, workload.threads_per_core)
+    app_threads = workload.threads_per_core * population.cores
+    threads = app_threads + nic.count + population.ports + 1
+    transmit_slots = nic.transmit_ring + nic.interface_queue
+    units = max(1, min(workload.send_buffer_bytes // workload.send_unit_bytes, workload.mbufs // conns))
+    mbufs = conns * units + nic.count * transmit_slots + population.cores * (ZONE_LIMIT + 2 * ZONE_BATCH) + app_threads
+    bytes_in_flight = nic.link_mbps / 8 * workload.rtt_max_us
+    frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
+    arrivals = 2 * (conns // nic.count + 1 + frames)
+    items_per_conn = 1
+    if workload.bytes_per_connection > 0:
+        arrivals += 2 * conns // nic.count  # the last segments of a connection and the SYN of the next
+        items_per_conn = 3
+    items = nic.count * (arrivals + nic.receive_ring) + population.ports * PORT_CAPACITY + items_per_conn * conns
+    if population.queued_units:
+        items += 2 * conns * units  # no queue drops: a request or the acknowledgments of each unit of a send buffer
+    buckets_per_group = max(LEAST_BUCKETS, config.costs.hash_buckets // population.groups)
+    instances = {
+        Instance.KERNEL: 1,
+        Instance.CORE: machine.cores,
+        Instance.THREAD: threads,
+        Instance.FLOW: conns,
+        Instance.BUCKET: population.groups * buckets_per_group // BUCKETS_PER_LINE + 1,
+        Instance.LOCK: population.locks,
+        Instance.GROUP: max(population.groups, population.ports),
+        Instance.NIC: nic.count,
+        Instance.TX_SLOT: nic.count * nic.transmit_ring,
+        Instance.RX_SLOT: nic.count * nic.receive_ring,
+        Instance.MBUF: mbufs,
+        Instance.LISTENER: population.listeners,
+    }
+    lines = sum(structure.lines * instances[Instance.of(structure.per)] for structure in config.costs.structures.values())
+    return Sizes(
+        cores=machine.cores,
+        population=population,
+        threads=threads,
+        app_threads=app_threads,
+        mbufs=mbufs,
+        items=items,
+        transmit_slots=transmit_slots,
+        receive_slots=nic.receive_ring,
+        arrivals=arrivals,
+        send_buffer_bytes=units * workload.send_unit_bytes,
+        buckets_per_group=buckets_per_group,
+        instances=instances,
+        lines=lines,
+    )
+
+
+def memory_needed_bytes(config: SimulationConfig) -> int:
+    """Return how much memory the tables of a simulation take, within a few MB."""
+    sizes = sizes_of(config)
+    flow_bytes = 2 * PCB.itemsize + Flow.dtype.itemsize + Lock.dtype.itemsize
+    return (
+        sizes.lines * line_stride(sizes.cores)
+        + config.conns * flow_bytes
+        + sizes.mbufs * Mbuf.dtype.itemsize
+        + sizes.items * (Item.dtype.itemsize + SEGMENT.itemsize)
+        + config.machine.nic.count * sizes.arrivals * Arrival.dtype.itemsize
+        + OTHER_BYTES
+    )
+
+
+def link_limit_mbps(config: SimulationConfig) -> float:
+    """Return the payload rate at which all links are full: 941.48 Mb/s per Gigabit link at an MTU of 1,500 bytes."""
+    wire_bytes = config.workload.mtu_bytes + ETHERNET_OVERHEAD_BYTES
+    return config.machine.nic.count * config.machine.nic.link_mbps * (config.workload.mtu_bytes - HEADER_BYTES) / wire_bytes

@@ -1,0 +1,98 @@
+"""Lays out the stack: the organization's plan, the connection table, mbufs, items, queues and the timer wheel."""
+
+import numpy as np
+
+from netstack.sim.build.simulation import Simulation, assign
+from netstack.sim.build.sizes import PORT_CAPACITY, Sizes
+from netstack.sim.machine.state import Section
+from netstack.sim.organization.plan import plan_of
+from netstack.sim.stack import state
+from netstack.sim.stack.numbers import ItemKind, Side
+from netstack.sim.stack.timer_wheel import TICK_US
+from netstack.tcp.header import SEGMENT
+from netstack.tcp.lookup import BUCKET
+from netstack.tcp.pcb import PCB
+
+WHEEL_SLOTS = 4096
+
+
+def build_stack(simulation: Simulation, sizes: Sizes) -> None:
+    """Fill in the stack's record and its tables, without connections."""
+    config, stack = simulation.config, simulation.stack
+    workload, clock_mhz = config.workload, config.machine.clock_mhz
+    assign(
+        stack,
+        conns=config.conns,
+        groups=sizes.population.groups,
+        buckets_per_group=sizes.buckets_per_group,
+        send_buffer=sizes.send_buffer_bytes,
+        write_bytes=workload.write_bytes,
+        send_unit=workload.send_unit_bytes,
+        lowat=min(workload.lowat_bytes, sizes.send_buffer_bytes),
+        cycles_per_us=clock_mhz,
+        app_threads=sizes.app_threads,
+        ports=sizes.population.ports,
+        port_capacity=PORT_CAPACITY,
+        ipi_queue_first=sizes.population.ports,
+        backlog_first=sizes.population.queues - config.conns,  # the last ones
+        wheel_slots=WHEEL_SLOTS,
+        tick_cycles=TICK_US * clock_mhz,
+        next_tick=1,
+        clock_next=TICK_US * clock_mhz,
+        expired_head=-1,
+        bytes_per_connection=workload.bytes_per_connection,
+        think_cycles=round(workload.think_us * clock_mhz),
+        client_closes_first=workload.closes_first == "client",
+        global_lock=0,
+        group_lock_first=1,
+        connection_lock_first=1,
+    )
+    assign(stack, **vars(plan_of(config.org)))
+    _build_connection_table(simulation, sizes)
+    _build_buffers(simulation, sizes)
+    for name, dtype, count in (
+        ("queue", state.Queue.dtype, sizes.population.queues),
+        ("ready", state.ReadyQueue.dtype, sizes.app_threads),
+    ):
+        table = simulation.add(stack, name, dtype, count)
+        assign(table, head=-1, tail=-1)
+        assign(table["section"], start=-1, end=-1)
+    assign(simulation.add(stack, "wheel", state.WheelSlot.dtype, WHEEL_SLOTS), head=-1)
+    simulation.add(stack, "latency", state.Counter.dtype, state.LATENCY_BUCKETS)
+
+
+def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
+    config, stack = simulation.config, simulation.stack
+    churns = config.workload.bytes_per_connection > 0
+    simulation.add(stack, "pcb", PCB, config.conns)
+    simulation.add(stack, "peer", PCB, config.conns)
+    simulation.add(stack, "pcb_template", PCB, len(Side) if churns else 0)
+    simulation.add(stack, "flow", state.Flow.dtype, config.conns)
+    buckets = simulation.add(stack, "bucket", BUCKET, sizes.population.groups * sizes.buckets_per_group)
+    assign(buckets, head=-1)
+    for name, count in (("listener", sizes.population.listeners), ("bucket_section", len(buckets))):
+        assign(simulation.add(stack, name, Section.dtype, count if churns else 0), start=-1, end=-1)
+
+
+def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:
+    """Put all mbufs into the shared zone and all items into pools, but for those that belong to a thread each."""
+    stack, own_items = simulation.stack, sizes.app_threads + 1
+    mbufs = simulation.add(stack, "mbuf", state.Mbuf.dtype, sizes.mbufs)
+    mbufs["next"] = _chain(np.arange(sizes.mbufs))
+    assign(stack, mbufs=sizes.mbufs, free_mbuf=0, free_mbufs=sizes.mbufs)
+    items = simulation.add(stack, "item", state.Item.dtype, sizes.items + own_items)
+    items["kind"][sizes.items :] = ItemKind.SEND
+    items["thread"][sizes.items :] = np.arange(own_items)
+    pools = sizes.population.cores if simulation.has_journal else 1
+    assign(stack, items=sizes.items, pools=pools)
+    table = simulation.add(stack, "pool", state.Pool.dtype, pools)
+    for pool, numbers in enumerate(np.array_split(np.arange(sizes.items), pools)):
+        table[pool] = (numbers[0], len(numbers))
+        items["next"][numbers] = _chain(numbers)
+    simulation.add(stack, "segment", SEGMENT, sizes.items)
+    simulation.add(stack, "out_segment", SEGMENT, len(Side))
+
+
+def _chain(numbers: np.ndarray) -> np.ndarray:
+    """Return the next-links of a free list of `numbers` in their order."""
+    return np.append(numbers[1:], -1)

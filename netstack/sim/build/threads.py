@@ -1,0 +1,37 @@
+"""Creates the threads, in the order application, inbound, port, clock, and places them on cores."""
+
+import numpy as np
+
+from netstack.sim.build.simulation import Simulation, assign
+from netstack.sim.build.sizes import Sizes
+from netstack.sim.machine.numbers import ThreadState
+from netstack.sim.machine.state import Thread
+from netstack.sim.stack.numbers import Phase, ThreadKind, WaitsFor
+
+PRIORITIES = {ThreadKind.APPLICATION: 0, ThreadKind.CLOCK: 1, ThreadKind.PORT: 2, ThreadKind.INBOUND: 3}
+"""The higher, the more urgent."""
+
+
+def build_threads(simulation: Simulation, sizes: Sizes) -> None:
+    """Fill in the threads, and tell NICs and queues which of them are theirs."""
+    machine, stack, nics = simulation.machine, simulation.stack, simulation.config.machine.nic.count
+    population = sizes.population
+    table = simulation.add(machine, "thread", Thread.dtype, sizes.threads)
+    assign(table, state=ThreadState.BLOCKED, phase=Phase.NEXT, waits_for=WaitsFor.EVENTS)
+    assign(table, blocked_on=-1, item=-1, flow=-1, writes_to=-1)
+    first = 0
+    for kind, count, pinned in (
+        (ThreadKind.APPLICATION, sizes.app_threads, population.pins_threads),
+        (ThreadKind.INBOUND, nics, population.pins_threads),
+        (ThreadKind.PORT, population.ports, population.pins_ports),
+        (ThreadKind.CLOCK, 1, population.pins_threads),
+    ):
+        threads, index = table[first : first + count], np.arange(count)
+        core = index % population.cores
+        assign(threads, kind=kind, index=index, core=core, pinned=core if pinned else -1)
+        assign(threads, priority=PRIORITIES[kind], base_priority=PRIORITIES[kind])
+        first += count
+    port_thread_first = sizes.app_threads + nics
+    assign(stack, app_thread_first=0, port_thread_first=port_thread_first, clock_thread=sizes.threads - 1)
+    simulation.tables["nic"]["thread"] = sizes.app_threads + np.arange(nics)
+    simulation.tables["queue"]["thread"][: population.ports] = port_thread_first + np.arange(population.ports)

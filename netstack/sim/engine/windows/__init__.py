@@ -1,0 +1,1 @@
+"""Cores that run alone for a window of time, and exchange messages at its end."""

@@ -1,0 +1,71 @@
+"""Event queues: which connections of an application are ready, and how it is woken. Knows nothing of what makes one ready.
+
+Source of the behaviour: kqueue(2) and sowakeup() of FreeBSD 7.
+"""
+
+from netstack.jit.compilation import compiled
+from netstack.sim.machine.numbers import Instance, LockClass, Operation, ThreadState
+from netstack.sim.machine.scheduler import wakeup
+from netstack.sim.machine.sections import charge_in
+from netstack.sim.machine.state import core_of, thread_of
+from netstack.sim.stack.numbers import WaitsFor
+from netstack.sim.stack.state import flow_of, pcb_of, ready_of
+
+
+@compiled
+def socket_space(stack, flow_index):
+    """Return how many bytes fit in the connection's send buffer."""
+    return stack.send_buffer - pcb_of(stack, flow_index).send_buffered_bytes - flow_of(stack, flow_index).waiting_bytes
+
+
+@compiled
+def so_wakeup(machine, stack, core, flow_index):
+    """Tell the application of a connection that became writable, if it has more to write."""
+    flow = flow_of(stack, flow_index)
+    if flow.ready == 0 and flow.unwritten_bytes > 0 and socket_space(stack, flow_index) >= stack.lowat:
+        wake_application(machine, stack, core, flow_index)
+
+
+@compiled
+def wake_application(machine, stack, core, flow_index):
+    """Put a connection on its application's event queue, and wake the application if it waits."""
+    flow = flow_of(stack, flow_index)
+    cpu = core_of(machine, core)
+    application = stack.app_thread_first + flow.app_thread
+    running = cpu.instance[Instance.THREAD]
+    cpu.instance[Instance.THREAD] = application
+    cpu.instance[Instance.FLOW] = flow_index
+    charge_in(machine, core, ready_of(stack, flow.app_thread).section, LockClass.EVENT_QUEUE, Operation.SO_WAKEUP)
+    cpu.instance[Instance.THREAD] = running
+    push_ready(stack, flow_index)
+    thread = thread_of(machine, application)
+    if thread.state == ThreadState.BLOCKED and thread.waits_for == WaitsFor.EVENTS:
+        thread.waits_for = WaitsFor.WORK
+        wakeup(machine, core, application)
+
+
+@compiled
+def push_ready(stack, flow_index):
+    """Append a connection to its application's event queue."""
+    flow = flow_of(stack, flow_index)
+    queue = ready_of(stack, flow.app_thread)
+    flow.ready = 1
+    flow.next_ready = -1
+    if queue.count == 0:
+        queue.head = flow_index
+    else:
+        flow_of(stack, queue.tail).next_ready = flow_index
+    queue.tail = flow_index
+    queue.count += 1
+
+
+@compiled
+def pop_ready(stack, app_thread):
+    """Take the first ready connection off an event queue, -1 if there is none. It still counts as ready."""
+    queue = ready_of(stack, app_thread)
+    if queue.count == 0:
+        return -1
+    flow_index = queue.head
+    queue.head = flow_of(stack, flow_index).next_ready
+    queue.count -= 1
+    return flow_index

@@ -1,0 +1,108 @@
+"""The receive path, top to bottom: look-up, header prediction, input, acknowledged data; and expired timers.
+
+Who runs it, and under which lock, is decided in `organization`.
+"""
+
+from netstack.jit.compilation import compiled
+from netstack.sim.kernel.mbufs import put_mbuf
+from netstack.sim.machine.memory import charge, touch_structure
+from netstack.sim.machine.numbers import Instance, LockClass, Operation
+from netstack.sim.machine.sections import charge_section, enter_section, leave_section
+from netstack.sim.machine.state import core_of
+from netstack.sim.stack.state import (
+    BUCKETS_PER_LINE,
+    bucket_of,
+    bucket_of_hash,
+    flow_of,
+    free_item,
+    item_of,
+    latency_bucket,
+    latency_of,
+    mbuf_of,
+    packet_hash,
+    pcb_of,
+    segment_of,
+)
+from netstack.tcp.flags import TCP_ACKED
+from netstack.tcp.input import tcp_input
+from netstack.tcp.lookup import lookup_matches
+from netstack.tcp.timers import tcp_timeout
+
+
+@compiled
+def lookup_connection(machine, stack, core, packet):
+    """Find a received packet's connection: hash, bucket, and every pcb of the chain up to it. Return -1 if there is none."""
+    bucket = bucket_of_hash(stack, packet_hash(stack, packet))
+    core_of(machine, core).instance[Instance.BUCKET] = bucket // BUCKETS_PER_LINE
+    charge(machine, core, Operation.LOOKUP)
+    segment = segment_of(stack, packet)
+    index = bucket_of(stack, bucket).head
+    while index >= 0:
+        touch_structure(machine, core, stack.inpcb_kind, index, 0, 0)
+        if lookup_matches(
+            stack.pcb_table,
+            index,
+            segment.destination_address,
+            segment.destination_port,
+            segment.source_address,
+            segment.source_port,
+        ):
+            return index
+        index = pcb_of(stack, index).hash_next
+    return -1
+
+
+@compiled
+def predict_packet(machine, core):
+    """Check a received segment up to header prediction, and start the keep-alive timer anew."""
+    charge(machine, core, Operation.TCP_PREDICT)
+    charge_section(machine, core, LockClass.CALLOUT, Operation.CALLOUT_SET)
+
+
+@compiled
+def process_packet(machine, stack, core, packet):
+    """Segment input of a connection; return TCP's flags. Acknowledged mbufs leave the send buffer."""
+    flow_index = item_of(stack, packet).flow
+    charge(machine, core, Operation.TCP_INPUT)
+    pcb = pcb_of(stack, flow_index)
+    flags = tcp_input(pcb, segment_of(stack, packet), core_of(machine, core).clock // stack.cycles_per_us)
+    if flags & TCP_ACKED:
+        charge_section(machine, core, LockClass.CALLOUT, Operation.CALLOUT_SET)
+        _drop_acknowledged(machine, stack, core, flow_index, pcb.acked_bytes)
+    free_item(stack, packet)
+    return flags
+
+
+@compiled
+def _drop_acknowledged(machine, stack, core, flow_index, acked_bytes):
+    flow = flow_of(stack, flow_index)
+    cpu = core_of(machine, core)
+    enter_section(machine, core, flow.section, LockClass.SOCKET_BUFFER)
+    flow.acked_bytes += acked_bytes
+    stack.acked_bytes += acked_bytes
+    flow.front_bytes += acked_bytes
+    while flow.first_mbuf >= 0 and mbuf_of(stack, flow.first_mbuf).bytes <= flow.front_bytes:
+        index = flow.first_mbuf
+        mbuf = mbuf_of(stack, index)
+        flow.front_bytes -= mbuf.bytes
+        flow.first_mbuf = mbuf.next
+        cpu.instance[Instance.MBUF] = index
+        charge(machine, core, Operation.SB_DROP)
+        charge_section(machine, core, LockClass.PAGE_QUEUE, Operation.PAGE_UNWIRE)
+        latency_of(stack, latency_bucket((cpu.clock - mbuf.written_at) // stack.cycles_per_us)).value += 1
+        put_mbuf(machine, stack, core, index)
+    leave_section(machine, core, flow.section, LockClass.SOCKET_BUFFER)
+
+
+@compiled
+def process_timer(machine, stack, core, timer):
+    """Run the connection's expired timers, unless it ended meanwhile; return TCP's flags."""
+    item = item_of(stack, timer)
+    charge(machine, core, Operation.TIMER)
+    pcb = pcb_of(stack, item.flow)
+    if pcb.foreign_port != item.bytes:
+        return 0
+    timeouts = pcb.retransmission_timeouts
+    flags = tcp_timeout(pcb, core_of(machine, core).clock // stack.cycles_per_us)
+    stack.timeouts += pcb.retransmission_timeouts - timeouts
+    return flags

@@ -1,0 +1,175 @@
+"""The numbers by which compiled code knows operations, categories of cycles, lock classes and states. Each is named here only.
+
+The strings of configuration files and results are these names in lower case.
+"""
+
+from enum import IntEnum, auto
+from typing import Any, Self
+
+
+class Number(IntEnum):
+    """Numbers from 0 on, with the names that users know them by."""
+
+    @staticmethod
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> int:
+        return count
+
+    @property
+    def key(self) -> str:
+        """What the number is called in configuration files and results."""
+        return self.name.lower()
+
+    @classmethod
+    def all_keys(cls) -> tuple[str, ...]:
+        """Return what all are called, in their order."""
+        return tuple(number.key for number in cls)
+
+    @classmethod
+    def of(cls, key: str) -> Self:
+        """Return the number that is called `key`. Raises KeyError when there is none."""
+        return cls[key.upper()]
+
+
+class Category(Number):
+    """Where the cycles of a core go."""
+
+    PROTOCOL = auto()
+    APPLICATION = auto()
+    COPY = auto()
+    DRIVER = auto()
+    INTERRUPT = auto()
+    SCHEDULING = auto()
+    LOCK_ATOMIC = auto()  # locked instructions of a multiprocessor kernel
+    LOCK_SPIN = auto()  # waiting
+    LOCK_SLEEP = auto()  # the work of going to sleep on a lock, and of being woken from it
+    CACHE_STALL = auto()
+    IDLE = auto()
+
+
+class Instance(Number):
+    """What a structure exists once for. An operation is charged against the current instance of each."""
+
+    KERNEL = auto()
+    CORE = auto()
+    THREAD = auto()
+    FLOW = auto()
+    BUCKET = auto()
+    LOCK = auto()
+    GROUP = auto()
+    NIC = auto()
+    TX_SLOT = auto()
+    RX_SLOT = auto()
+    MBUF = auto()
+    LISTENER = auto()
+
+
+class Operation(Number):
+    """What the kernel or an application does. Its cycles and its footprint are in ``conf/costs/``."""
+
+    APP_EVENT = auto()  # the application's event loop: one ready connection out of the event queue
+    APP_WAIT = auto()  # asking for events when none is ready
+    WRITE_CALL = auto()  # system call write(): entry, file and socket checks, exit
+    SOSEND_UNIT = auto()  # one unit of zero-copy socket send: map the page, build its mbuf, append
+    PAGE_WIRE = auto()  # wire a page of the application, under the page queues' lock
+    LOOKUP = auto()  # hash the 4-tuple and walk a bucket's chain to the pcb
+    PRU_SEND = auto()  # protocol send request: checks before tcp_output
+    TCP_OUTPUT = auto()  # build one segment: window checks, header template, timers
+    CALLOUT_SET = auto()  # start or stop a timer, under the callout wheel's lock
+    ROUTE_LOOKUP = auto()  # find the route and the link-layer address, under the routing table's lock
+    IP_OUTPUT = auto()  # IP header, interface queue
+    DRIVER_TRANSMIT = auto()  # one frame into the transmit ring
+    DRIVER_TRANSMIT_DONE = auto()  # reclaim one descriptor, free its mbufs
+    INTERRUPT = auto()  # interrupt entry, acknowledge the NIC, schedule the inbound thread
+    DRIVER_RECEIVE = auto()  # one frame from the receive ring, refill the descriptor
+    IP_INPUT = auto()  # ether_input and ip_input of one packet
+    TCP_PREDICT = auto()  # segment checks, options, header prediction: after it, the segment cannot change the table
+    TCP_INPUT = auto()  # established-state segment processing
+    SB_DROP = auto()  # one acknowledged mbuf off the send buffer, free it
+    PAGE_UNWIRE = auto()  # give a page back, under the page queues' lock
+    SO_WAKEUP = auto()  # tell the event queue that a socket became writable
+    MBUF_ALLOC = auto()  # one mbuf from the core's free list
+    MBUF_FREE = auto()  # one mbuf to the core's free list
+    MBUF_ZONE = auto()  # exchange a batch of mbufs with the shared zone
+    TIMER = auto()  # one expired TCP timer
+    LOCK_ACQUIRE = auto()  # uncontended acquisition of a mutex
+    LOCK_RELEASE = auto()  # release of a mutex
+    LOCK_BLOCK = auto()  # turnstile: lend priority, go to sleep
+    LOCK_UNBLOCK = auto()  # turnstile: wake the sleepers
+    CONTEXT_SWITCH = auto()  # choose the next thread and switch to it
+    WAKEUP = auto()  # make a thread runnable
+    IPI_SEND = auto()  # interrupt another core
+    IPI_RECEIVE = auto()  # be interrupted by another core
+    MESSAGE_SEND = auto()  # put a request or packet on an owner's message port
+    MESSAGE_RECEIVE = auto()  # take one off the port
+    LOOKUP_REFERENCE = auto()  # reference of a connection that was found without a lock, taken and dropped
+    BUCKET_LOCK = auto()  # lock of one bucket of the connection table, and the connection's reference count
+    BACKLOG_ADD = auto()  # put a packet on the backlog of a connection that an application works on
+    BACKLOG_TAKE = auto()  # take one off the backlog
+    MESSAGE_APPEND = auto()  # put a request or packet on a port of this core, which no other core touches
+    MESSAGE_COLLECT = auto()  # take messages off such a port
+    MESSAGE_POST = auto()  # put one into the queue of another core's interprocessor interrupts
+    MESSAGE_DELIVER = auto()  # take one out of this core's own queue of such, and append it to its port
+    PERIMETER_ADD = auto()  # leave a message in the queue of a perimeter
+    PERIMETER_TAKE = auto()  # take one out of the queue
+    CONNECTION_CREATE = auto()  # answer a SYN: pcb, timers and socket of a new connection
+    CONNECTION_INSERT = auto()  # put a pcb into its bucket of the connection table
+    CONNECTION_REMOVE = auto()  # take a pcb out of its bucket, free it with its socket
+    BUCKET_SECTION = auto()  # lock of one bucket for an insertion or a removal, where look-ups take no lock of all
+    LISTENER_QUEUE = auto()  # one connection into, between or out of the queues of a listening socket, under its lock
+    ACCEPT_CALL = auto()  # system call accept(): descriptor, file, the peer's address, events of the new socket
+    CLOSE_CALL = auto()  # system call close(): descriptor, file, events
+    RESET = auto()  # answer a segment of no connection with a reset
+
+
+class LockClass(Number):
+    """Locks of which statistics are kept together. `GLOBAL` are the global TCP/IP locks."""
+
+    GLOBAL = auto()
+    CONNECTION = auto()
+    SOCKET_BUFFER = auto()
+    NIC = auto()
+    RUN_QUEUE = auto()
+    MESSAGE_PORT = auto()
+    MBUF_ZONE = auto()
+    EVENT_QUEUE = auto()
+    ROUTE = auto()
+    CALLOUT = auto()
+    PAGE_QUEUE = auto()
+    LISTENER = auto()
+    BUCKET = auto()
+
+
+class LineEvent(Number):
+    """What the cores of a windowed simulation tell each other of a cache line."""
+
+    FETCHED = auto()
+    OWNED = auto()
+    EVICTED = auto()
+    WRITTEN_BY_DEVICE = auto()
+
+
+class ThreadState(Number):
+    """What a thread does as the scheduler sees it."""
+
+    BLOCKED = auto()
+    RUNNABLE = auto()
+    RUNNING = auto()
+
+
+class Waiting(Number):
+    """How far a thread is with the lock that it tries to take."""
+
+    NOT = auto()
+    FOR_LOCK = auto()
+    GRANTED = auto()  # the lock was handed over, which its thread has not noticed yet
+
+
+class Fault(Number):
+    """Why a simulation broke down. Each is a bug of the simulator, or a size that was reckoned wrong."""
+
+    NONE = auto()
+    ARRIVALS_FULL = auto()
+    ITEM_POOL_EMPTY = auto()
+    MBUF_ZONE_EMPTY = auto()
+    CONNECTION_NOT_FOUND = auto()
+    CONNECTION_ENDED_OPEN = auto()

@@ -1,0 +1,74 @@
+"""The numbers by which compiled code knows items, threads, phases and choices of the stack. Each is named here only."""
+
+from enum import auto
+
+from netstack.sim.machine.numbers import Number
+
+
+class Side(Number):
+    """The ends of a connection."""
+
+    LOCAL = auto()  # the simulated host
+    REMOTE = auto()  # its peer
+
+
+class ItemKind(Number):
+    """What an item is."""
+
+    PACKET = auto()  # a received packet
+    SEND = auto()  # a request of an application to send
+    TIMER = auto()  # an expired timer
+    CLOSE = auto()  # a request of an application to close
+
+
+class ThreadKind(Number):
+    """Whose program a thread runs."""
+
+    APPLICATION = auto()
+    INBOUND = auto()  # of a NIC
+    PORT = auto()  # of a message port or a perimeter
+    CLOCK = auto()  # of the TCP timers
+
+
+class Phase(Number):
+    """What the thread of an item does with it in its next step; see `organization.items`."""
+
+    NEXT = auto()  # there is no item: look for one
+    LOOKUP_LOCK = auto()
+    SERIALIZE = auto()
+    PROCESS = auto()
+    OUTPUT = auto()
+    FINISH = auto()
+
+
+class WaitsFor(Number):
+    """What a thread that sleeps without a lock waits for."""
+
+    WORK = auto()
+    EVENTS = auto()  # an application: a connection that is ready
+    REPLY = auto()  # an application: the answer to its request
+    TICK = auto()  # a perimeter's thread: the next tick of the clock
+
+
+class LockKind(Number):
+    """Which lock an item takes before it is processed."""
+
+    NONE = auto()
+    CONNECTION = auto()
+    GROUP = auto()
+
+
+class ListenerKind(Number):
+    """What a listening socket exists once for."""
+
+    SHARED = auto()  # the host
+    PARTITIONED = auto()  # a connection group
+    REPLICATED = auto()  # an application thread
+
+
+class Admission(Number):
+    """What became of a received segment when it was taken to its connection."""
+
+    KNOWN = auto()  # it belongs to the connection
+    OPENED = auto()  # a SYN, which made one
+    REFUSED = auto()  # it belongs to none
