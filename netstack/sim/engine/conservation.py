@@ -131,7 +131,7 @@ def check_messages(simulation: Simulation) -> None:
 
 
 def check_frames(simulation: Simulation) -> None:
-    """Every packet off the pool is on its way, in a ring, queued or with a thread; every frame is accounted for once."""
+    """Every item off the pool is on its way, in a ring, queued or with a thread; every frame is accounted for once."""
     stack, nics = simulation.stack, simulation.tables["nic"]
     ringed = nics["receive_tail"] - nics["receive_head"]
     _all_equal(
@@ -141,9 +141,8 @@ def check_frames(simulation: Simulation) -> None:
         nics["arrivals"] + ringed + nics["frames_received"] + nics["receive_drops"],
     )
     taken = int(stack["items_taken"]) - int(stack["items_freed"])
-    _equal(
-        "packets in use", taken, "the pool's missing ones", int(stack["items"]) - int(simulation.tables["pool"]["count"].sum())
-    )
+    free = int(simulation.tables["pool"]["count"].sum())
+    _equal("items in use", taken, "the pool's missing ones", int(stack["items"]) - free)
     threads = simulation.tables["thread"]
     working = int(((threads["item"] >= 0) & (threads["item"] < int(stack["items"]))).sum())
     queued = _queued(simulation)
