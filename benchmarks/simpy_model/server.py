@@ -42,7 +42,7 @@ class Server:
         self.machine = Machine(self.env, config, sizes.instances)
         self.remote_ends = RemoteEnds(self.env, config)
         self.stack = Stack(config, self.machine, sizes, self.remote_ends)
-        self.locks = [AdaptiveLock(index) for index in range(sizes.population.locks)]  # the first one is the table's
+        self.locks = [AdaptiveLock(index) for index in range(sizes.population.machine.locks)]  # the first one is the table's
         if org.lookup == "global_lock":
             self.stack.table_lock = self.locks[0]
         self.nics = [Nic(self.machine, config, index) for index in range(config.machine.nic.count)]

@@ -25,5 +25,5 @@ def build(config: SimulationConfig, *, with_journal: bool = False) -> Simulation
     build_machine(simulation, sizes)
     build_stack(simulation, sizes)
     build_threads(simulation, sizes)
-    build_connections(config, simulation.stack, simulation.tables, sizes.app_threads)
+    build_connections(simulation, sizes)
     return simulation

@@ -3,12 +3,11 @@
 Distances, start times and first sequence numbers are drawn here, from the point's seed.
 """
 
-from typing import Any
-
 import numpy as np
 
 from netstack.jit.compilation import compiled
-from netstack.sim.config import SimulationConfig
+from netstack.sim.build.simulation import Simulation, assign
+from netstack.sim.build.sizes import Sizes
 from netstack.sim.stack.numbers import Side
 from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
@@ -22,9 +21,10 @@ SERVER_PORT = 5001
 CLIENT_PORTS = 50000
 
 
-def build_connections(config: SimulationConfig, stack: Any, tables: dict[str, np.ndarray], app_threads: int) -> None:
+def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     """Draw distances, start times and hash seed from the seed; open all connections, or place their clients."""
-    workload = config.workload
+    config, stack, tables = simulation.config, simulation.stack, simulation.tables
+    workload, nics = config.workload, sizes.population.machine.nics
     random = np.random.Generator(np.random.PCG64(config.seed))
     stack["hash_seed"] = random.integers(1 << 31)
     flows = tables["flow"]
@@ -32,11 +32,10 @@ def build_connections(config: SimulationConfig, stack: Any, tables: dict[str, np
     one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
     flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
     number = np.arange(config.conns)
-    flows["nic"] = number % config.machine.nic.count
-    flows["app_thread"] = (number + number // config.machine.nic.count) % app_threads
-    for name in ("first_mbuf", "last_mbuf", "next_ready", "next_expired", "tick", "next_timer", "previous_timer"):
-        flows[name] = -1
-    flows["section"]["start"] = flows["section"]["end"] = -1
+    assign(flows, nic=number % nics, app_thread=(number + number // nics) % sizes.app_threads)
+    assign(flows, first_mbuf=-1, last_mbuf=-1, next_ready=-1, next_expired=-1)
+    assign(flows, tick=-1, next_timer=-1, previous_timer=-1)
+    assign(flows["section"], start=-1, end=-1)
     start_us = random.uniform(0, workload.start_spread_us, config.conns)
     _list_starts(stack, (start_us // TICK_US).astype(np.int64) + 1)
     sequences = random.integers(0, 1 << 32, (config.conns, 2))

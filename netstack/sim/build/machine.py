@@ -22,11 +22,8 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     assign(
         machine,
         cores=sizes.cores,
-        cores_used=population.cores,
         nodes=config.nodes,
         threads=sizes.threads,
-        nics=nic.count,
-        locks=population.locks,
         lines=sizes.lines,
         exclusive=config.l2_policy == "exclusive",
         ipi_latency=round(config.ipi_latency_us * config.clock_mhz),
@@ -37,6 +34,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         receive_slots=sizes.receive_slots,
         arrival_capacity=sizes.arrivals,
     )
+    assign(machine, **vars(population.machine))
     assign(machine, **_stalls(config.latency))
     _build_caches(simulation, sizes)
     assign(simulation.add(machine, "section", state.Section.dtype, len(LockClass)), start=-1, end=-1)
@@ -44,7 +42,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1)
     cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
     cores["instance"][:, Instance.CORE] = np.arange(sizes.cores)
-    locks = simulation.add(machine, "lock", state.Lock.dtype, population.locks)
+    locks = simulation.add(machine, "lock", state.Lock.dtype, population.machine.locks)
     assign(locks, owner=-1, lock_class=population.lock_class)
     locks["lock_class"][0] = LockClass.GLOBAL
     simulation.add(machine, "lock_class", state.LockStatistics.dtype, len(LockClass))
@@ -70,11 +68,11 @@ def _build_caches(simulation: Simulation, sizes: Sizes) -> None:
 
 
 def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
-    machine, count = simulation.machine, simulation.config.machine.nic.count
+    machine, count = simulation.machine, sizes.population.machine.nics
     nics = simulation.add(machine, "nic", state.Nic.dtype, count)
     assign(nics, next_time=state.NEVER, last_interrupt=-int(machine["interrupt_interval"]))
     assign(nics["section"], start=-1, end=-1)
-    nics["core"] = np.arange(count) % sizes.population.cores
+    nics["core"] = np.arange(count) % sizes.population.machine.cores_used
     simulation.add(machine, "transmit", state.TransmitSlot.dtype, count * sizes.transmit_slots)
     simulation.add(machine, "receive", state.ReceiveSlot.dtype, count * sizes.receive_slots)
     simulation.add(machine, "arrival", state.Arrival.dtype, count * sizes.arrivals)

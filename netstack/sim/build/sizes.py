@@ -41,20 +41,20 @@ class Sizes:
 def sizes_of(config: SimulationConfig) -> Sizes:
     """Count what a simulation of `config` consists of."""
     machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.conns
-    population = population_of(config.org, machine.cores, conns, workload.threads_per_core)
-    app_threads = workload.threads_per_core * population.cores
-    threads = app_threads + nic.count + population.ports + 1
+    population = population_of(config.org, machine, conns, workload.threads_per_core)
+    nics, app_threads = population.machine.nics, workload.threads_per_core * population.machine.cores_used
+    threads = app_threads + nics + population.ports + 1
     transmit_slots = nic.transmit_ring + nic.interface_queue
     units = max(1, min(workload.send_buffer_bytes // workload.send_unit_bytes, workload.mbufs // conns))
-    mbufs = conns * units + nic.count * transmit_slots + population.cores * (ZONE_LIMIT + 2 * ZONE_BATCH) + app_threads
+    mbufs = conns * units + nics * transmit_slots + population.machine.cores_used * (ZONE_LIMIT + 2 * ZONE_BATCH) + app_threads
     bytes_in_flight = nic.link_mbps / 8 * workload.rtt_max_us
     frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
-    arrivals = 2 * (conns // nic.count + 1 + frames)
+    arrivals = 2 * (conns // nics + 1 + frames)
     items_per_conn = 1
     if workload.bytes_per_connection > 0:
-        arrivals += 2 * conns // nic.count  # the last segments of a connection and the SYN of the next
+        arrivals += 2 * conns // nics  # the last segments of a connection and the SYN of the next
         items_per_conn = 3
-    items = nic.count * (arrivals + nic.receive_ring) + population.ports * PORT_CAPACITY + items_per_conn * conns
+    items = nics * (arrivals + nic.receive_ring) + population.ports * PORT_CAPACITY + items_per_conn * conns
     if population.queued_units:
         items += 2 * conns * units  # no queue drops: a request or the acknowledgments of each unit of a send buffer
     buckets_per_group = max(LEAST_BUCKETS, config.costs.hash_buckets // population.groups)
@@ -64,11 +64,11 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         Instance.THREAD: threads,
         Instance.FLOW: conns,
         Instance.BUCKET: population.groups * buckets_per_group // BUCKETS_PER_LINE + 1,
-        Instance.LOCK: population.locks,
+        Instance.LOCK: population.machine.locks,
         Instance.GROUP: max(population.groups, population.ports),
-        Instance.NIC: nic.count,
-        Instance.TX_SLOT: nic.count * nic.transmit_ring,
-        Instance.RX_SLOT: nic.count * nic.receive_ring,
+        Instance.NIC: nics,
+        Instance.TX_SLOT: nics * nic.transmit_ring,
+        Instance.RX_SLOT: nics * nic.receive_ring,
         Instance.MBUF: mbufs,
         Instance.LISTENER: population.listeners,
     }
@@ -99,7 +99,7 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
         + config.conns * flow_bytes
         + sizes.mbufs * Mbuf.dtype.itemsize
         + sizes.items * (Item.dtype.itemsize + SEGMENT.itemsize)
-        + config.machine.nic.count * sizes.arrivals * Arrival.dtype.itemsize
+        + sizes.population.machine.nics * sizes.arrivals * Arrival.dtype.itemsize
         + OTHER_BYTES
     )
 

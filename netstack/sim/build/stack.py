@@ -83,7 +83,7 @@ def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:
     items = simulation.add(stack, "item", state.Item.dtype, sizes.items + own_items)
     items["kind"][sizes.items :] = ItemKind.SEND
     items["thread"][sizes.items :] = np.arange(own_items)
-    pools = sizes.population.cores if simulation.has_journal else 1
+    pools = sizes.population.machine.cores_used if simulation.has_journal else 1
     assign(stack, items=sizes.items, pools=pools)
     table = simulation.add(stack, "pool", state.Pool.dtype, pools)
     for pool, numbers in enumerate(np.array_split(np.arange(sizes.items), pools)):

@@ -14,7 +14,7 @@ PRIORITIES = {ThreadKind.APPLICATION: 0, ThreadKind.CLOCK: 1, ThreadKind.PORT: 2
 
 def build_threads(simulation: Simulation, sizes: Sizes) -> None:
     """Fill in the threads, and tell NICs and queues which of them are theirs."""
-    machine, stack, nics = simulation.machine, simulation.stack, simulation.config.machine.nic.count
+    machine, stack, nics = simulation.machine, simulation.stack, sizes.population.machine.nics
     population = sizes.population
     table = simulation.add(machine, "thread", Thread.dtype, sizes.threads)
     assign(table, state=ThreadState.BLOCKED, phase=Phase.NEXT, waits_for=WaitsFor.EVENTS)
@@ -27,7 +27,7 @@ def build_threads(simulation: Simulation, sizes: Sizes) -> None:
         (ThreadKind.CLOCK, 1, population.pins_threads),
     ):
         threads, index = table[first : first + count], np.arange(count)
-        core = index % population.cores
+        core = index % population.machine.cores_used
         assign(threads, kind=kind, index=index, core=core, pinned=core if pinned else -1)
         assign(threads, priority=PRIORITIES[kind], base_priority=PRIORITIES[kind])
         first += count

@@ -6,6 +6,7 @@ Knows no state and no address.
 
 from dataclasses import dataclass
 
+from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
 from netstack.sim.organization.config import OrganizationConfig
 from netstack.sim.stack.numbers import ListenerKind, LockKind, Phase
@@ -74,15 +75,23 @@ def phases_of(org: OrganizationConfig) -> tuple[Phase, ...]:
 
 
 @dataclass(frozen=True)
+class MachinePart:
+    """How much of the machine an organization uses; field for field in the machine's record."""
+
+    cores_used: int  # the first ones
+    nics: int  # as the kernel sees them: with a ring, an interrupt and an inbound thread each
+    locks: int  # the connection table's, then those of groups or connections
+
+
+@dataclass(frozen=True)
 class Population:
     """How many of everything an organization has, and where its threads may run."""
 
-    cores: int  # that it uses
+    machine: MachinePart
     groups: int  # connection groups
     ports: int  # message ports or perimeters, each with a thread
     queues: int  # the ports', then those on the way to each, then backlogs
     listeners: int  # listening sockets
-    locks: int  # the table's, then those of groups or connections
     lock_class: LockClass  # of all locks but the table's
     locked_instructions: bool  # whether the kernel has any
     pins_threads: bool  # whether a thread stays on its core
@@ -90,9 +99,9 @@ class Population:
     queued_units: bool  # whether each unit of a send buffer may wait as an item
 
 
-def population_of(org: OrganizationConfig, machine_cores: int, conns: int, app_threads_per_core: int) -> Population:
+def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, app_threads_per_core: int) -> Population:
     """Return the population of a valid organization on a machine, with so many connections and application threads."""
-    cores = org.core_count(machine_cores)
+    cores = org.core_count(machine.cores)
     groups = org.groups if org.groups is not None else cores
     if org.handoff != "inline":
         ports = groups
@@ -101,12 +110,15 @@ def population_of(org: OrganizationConfig, machine_cores: int, conns: int, app_t
     pinned = org.placement == "pinned"
     lock_kind = lock_kind_of(org)
     return Population(
-        cores=cores,
+        machine=MachinePart(
+            cores_used=cores,
+            nics=machine.nic.count,
+            locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
+        ),
         groups=groups,
         ports=ports,
         queues=ports + (ports if org.port == "ipi_queue" else 0) + (conns if org.contention == "backlog" else 0),
         listeners={"shared": 1, "partitioned": groups, "replicated": app_threads_per_core * cores}[org.listener],
-        locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
         lock_class=LockClass.CONNECTION if lock_kind == LockKind.CONNECTION else LockClass.GLOBAL,
         locked_instructions=org.serialize != "none",
         pins_threads=pinned,

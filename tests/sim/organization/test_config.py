@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from netstack.errors import ConfigError
+from netstack.sim.machine.config import MachineConfig
 from netstack.sim.organization.config import CHOICES, OrganizationConfig
 from netstack.sim.organization.plan import population_of
 
@@ -54,11 +55,11 @@ def test_a_contradiction_is_refused_in_one_line(name: str) -> None:
 def test_groups_of_null_are_as_many_as_cores() -> None:
     organization = OrganizationConfig(groups=None)
     organization.validate(16)
-    assert population_of(organization, 16, conns=24, app_threads_per_core=1).groups == 16
+    assert population_of(organization, MachineConfig(cores=16), conns=24, app_threads_per_core=1).groups == 16
     organization.cores = 3
-    assert population_of(organization, 16, conns=24, app_threads_per_core=1).groups == 3
+    assert population_of(organization, MachineConfig(cores=16), conns=24, app_threads_per_core=1).groups == 3
     organization.groups = 7
-    assert population_of(organization, 16, conns=24, app_threads_per_core=1).groups == 7
+    assert population_of(organization, MachineConfig(cores=16), conns=24, app_threads_per_core=1).groups == 7
 
 
 @pytest.mark.parametrize("choice", CHOICES)

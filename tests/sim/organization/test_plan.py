@@ -9,6 +9,7 @@ import pytest
 from netstack.sim import SimulationConfig
 from netstack.sim.build.build import build
 from netstack.sim.engine.events import next_actor, run_event
+from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
 from netstack.sim.organization.config import CHOICES, OrganizationConfig
 from netstack.sim.organization.plan import PHASES, phases_of, plan_of, population_of
@@ -63,12 +64,12 @@ def test_the_table_has_a_row_for_every_organization() -> None:
 def test_a_plan_worked_out_by_hand() -> None:
     """Solaris 10: perimeters that a look-up without a lock leads to; what finds one occupied is queued."""
     org = OrganizationConfig(handoff="inline_else_queue", serialize="group_lock", lookup="bucket_lock", groups=None, batch=8)
-    plan, population = plan_of(org), population_of(org, machine_cores=4, conns=24, app_threads_per_core=2)
+    plan, population = plan_of(org), population_of(org, MachineConfig(cores=4), conns=24, app_threads_per_core=2)
     assert (plan.use_perimeter, plan.queue_packets, plan.queue_requests) == (True, False, False)
     assert (plan.lookup_first, plan.lookup_operation) == (True, Operation.BUCKET_LOCK)
     assert (plan.lock_kind, plan.listener_kind, plan.batch) == (LockKind.GROUP, ListenerKind.PARTITIONED, 8)
     assert (population.groups, population.ports, population.queues, population.listeners) == (4, 4, 4, 4)
-    assert (population.locks, population.lock_class) == (1 + 4, LockClass.GLOBAL)
+    assert (population.machine.locks, population.lock_class) == (1 + 4, LockClass.GLOBAL)
 
 
 def test_a_plan_has_the_fields_of_the_record() -> None:
