@@ -24,7 +24,7 @@ CLIENT_PORTS = 50000
 def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     """Draw distances, start times and hash seed from the seed; open all connections, or place their clients."""
     config, stack, tables = simulation.config, simulation.stack, simulation.tables
-    workload, nics = config.workload, sizes.population.machine.nics
+    workload, nics = config.workload, config.machine.nic.count
     random = np.random.Generator(np.random.PCG64(config.seed))
     stack["hash_seed"] = random.integers(1 << 31)
     flows = tables["flow"]
