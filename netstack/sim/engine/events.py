@@ -20,14 +20,18 @@ def next_actor(machine, stack, first, stride, until):
     """
     actor = -1
     time = until
-    for core in range(first, machine.cores_used, stride):
+    core = first  # loops without the general case of a range, which takes longer
+    while core < machine.cores_used:
         if core_of(machine, core).next_time < time:
             time = core_of(machine, core).next_time
             actor = core
-    for nic in range(first, machine.nics, stride):
+        core += stride
+    nic = first
+    while nic < machine.nics:
         if nic_of(machine, nic).next_time < time:
             time = nic_of(machine, nic).next_time
             actor = machine.cores_used + nic
+        nic += stride
     if first == 0 and stack.clock_next < time:
         time = stack.clock_next
         actor = machine.cores_used + machine.nics
