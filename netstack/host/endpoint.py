@@ -1,13 +1,12 @@
 """A host without I/O: IP packets in, IP packets out, and the sockets between them and applications.
 
-Finds the connection of each packet, opens and forgets connections, and keeps their deadlines. Reads no clock.
+Finds the connection of each packet, and opens and forgets connections. Reads no clock; what is sent is the outbox's.
 """
 
 import errno
-import heapq
 import os
 from collections.abc import Mapping
-from itertools import count
+from functools import partial
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from netstack.host.ip import (
 )
 from netstack.host.ip import with_header as ip_packet
 from netstack.host.listener import Listener
+from netstack.host.outbox import Outbox
 from netstack.host.secrets import Secrets
 from netstack.host.socket import TIMESTAMP_UNIT_US, Socket
 from netstack.tcp.connection import LISTEN_OPEN
@@ -67,20 +67,14 @@ class Endpoint:
         check(config)
         self.config = config
         self.counters = {"received": 0, "bad": 0, "fragments": 0, "not_for_us": 0, "no_connection": 0, "sent": 0}
-        self.results = np.zeros(core_calls.RESULTS, np.int64)
         self._own = {packed(host) for host in config.addresses}
         self._secrets = Secrets(config.seed)
         self._reassembly = Reassembly()
         self._segment = np.zeros(1, SEGMENT)
-        self._reply = np.zeros(1, SEGMENT)
-        self.segment_address = self._segment.ctypes.data
-        self.reply_address = self._reply.ctypes.data
-        self._packet = np.zeros(65536, np.uint8)
+        self._segment_address: int = self._segment.ctypes.data
+        self._outbox = Outbox()
         self._sockets: dict[bytes, Socket] = {}
         self._listeners: dict[tuple[bytes, int], Listener] = {}
-        self._outgoing: list[bytes] = []
-        self._deadlines: list[tuple[int, int, Socket]] = []
-        self._order = count()
         self._path_mtu: dict[str, int] = {}
 
     # Packets
@@ -92,7 +86,7 @@ class Endpoint:
 
     def _receive(self, packet: bytes, now_us: int) -> None:
         view = np.frombuffer(packet, np.uint8)
-        payload = core_calls.read_packet(view, self.segment_address)
+        payload = core_calls.read_packet(view, self._segment_address)
         if payload == core_calls.BAD_PACKET:
             self.counters["bad"] += 1
             return
@@ -110,9 +104,9 @@ class Endpoint:
             socket, old = None, socket
         if socket is None:
             self._receive_without_connection(view, payload, key, old, now_us)
-        elif socket.input(view, payload, now_us) & TCP_REPLY_RESET:
+        elif socket.input(view, payload, self._segment_address, now_us) & TCP_REPLY_RESET:
             listener = socket.passive_of
-            if listener is None or not self._receive_cookie(listener, view, payload, key, now_us):
+            if not (isinstance(listener, Listener) and self._receive_cookie(listener, view, payload, key, now_us)):
                 self._refuse(socket.template)
 
     def _receive_fragment(self, packet: bytes, now_us: int) -> None:
@@ -131,7 +125,7 @@ class Endpoint:
             return
         listener = self._listener_of(key)
         if listener is not None:
-            action = core_calls.listen_input(self.segment_address)
+            action = core_calls.listen_input(self._segment_address)
             if action == LISTEN_OPEN:
                 self._open_passively(listener, key, old, now_us)
                 return
@@ -151,7 +145,7 @@ class Endpoint:
             return True
         socket = self._open_by_cookie(listener, key, now_us)
         if socket is not None:
-            socket.input(view, payload, now_us)
+            socket.input(view, payload, self._segment_address, now_us)
             return True
         if self._secrets.is_cookie(key, (int(self._segment["ack"][0]) - 1) & 0xFFFFFFFF, now_us):
             listener.dropped += 1  # what would have opened the connection was lost, and comes again
@@ -164,59 +158,24 @@ class Endpoint:
 
     def _refuse(self, template: np.ndarray) -> None:
         """Answer the decoded segment with a reset, unless it is one."""
-        if core_calls.reply_reset(self.segment_address, self.reply_address):
-            self.send_reply(template)
-
-    def send_reply(self, template: np.ndarray) -> None:
-        """Send the segment in the reply record."""
-        length = core_calls.emit_segment(self.reply_address, template, self._packet)
-        self._outgoing.append(self._packet[:length].tobytes())
+        if core_calls.reply_reset(self._segment_address, self._outbox.segment_address):
+            self._outbox.reply(template)
 
     def take_packets(self, now_us: int) -> list[bytes]:
         """Return what is to be sent now, in order."""
-        packets, self._outgoing = self._outgoing, []
+        packets = self._outbox.take()
         self.counters["sent"] += len(packets)
         return packets
 
-    def output(self, socket: Socket, now_us: int) -> None:
-        """Let a connection send all that it may."""
-        while True:
-            length = core_calls.emit(
-                socket.address, self.segment_address, socket.send_ring, socket.template, self._packet, self.results, now_us
-            )
-            if length == 0:
-                break
-            self._outgoing.append(self._packet[:length].tobytes())
-        self.schedule(socket, int(self.results[core_calls.DEADLINE_US]))
-
     # Timers
-
-    def schedule(self, socket: Socket, deadline_us: int) -> None:
-        """Note when a connection's next timer expires; 0 is never."""
-        socket.deadline_us = deadline_us
-        if deadline_us and (socket.scheduled_us == 0 or deadline_us < socket.scheduled_us):
-            socket.scheduled_us = deadline_us
-            heapq.heappush(self._deadlines, (deadline_us, next(self._order), socket))
 
     def next_deadline_us(self) -> int | None:
         """Return when `run_timers` must be called, None if no timer runs."""
-        while self._deadlines:
-            deadline_us, _, socket = self._deadlines[0]
-            if deadline_us == socket.deadline_us == socket.scheduled_us:
-                return deadline_us
-            heapq.heappop(self._deadlines)
-            if deadline_us == socket.scheduled_us:
-                socket.scheduled_us = 0
-                self.schedule(socket, socket.deadline_us)
-        return None
+        return self._outbox.next_deadline_us()
 
     def run_timers(self, now_us: int) -> None:
         """Run all timers that are due."""
-        while (deadline_us := self.next_deadline_us()) is not None and deadline_us <= now_us:
-            socket = heapq.heappop(self._deadlines)[2]
-            socket.scheduled_us = 0
-            socket.deadline_us = 0
-            socket.expire(now_us)
+        self._outbox.run_timers(now_us)
 
     # Connections
 
@@ -246,7 +205,7 @@ class Endpoint:
         socket.pcb["user_timeout_us"] = self.config.connect_timeout_us or self.config.user_timeout_us
         for name, value in (options or {}).items():
             socket.set_option(name, value, now_us)
-        self._open(socket)
+        self._open(socket, key)
         core_calls.connect(socket.address, iss, now_us)
         self._opened(socket, State.SYN_SENT, now_us)
         return socket
@@ -262,20 +221,19 @@ class Endpoint:
             raise OSError(errno.EADDRNOTAVAIL, f"{local.host} is not an address of this host")
         if (host, local.port) in self._listeners:
             raise OSError(errno.EADDRINUSE, f"{local} is listened to already")
-        listener = self._listeners[host, local.port] = Listener(self, local, backlog)
+        listener = self._listeners[host, local.port] = Listener(local, backlog, self._unlisten)
         return listener
 
-    def unlisten(self, listener: Listener) -> None:
-        """Forget a listener."""
+    def _unlisten(self, listener: Listener) -> None:
+        """A listener was closed."""
         self._listeners.pop((packed(listener.local.host), listener.local.port), None)
 
-    def forget(self, socket: Socket) -> None:
+    def _forget(self, key: bytes, socket: Socket) -> None:
         """A connection is gone."""
-        if self._sockets.get(socket.key) is socket:
-            del self._sockets[socket.key]
+        if self._sockets.get(key) is socket:
+            del self._sockets[key]
         if socket.passive_of is not None:
             socket.passive_of.forget(socket)
-        socket.deadline_us = 0
 
     def interface_mss(self, remote: str) -> int:
         """Return what a packet to or from `remote` carries behind bare headers on our interface: what a SYN tells (RFC 6691)."""
@@ -299,20 +257,22 @@ class Endpoint:
 
     def _new_socket(self, local: Address, remote: Address, key: bytes) -> Socket:
         template = header_template(packed(local.host), packed(remote.host), core_calls.TCP)
-        socket = Socket(self, local, remote, key, template)
+        forget = partial(self._forget, key)
+        socket = Socket(local, remote, template, outbox=self._outbox, config=lambda: self.config, forget=forget)
+        socket.pcb["own_mss"], socket.pcb["mss"] = self.interface_mss(remote.host), self.path_mss(remote.host)
         self._sockets[key] = socket
         return socket
 
-    def _open(self, socket: Socket) -> None:
+    def _open(self, socket: Socket, key: bytes) -> None:
         pcb = socket.pcb
         pcb["rcv_wnd"] = pcb["receive_buffer_bytes"] = socket.receive_buffer_bytes
         pcb["rcv_scale"] = self._window_scale(socket.receive_buffer_bytes)
-        pcb["timestamp_offset"] = self._secrets.timestamp_offset(socket.key)
+        pcb["timestamp_offset"] = self._secrets.timestamp_offset(key)
 
     def _opened(self, socket: Socket, state: int, now_us: int) -> None:
         socket.state_now = state
         socket.open_buffers()
-        self.output(socket, now_us)
+        self._outbox.output(socket, now_us)
 
     def _open_passively(self, listener: Listener, key: bytes, old: Socket | None, now_us: int) -> None:
         """Answer a SYN: with a half-open connection, with a cookie if there are too many, or not at all."""
@@ -329,7 +289,7 @@ class Endpoint:
         socket = self._accepted_socket(listener, key)
         socket.pcb["max_retransmissions"] = self.config.synack_retries
         listener.begin(socket)
-        core_calls.accept(socket.address, self.segment_address, self._initial_sequence(key, old, now_us), now_us)
+        core_calls.accept(socket.address, self._segment_address, self._initial_sequence(key, old, now_us), now_us)
         self._opened(socket, State.SYN_RECEIVED, now_us)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
@@ -339,12 +299,12 @@ class Endpoint:
         for name, value in listener.options.items():
             socket.set_option(name, value, 0)
         socket.pcb["use_ecn"] = self.config.ecn > 0
-        self._open(socket)
+        self._open(socket, key)
         return socket
 
     def _send_cookie(self, key: bytes, now_us: int) -> None:
         """Answer the SYN in the segment record and keep nothing."""
-        syn, reply = self._segment[0], self._reply[0]
+        syn, reply = self._segment[0], self._outbox.segment[0]
         remote, local, _, _ = ends_of(key)
         peer_mss = int(syn["mss"]) or self.config.default_mss_bytes
         timestamps = bool(syn["has_timestamps"]) and self.config.timestamps
@@ -362,11 +322,12 @@ class Endpoint:
         reply["mss"] = self.interface_mss(unpacked(remote))
         reply["wscale"] = self._window_scale(self.config.receive_buffer_bytes) if scale >= 0 else -1
         reply["sack_permitted"] = sack
-        self.send_reply(header_template(local, remote, core_calls.TCP))
+        self._outbox.reply(header_template(local, remote, core_calls.TCP))
 
     def _open_by_cookie(self, listener: Listener, key: bytes, now_us: int) -> Socket | None:
         """Return the connection whose handshake the ACK in the segment record completes with a cookie, None if it has none."""
-        segment = self._segment[0]
+        syn = self._segment.copy()
+        segment = syn[0]
         iss, irs = (int(segment["ack"]) - 1) & 0xFFFFFFFF, (int(segment["seq"]) - 1) & 0xFFFFFFFF
         mss = self._secrets.cookie_mss(key, irs, iss, now_us)
         if mss is None:
@@ -374,15 +335,13 @@ class Endpoint:
         half_open = self._sockets.get(key)
         if half_open is not None:
             half_open.give_way()  # there was place for a second SYN, but the peer knows the first answer only
-        ack = self._segment.copy()
         segment["seq"], segment["mss"], segment["flags"] = irs, mss, SYN
         if segment["has_timestamps"]:
             scale, sack = secrets.cookie_options(int(segment["ts_ecr"]))
             segment["wscale"], segment["sack_permitted"] = scale, sack
         socket = self._accepted_socket(listener, key)
         listener.begin(socket)
-        core_calls.accept_cookie(socket.address, self.segment_address, iss, now_us)
-        self._segment[:] = ack
+        core_calls.accept_cookie(socket.address, syn.ctypes.data, iss, now_us)
         self._opened(socket, State.SYN_RECEIVED, now_us)
         return socket
 
@@ -430,7 +389,7 @@ class Endpoint:
         if reply is not None:
             answer = ip_packet(header_template(destination, source, message[0]), reply)
             if len(answer) <= self.config.mtu_bytes:  # a request in fragments may be larger, and we send none
-                self._outgoing.append(answer)
+                self._outbox.put(answer)
             return
         error = icmp.error_of(*message)
         if error is not None:
@@ -447,7 +406,7 @@ class Endpoint:
             if mtu_bytes < self._path_mtu.get(remote, self.config.mtu_bytes):
                 self._path_mtu[remote] = mtu_bytes
             if core_calls.path_mtu(socket.address, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
-                self.output(socket, now_us)
+                self._outbox.output(socket, now_us)
             return
         number = _ERRNO.get(error.trouble)
         if number is None:

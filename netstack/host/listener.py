@@ -1,14 +1,14 @@
-"""A socket that connections arrive at: half-open ones, those that wait to be accepted, and cookies when there are too many."""
+"""A socket that connections arrive at: half-open ones, those that wait to be accepted, and cookies when there are too many.
+
+Knows no endpoint and no segment.
+"""
 
 from collections import deque
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from netstack.host.config import Address
 from netstack.host.socket import Socket, check_option
 from netstack.tcp.states import State
-
-if TYPE_CHECKING:
-    from netstack.host.endpoint import Endpoint
 
 MINIMUM_HALF_OPEN = 8
 COOKIES_AFTER_US = 2 * 64_000_000  # how long after the last one was sent a cookie may come back
@@ -25,13 +25,13 @@ class Listener:
 
     state = State.LISTEN
 
-    def __init__(self, endpoint: "Endpoint", local: Address, backlog: int) -> None:
-        """Listen; at most `backlog` connections wait for `accept`."""
+    def __init__(self, local: Address, backlog: int, unlisten: Callable[["Listener"], None]) -> None:
+        """Listen; at most `backlog` connections wait for `accept`, and `unlisten` is told of the end."""
         self.local = local
         self.dropped = 0
         self.cookies_sent = 0
         self.options: dict[str, int | str] = {}
-        self._endpoint = endpoint
+        self._unlisten = unlisten
         self._backlog = max(backlog, 1)
         self._half_open: set[Socket] = set()
         self._ready: deque[Socket] = deque()
@@ -52,7 +52,7 @@ class Listener:
 
     def close(self, now_us: int) -> None:
         """Listen no more; connections that nobody has accepted are reset."""
-        self._endpoint.unlisten(self)
+        self._unlisten(self)
         for socket in [*self._half_open, *self._ready]:
             socket.abort(now_us)
         self._half_open.clear()

@@ -1,24 +1,23 @@
 """A connection as its application sees it: bytes in, bytes out, state and errors. Never waits, and reads no clock.
 
-What a socket has to send, it hands to its endpoint at once. Knows the core only through `core_calls`.
+What a socket has to send, it hands to the outbox of its host at once. Knows the core only through `core_calls`, and no endpoint.
 """
 
 import errno
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 
 from netstack.host import buffers, core_calls
 from netstack.host.config import BUFFER_BYTES, Address, EndpointConfig
+from netstack.host.outbox import Outbox
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
-
-if TYPE_CHECKING:
-    from netstack.host.endpoint import Endpoint
 
 CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
@@ -26,8 +25,20 @@ TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
 NO_RING = np.zeros(1, np.uint8)
 
 
+class Acceptor(Protocol):
+    """The listener of a connection that the peer opened."""
+
+    def established(self, socket: "Socket", /) -> None:
+        """The handshake of a half-open connection is done."""
+        ...
+
+    def forget(self, socket: "Socket", /) -> None:
+        """A half-open connection came to nothing."""
+        ...
+
+
 class Socket:
-    """One connection.
+    """One connection. It has no more than 29 attributes: Python finds those of a larger object more slowly.
 
     Attributes:
         local, remote: Addresses of both ends.
@@ -36,23 +47,42 @@ class Socket:
         soft_error: What routers said, and what is the reason if the connection times out (RFC 1122, section 4.2.3.9).
     """
 
-    def __init__(self, endpoint: "Endpoint", local: Address, remote: Address, key: bytes, template: np.ndarray) -> None:
-        """Prepare a closed connection; the endpoint opens it."""
-        config = endpoint.config
+    def __init__(
+        self,
+        local: Address,
+        remote: Address,
+        template: np.ndarray,
+        *,
+        outbox: Outbox,
+        config: Callable[[], EndpointConfig],
+        forget: Callable[["Socket"], None],
+    ) -> None:
+        """Prepare a closed connection; the endpoint opens it.
+
+        Args:
+            local: Address of this end.
+            remote: Address of the peer.
+            template: The IP header of its packets.
+            outbox: Takes what the connection sends, and its deadlines.
+            config: Returns the settings of the host at the moment.
+            forget: Is told when the connection is gone.
+        """
+        settings = config()
         self.local = local
         self.remote = remote
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
-        self.key = key
         self.template = template
-        self.passive_of: Any = None
+        self.passive_of: Acceptor | None = None
         self.scheduled_us = 0
         self.deadline_us = 0
-        self._endpoint = endpoint
+        self._outbox = outbox
+        self._config = config
+        self._forget = forget
         self._record = np.zeros(1, PCB)
-        self.address = self._record.ctypes.data
+        self.address: int = self._record.ctypes.data
         self._scoreboard = np.zeros(1, SCOREBOARD)
-        self._results = endpoint.results
+        self._results = np.zeros(core_calls.RESULTS, np.int64)
         self.state_now = State.CLOSED
         self._finished = False  # by the peer
         self._shut = False
@@ -61,13 +91,13 @@ class Socket:
         self._write_seq = 0
         self.unread_bytes = 0
         self.unacknowledged_bytes = 0
-        self.receive_buffer_bytes = config.receive_buffer_bytes
-        self._send_buffer_bytes = config.send_buffer_bytes
-        self._connect_timeout_us = config.connect_timeout_us
+        self.receive_buffer_bytes = settings.receive_buffer_bytes
+        self._send_buffer_bytes = settings.send_buffer_bytes
+        self._connect_timeout_us = settings.connect_timeout_us
         self.receive_ring = NO_RING
         self.send_ring = NO_RING
         self._linger_s = -1
-        self._configure(config)
+        self._configure(settings)
 
     def _configure(self, config: EndpointConfig) -> None:
         pcb = self.pcb
@@ -88,8 +118,6 @@ class Socket:
         pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
         pcb["fin_wait_2_us"] = config.fin_wait_2_us
         pcb["default_mss"] = config.default_mss_bytes
-        pcb["own_mss"] = self._endpoint.interface_mss(self.remote.host)
-        pcb["mss"] = self._endpoint.path_mss(self.remote.host)
         pcb["keepalive_interval_us"] = config.keepalive_interval_us
         pcb["keepalive_probes"] = config.keepalive_probes
 
@@ -149,7 +177,7 @@ class Socket:
         self._write_seq = (self._write_seq + count) & 0xFFFFFFFF
         self.unacknowledged_bytes += count
         core_calls.written(self.address, count)
-        self._endpoint.output(self, now_us)
+        self._outbox.output(self, now_us)
         return count
 
     def receive(self, limit: int, now_us: int) -> bytes:
@@ -166,7 +194,7 @@ class Socket:
         self._read_seq = (self._read_seq + count) & 0xFFFFFFFF
         self.unread_bytes -= count
         if core_calls.received(self.address, count) & TCP_OUTPUT:
-            self._endpoint.output(self, now_us)
+            self._outbox.output(self, now_us)
         return data
 
     def peek(self, limit: int) -> bytes:
@@ -200,12 +228,11 @@ class Socket:
         self._closed = self._shut = True
         if self.state_now == State.CLOSED:
             return
-        sends = core_calls.abort(self.address, self._endpoint.reply_address)
-        if sends:
-            self._endpoint.send_reply(self.template)
+        if core_calls.abort(self.address, self._outbox.segment_address):
+            self._outbox.reply(self.template)
         self._end()
 
-    # What the endpoint tells
+    # What the endpoint and the outbox tell
 
     def open_buffers(self) -> None:
         """Allocate the rings; the sequence numbers are known now."""
@@ -215,11 +242,9 @@ class Socket:
         self.send_ring = buffers.ring(self._send_buffer_bytes)
         self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
 
-    def input(self, packet: np.ndarray, payload: int, now_us: int) -> int:
-        """Process the segment that the endpoint has decoded; return the flags of the core."""
-        core_calls.input_segment(
-            packet, payload, self.address, self._endpoint.segment_address, self.receive_ring, self._results, now_us
-        )
+    def input(self, packet: np.ndarray, payload: int, segment_address: int, now_us: int) -> int:
+        """Process a packet whose segment the endpoint has decoded; return the flags of the core."""
+        core_calls.input_segment(packet, payload, self.address, segment_address, self.receive_ring, self._results, now_us)
         return self._apply(now_us)
 
     def expire(self, now_us: int) -> None:
@@ -240,18 +265,18 @@ class Socket:
             self._finished = True
         if flags & TCP_CLOSED:
             if flags & TCP_SEND_RESET:
-                core_calls.own_reset(self.address, self._endpoint.reply_address)
-                self._endpoint.send_reply(self.template)
+                core_calls.own_reset(self.address, self._outbox.segment_address)
+                self._outbox.reply(self.template)
             self._fail(End(int(self.pcb["ended"])), before)
             return flags
         if flags & TCP_OUTPUT:
-            self._endpoint.output(self, now_us)
+            self._outbox.output(self, now_us)
         else:
-            self._endpoint.schedule(self, deadline_us)
+            self._outbox.schedule(self, deadline_us)
         return flags
 
     def _connected(self, now_us: int) -> None:
-        config = self._endpoint.config
+        config = self._config()
         self.pcb["max_retransmissions"] = config.data_retries
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
@@ -283,7 +308,7 @@ class Socket:
         self.pcb["state"] = State.CLOSED
         self._shut = True
         self.deadline_us = 0
-        self._endpoint.forget(self)
+        self._forget(self)
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -305,7 +330,7 @@ class Socket:
             return
         number = int(value)
         if name == "keepalive":
-            pcb["keepalive_idle_us"] = (pcb["keepalive_idle_us"] or self._endpoint.config.keepalive_idle_us) if number else 0
+            pcb["keepalive_idle_us"] = (pcb["keepalive_idle_us"] or self._config().keepalive_idle_us) if number else 0
             self._start_keepalive(now_us)
         elif name == "keepalive_idle_us":
             pcb["keepalive_idle_us"] = number
@@ -317,7 +342,7 @@ class Socket:
         elif name in PCB_OPTIONS:
             pcb[PCB_OPTIONS[name]] = number
             if self.state_now >= State.ESTABLISHED:
-                self._endpoint.output(self, now_us)
+                self._outbox.output(self, now_us)
         elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
@@ -339,7 +364,7 @@ class Socket:
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
         pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
-        self._endpoint.output(self, now_us)
+        self._outbox.output(self, now_us)
 
     def get_option(self, name: str) -> int | str:
         """Return an option as `set_option` takes it."""

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, fragment
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.packet import Packet, Raw
-from test_endpoint import HOST, HOST6, PEER, PEER6, PORT, Wire
 
 from netstack.host import Address
 from netstack.host.fragments import LIFE_US, MAX_FRAGMENTS, MAX_PACKETS, Reassembly
+from tests.host.test_endpoint import HOST, HOST6, PEER, PEER6, PORT, Wire
 
 NOW = 1_000_000
 
