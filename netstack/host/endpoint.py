@@ -29,7 +29,7 @@ from netstack.host.ip import with_header as ip_packet
 from netstack.host.listener import Listener
 from netstack.host.outbox import Outbox
 from netstack.host.secrets import Secrets
-from netstack.host.socket import TIMESTAMP_UNIT_US, Socket
+from netstack.host.socket import TIME_WAIT, TIMESTAMP_UNIT_US, Socket
 from netstack.tcp.connection import LISTEN_OPEN
 from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN
@@ -99,7 +99,7 @@ class Endpoint:
         key = connection_key(packet)
         socket = self._sockets.get(key)
         old = None
-        if socket is not None and socket.state_now == State.TIME_WAIT and self._listener_of(key) and self._may_reuse(socket):
+        if socket is not None and socket.state_now == TIME_WAIT and self._listener_of(key) and self._may_reuse(socket):
             socket.give_way()
             socket, old = None, socket
         if socket is None:

@@ -23,6 +23,9 @@ CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
 NO_RING = np.zeros(1, np.uint8)
+CLOSED, SYN_RECEIVED, ESTABLISHED = int(State.CLOSED), int(State.SYN_RECEIVED), int(State.ESTABLISHED)
+CLOSE_WAIT, TIME_WAIT = int(State.CLOSE_WAIT), int(State.TIME_WAIT)
+"""Plain numbers for what runs several times per packet: Python 3.11 takes as long to find a member as for a short call."""
 
 
 class Acceptor(Protocol):
@@ -146,7 +149,7 @@ class Socket:
     @property
     def writable(self) -> bool:
         """Whether `send` would take at least a byte now."""
-        if self._shut or not (self.state_now == State.ESTABLISHED or self.state_now == State.CLOSE_WAIT):
+        if self._shut or not (self.state_now == ESTABLISHED or self.state_now == CLOSE_WAIT):
             return False
         return self.unacknowledged_bytes < self._send_buffer_bytes
 
@@ -157,7 +160,7 @@ class Socket:
 
     @property
     def _ended(self) -> bool:
-        return self.state_now == State.CLOSED and self.error is None
+        return self.state_now == CLOSED and self.error is None
 
     def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
         """Take bytes to be sent; return how many there was room for.
@@ -166,9 +169,9 @@ class Socket:
             OSError: The pending `error`, or BrokenPipeError after the end.
         """
         self._raise_error()
-        if self._shut or self.state_now in (State.CLOSED, State.TIME_WAIT) or self.state_now > State.CLOSE_WAIT:
+        if self._shut or self.state_now == CLOSED or self.state_now > CLOSE_WAIT:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-        if self.state_now < State.ESTABLISHED:
+        if self.state_now < ESTABLISHED:
             return 0
         count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
         if count <= 0:
@@ -256,7 +259,7 @@ class Socket:
         """Take over what the core reports, and send what it wants to send."""
         flags, delivered, acked, deadline_us, state = self._results.tolist()
         before, self.state_now = self.state_now, state
-        if flags & TCP_CONNECTED or before <= State.SYN_RECEIVED < state:
+        if flags & TCP_CONNECTED or before <= SYN_RECEIVED < state:
             self._read_seq = (int(self.pcb["irs"]) + 1) & 0xFFFFFFFF
             self._connected(now_us)
         self.unread_bytes += delivered
