@@ -18,7 +18,7 @@ _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNSUPPORTED: "yel
 _WIDTH = 140  # of output that is not a terminal
 
 
-def _arguments(arguments: list[str]) -> argparse.Namespace:
+def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m netstack.script",
         description="Runs packetdrill scripts against the TCP of this project, in virtual time.",
@@ -33,9 +33,9 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command and return its exit code."""
-    options = _arguments(arguments)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command, by default that of the process, and return its exit code."""
+    options = _options(arguments)
     console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=_WIDTH, soft_wrap=True)
     backend = None if options.check or options.coverage else endpoint_backend()
     files = 0
@@ -89,4 +89,4 @@ def _exit_code(outcomes: list[Outcome], bad: list[ScriptError]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

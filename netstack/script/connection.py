@@ -8,10 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from netstack.script.packets import (
-    ECN_BITS,
     ICMP,
-    ICMP_CODES,
-    ICMP_TYPES,
     ICMPV6,
     TCP,
     Header,
@@ -21,12 +18,12 @@ from netstack.script.packets import (
     flag_bits,
     flag_letters,
     header_of,
+    icmp_numbers,
     quoted_segment,
 )
 from netstack.script.syntax import IcmpPacket, IpInfo, Sequence, TcpOption, TcpPacket
 
 _MODULUS = 1 << 32
-_ECN_NAMES = {bits: name for name, bits in ECN_BITS.items()}
 
 
 class Phase(Enum):
@@ -189,12 +186,9 @@ class Connection:
             PacketError: Its type or code does not exist in this IP version.
         """
         header = header_of(self.remote_address, self.local_address, ICMP, packet.ip)
-        version = header.version
-        if version == 6:
+        if header.version == 6:
             header = replace(header, protocol=ICMPV6)
-        kind = _number(packet.type, "type_", ICMP_TYPES[version], f"an ICMP type of IPv{version}")
-        codes = ICMP_CODES.get((version, packet.type), {})
-        code = 0 if packet.code is None else _number(packet.code, "code_", codes, f"a code of ICMP {packet.type}")
+        kind, code = icmp_numbers(header.version, packet.type, packet.code)
         quoted = Header(self.local_address, self.remote_address, TCP)
         echoed = packet.echoed or Sequence(0, 0)
         seq = (echoed.start + (0 if echoed.absolute else self._local_offset(False))) % _MODULUS
@@ -202,19 +196,10 @@ class Connection:
         return IcmpMessage(header, kind, code, packet.mtu_bytes or 0, about)
 
 
-def _number(name: str, prefix: str, names: dict[str, int], what: str) -> int:
-    if name in names:
-        return names[name]
-    digits = name.removeprefix(prefix)
-    if name.startswith(prefix) and digits.isdigit() and int(digits) < 256:
-        return int(digits)
-    raise PacketError(f"{name} is not {what}")
-
-
 def _ip_info(header: Header, expected: IpInfo) -> IpInfo:
     """What the script says anything of: the rest would only fill its lines."""
     return IpInfo(
-        ecn=_ECN_NAMES[header.tos & 3] if expected.ecn is not None else None,
+        ecn=header.ecn if expected.ecn is not None else None,
         tos=header.tos if expected.tos is not None else None,
         ttl=header.ttl if expected.ttl is not None else None,
     )

@@ -14,6 +14,7 @@ TCP, ICMP, ICMPV6 = 6, 1, 58
 FLAG_BITS = {"F": 1, "S": 2, "R": 4, "P": 8, ".": 16, "U": 32, "E": 64, "W": 128, "A": 256}
 """The letters of scripts; W is CWR, E is ECE (RFC 3168, section 6.1), A is AE (RFC 9768)."""
 ECN_BITS = {"noecn": 0, "ect1": 1, "ect0": 2, "ce": 3}
+_ECN_NAMES = {bits: name for name, bits in ECN_BITS.items()}
 TTL = 255  # of packets of the script's host
 _FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413, appendix A
 _OPTION_KINDS = {"eol": 0, "nop": 1, "mss": 2, "wscale": 3, "sackOK": 4, "sack": 5, "TS": 8, "md5": 19, "FO": 34, "FOEXP": 254}
@@ -97,6 +98,11 @@ class Header:
     def version(self) -> int:
         return ipaddress.ip_address(self.source).version
 
+    @property
+    def ecn(self) -> str:
+        """The ECN codepoint as scripts call it."""
+        return _ECN_NAMES[self.tos & 3]
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -152,6 +158,27 @@ def header_of(source: str, destination: str, protocol: int, ip: IpInfo) -> Heade
     """Return the header that a script asks for; what it leaves open is zero, and the TTL `TTL`."""
     tos = ip.tos if ip.tos is not None else ECN_BITS.get(ip.ecn or "noecn", 0)
     return Header(source, destination, protocol, tos, ip.ttl if ip.ttl is not None else TTL, ip.flow_label or 0)
+
+
+def icmp_numbers(version: int, kind: str, code: str | None) -> tuple[int, int]:
+    """Return an ICMP type and code of an IP version by their names in scripts, or by number, as ``type_3`` or ``code_1``.
+
+    Raises:
+        PacketError: The type or code does not exist in this version.
+    """
+    number = _number(kind, "type_", ICMP_TYPES[version], f"an ICMP type of IPv{version}")
+    if code is None:
+        return number, 0
+    return number, _number(code, "code_", ICMP_CODES.get((version, kind), {}), f"a code of ICMP {kind}")
+
+
+def _number(name: str, prefix: str, names: dict[str, int], what: str) -> int:
+    if name in names:
+        return names[name]
+    digits = name.removeprefix(prefix)
+    if name.startswith(prefix) and digits.isdigit() and int(digits) < 256:
+        return int(digits)
+    raise PacketError(f"{name} is not {what}")
 
 
 def build_segment(segment: Segment) -> bytes:

@@ -1,7 +1,8 @@
-"""``python -m netstack.wire``."""
+"""The command ``python -m netstack.wire``. Knows only where its `main` is."""
 
 import sys
 
 from netstack.wire.command_line import main
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

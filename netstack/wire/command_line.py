@@ -3,7 +3,6 @@
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
 from dataclasses import fields
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
@@ -144,17 +143,21 @@ def _first_other(interface: IPv4Interface | IPv6Interface) -> IPv4Interface | IP
     return ip_interface(f"{first}/{network.prefixlen}")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Return the exit code: 0, 1 if a transfer failed, 2 for what cannot be done as asked, 130 if interrupted."""
-    arguments = build_parser().parse_args(argv)
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command, by default that of the process.
+
+    Returns:
+        The exit code: 0, 1 if a transfer failed, 2 for what cannot be done as asked, 130 if interrupted.
+    """
+    options = build_parser().parse_args(arguments)
     previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        config = session_config(arguments)
-        if arguments.command in SERVERS:
-            _check_port("--port", arguments.port)
-            run_server(arguments, config)
+        config = session_config(options)
+        if options.command in SERVERS:
+            _check_port("--port", options.port)
+            run_server(options, config)
         else:
-            run_client(arguments, config)
+            run_client(options, config)
     except KeyboardInterrupt:
         return INTERRUPTED
     except TransferFailedError as error:

@@ -1,11 +1,14 @@
 """The command: what it prints, and its exit codes."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from netstack.script import __main__ as command
 from tests.helpers.fake_endpoint import fake_backend
+from tests.helpers.folders import ROOT
 
 PASSING = "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 bind(3, ..., ...) = 0\n+0 listen(3, 1) = 0\n"
 FAILING = f"{PASSING}+0 > . 1:1(0) ack 1\n"
@@ -62,6 +65,22 @@ def test_every_event_is_printed_on_demand(run, capsys: pytest.CaptureFixture[str
 def test_only_checking(run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(FAILING, BAD, options=("--check",)) == 2
     assert capsys.readouterr().out == "1 of 2 are scripts\n"
+
+
+def test_without_arguments_it_is_the_command_of_the_process(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr("sys.argv", ["netstack-script", "nowhere.pkt", "--check"])
+    assert command.main() == 2
+    assert capsys.readouterr().err == "error: nowhere.pkt: no such file or directory\n"
+
+
+@pytest.mark.parametrize("module", ["netstack.script", "netstack.tcp.script"])
+def test_both_names_of_the_command_run_it(module: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.pkt").write_text(BAD)
+    (tmp_path / "good.pkt").write_text(PASSING)
+    run = [sys.executable, "-m", module, "--check", str(tmp_path / "good.pkt"), str(tmp_path / "bad.pkt")]
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "1 of 2 are scripts\n")
+    assert done.stderr.startswith(f"error: {tmp_path}/bad.pkt:1: expected ")
 
 
 def test_a_file_that_is_not_there(run, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,33 @@ def test_a_cut_packet_is_refused(cut: int) -> None:
         read_packet(build_segment(SYN)[:cut])
 
 
+@pytest.mark.parametrize(
+    ("version", "kind", "code", "numbers"),
+    [
+        (4, "unreachable", "frag_needed", (3, 4)),
+        (6, "unreachable", "no_route", (1, 0)),
+        (4, "source_quench", None, (4, 0)),
+        (4, "type_40", None, (40, 0)),
+        (6, "parameter_problem", "code_7", (4, 7)),
+    ],
+)
+def test_icmp_types_and_codes_have_names_and_numbers(version: int, kind: str, code: str | None, numbers: tuple[int, int]) -> None:
+    assert packets.icmp_numbers(version, kind, code) == numbers
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "code", "message"),
+    [
+        (6, "source_quench", None, "source_quench is not an ICMP type of IPv6"),
+        (4, "type_256", None, "type_256 is not an ICMP type of IPv4"),
+        (4, "redirect", "no_route", "no_route is not a code of ICMP redirect"),
+    ],
+)
+def test_an_icmp_type_or_code_that_there_is_not(version: int, kind: str, code: str | None, message: str) -> None:
+    with pytest.raises(PacketError, match=f"^{message}$"):
+        packets.icmp_numbers(version, kind, code)
+
+
 def test_too_many_options_are_refused() -> None:
     with pytest.raises(PacketError, match="44 bytes, at most 40"):
         build_segment(replace(SYN, options=(TcpOption("sack", tuple(range(10))),)))

@@ -1,5 +1,6 @@
 """The command: its help, what it refuses, and in one line."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -91,6 +92,13 @@ def test_what_cannot_be_done_is_one_line(arguments: list[str], says: str, capsys
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith(says)
+
+
+def test_without_arguments_it_is_the_command_of_the_process(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    module = importlib.import_module("netstack.wire.__main__")  # which runs nothing
+    monkeypatch.setattr("sys.argv", ["netstack-wire", "serve", "/no/such/folder"])
+    assert module.main() == 2
+    assert capsys.readouterr().err == "error: /no/such/folder: no such folder\n"
 
 
 @pytest.mark.skipif(not Path("/usr/bin/setpriv").exists(), reason="needs setpriv")
