@@ -4,7 +4,7 @@ import numpy as np
 
 
 def ring(size_bytes: int) -> np.ndarray:
-    """Return a ring for `size_bytes` of payload: a power of two, so that its place follows from a byte's sequence number."""
+    """Return a ring for `size_bytes` of payload: a power of two, so that a position follows from a byte's sequence number."""
     return np.empty(1 << max(size_bytes - 1, 1).bit_length(), np.uint8)
 
 

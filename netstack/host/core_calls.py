@@ -1,4 +1,4 @@
-"""The compiled entries of the stack core for an endpoint: one call a received packet, one a sent one.
+"""The compiled calls of an endpoint into the stack core: one call per received packet, one per packet that is sent.
 
 Records are passed as addresses, which is far cheaper than as objects. Rings hold the payload: the byte with sequence number n
 is at n modulo the ring's length, a power of two. Knows no socket.
@@ -6,7 +6,7 @@ is at n modulo the ring's length, a power of two. Knows no socket.
 
 import numpy as np
 
-from netstack.host.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES
+from netstack.host.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES, HEADER_BYTES, TCP
 from netstack.jit.compilation import compiled
 from netstack.jit.records import record_accessor
 from netstack.tcp.connection import (
@@ -32,8 +32,7 @@ from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout
 FLAGS, DELIVERED, ACKED, DEADLINE_US, STATE = range(5)
 RESULTS = 5
 NOT_TCP, BAD_PACKET, FRAGMENT = -10, -11, -12
-TCP = 6
-IPV4_BYTES, IPV6_BYTES = 20, 40
+IPV4_BYTES, IPV6_BYTES = HEADER_BYTES[4], HEADER_BYTES[6]
 
 pcb_at = record_accessor(PCB)
 segment_at = record_accessor(SEGMENT)
@@ -210,7 +209,7 @@ def accept_cookie(pcb_address, segment_address, iss, now_us):
 
 @compiled
 def close(pcb_address, results, detach, now_us):
-    """Send a FIN after what is buffered; `detach` says that nobody will read any more."""
+    """Send a FIN after what is buffered; `detach` says that nobody reads from now on."""
     pcb = pcb_at(pcb_address, 0)
     if detach:
         tcp_detach(pcb, now_us)
@@ -243,7 +242,7 @@ def listen_input(segment_address):
 
 @compiled
 def received(pcb_address, count):
-    """The application took `count` bytes out of the receive buffer; return TCP_OUTPUT if the peer should be told."""
+    """Note that the application took `count` bytes; return TCP_OUTPUT if the peer must learn of the room."""
     pcb = pcb_at(pcb_address, 0)
     pcb.rcv_wnd += count
     return tcp_received(pcb)
@@ -251,7 +250,7 @@ def received(pcb_address, count):
 
 @compiled
 def written(pcb_address, count):
-    """The application put `count` bytes into the send buffer."""
+    """Note that the application put `count` bytes into the send buffer."""
     pcb_at(pcb_address, 0).send_buffered_bytes += count
 
 
@@ -263,5 +262,5 @@ def outstanding(pcb_address, seq):
 
 @compiled
 def path_mtu(pcb_address, mss):
-    """Heed a router that could not forward a segment of that size; return TCP_OUTPUT if something is to be sent again."""
+    """Apply the MSS of a path that a router reports; return TCP_OUTPUT if something is to be sent again."""
     return tcp_path_mtu(pcb_at(pcb_address, 0), mss)

@@ -15,6 +15,7 @@ from netstack.host.config import Address, EndpointConfig, check
 from netstack.host.fragments import Reassembly
 from netstack.host.ip import (
     HEADER_BYTES,
+    TCP,
     addresses_of,
     connection_key,
     ends_of,
@@ -40,7 +41,7 @@ from netstack.tcp.states import State
 TCP_HEADER_BYTES = 20
 FIRST_EPHEMERAL_PORT, LAST_PORT = 32768, 65535
 LEAST_PATH_MTU_BYTES = {4: 552, 6: 1280}
-"""Messages that ask for less are not heeded: attackers would make us send tiny segments (as Linux; RFC 8200, section 5)."""
+"""The least that an ICMP message can ask for: attackers would make us send tiny segments (as Linux; RFC 8200, section 5)."""
 _ERRNO = {
     icmp.Trouble.UNREACHABLE_NETWORK: errno.ENETUNREACH,
     icmp.Trouble.UNREACHABLE_HOST: errno.EHOSTUNREACH,
@@ -134,7 +135,7 @@ class Endpoint:
             if action != TCP_REPLY_RESET:
                 return
         self.counters["no_connection"] += 1
-        self._refuse(header_template(destination, source, core_calls.TCP))
+        self._refuse(header_template(destination, source, TCP))
 
     def _receive_cookie(self, listener: Listener, view: np.ndarray, payload: int, key: bytes, now_us: int) -> bool:
         """Open the connection whose cookie the decoded ACK brings; return False if it brings none and is to be refused."""
@@ -225,18 +226,18 @@ class Endpoint:
         return listener
 
     def _unlisten(self, listener: Listener) -> None:
-        """A listener was closed."""
+        """Drop a listener that was closed."""
         self._listeners.pop((packed(listener.local.host), listener.local.port), None)
 
     def _forget(self, key: bytes, socket: Socket) -> None:
-        """A connection is gone."""
+        """Drop a connection that has ended."""
         if self._sockets.get(key) is socket:
             del self._sockets[key]
         if socket.passive_of is not None:
             socket.passive_of.forget(socket)
 
     def interface_mss(self, remote: str) -> int:
-        """Return what a packet to or from `remote` carries behind bare headers on our interface: what a SYN tells (RFC 6691)."""
+        """Return what a packet to or from `remote` carries behind bare headers on our interface: the MSS of a SYN (RFC 6691)."""
         return _mss(self.config.mtu_bytes, remote)
 
     def path_mss(self, remote: str) -> int:
@@ -256,7 +257,7 @@ class Endpoint:
         return iss
 
     def _new_socket(self, local: Address, remote: Address, key: bytes) -> Socket:
-        template = header_template(packed(local.host), packed(remote.host), core_calls.TCP)
+        template = header_template(packed(local.host), packed(remote.host), TCP)
         forget = partial(self._forget, key)
         socket = Socket(local, remote, template, outbox=self._outbox, config=lambda: self.config, forget=forget)
         socket.pcb["own_mss"], socket.pcb["mss"] = self.interface_mss(remote.host), self.path_mss(remote.host)
@@ -322,7 +323,7 @@ class Endpoint:
         reply["mss"] = self.interface_mss(unpacked(remote))
         reply["wscale"] = self._window_scale(self.config.receive_buffer_bytes) if scale >= 0 else -1
         reply["sack_permitted"] = sack
-        self._outbox.reply(header_template(local, remote, core_calls.TCP))
+        self._outbox.reply(header_template(local, remote, TCP))
 
     def _open_by_cookie(self, listener: Listener, key: bytes, now_us: int) -> Socket | None:
         """Return the connection whose handshake the ACK in the segment record completes with a cookie, None if it has none."""
@@ -334,7 +335,7 @@ class Endpoint:
             return None
         half_open = self._sockets.get(key)
         if half_open is not None:
-            half_open.give_way()  # there was place for a second SYN, but the peer knows the first answer only
+            half_open.give_way()  # there was room for a second SYN, but the peer knows the first answer only
         segment["seq"], segment["mss"], segment["flags"] = irs, mss, SYN
         if segment["has_timestamps"]:
             scale, sack = secrets.cookie_options(int(segment["ts_ecr"]))
@@ -393,10 +394,10 @@ class Endpoint:
             return
         error = icmp.error_of(*message)
         if error is not None:
-            self._heed(error, now_us)
+            self._receive_icmp_error(error, now_us)
 
-    def _heed(self, error: icmp.IcmpError, now_us: int) -> None:
-        """An error message about a segment of ours: heeded only if that is outstanding (RFC 5927, section 4.1)."""
+    def _receive_icmp_error(self, error: icmp.IcmpError, now_us: int) -> None:
+        """Apply an error message about a segment of ours, if that is outstanding (RFC 5927, section 4.1)."""
         socket = self._sockets.get(reverse_key(error.key))
         if socket is None or not core_calls.outstanding(socket.address, error.seq):
             return

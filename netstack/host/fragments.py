@@ -1,6 +1,6 @@
 """Reassembly of IP packets from fragments (RFC 791, section 3.2; RFC 8200, section 4.5), in bounded memory. Knows no transport.
 
-Fragments that overlap spoil their packet (RFC 5722). Nothing is told to the sender of a packet that stays incomplete.
+A packet whose fragments overlap is discarded (RFC 5722). The sender of a packet that stays incomplete learns nothing.
 """
 
 from bisect import bisect_left
@@ -40,24 +40,24 @@ class _Incomplete:
 
     until_us: int
     fragments: list[_Fragment] = field(default_factory=list)
-    is_spoilt: bool = False
+    is_discarded: bool = False
 
     def add(self, fragment: _Fragment) -> None:
-        """Keep a fragment, unless it is an exact copy; one that contradicts others spoils the packet for good."""
+        """Keep a fragment, unless it is an exact copy; one that contradicts others discards the packet."""
         fragments = self.fragments
-        place = bisect_left(fragments, fragment.start, key=lambda other: other.start)
-        if place < len(fragments) and self._is_copy(fragments[place], fragment):
+        position = bisect_left(fragments, fragment.start, key=lambda other: other.start)
+        if position < len(fragments) and self._is_copy(fragments[position], fragment):
             return
-        overlaps = (place > 0 and fragments[place - 1].end > fragment.start) or (
-            place < len(fragments) and fragments[place].start < fragment.end
+        overlaps = (position > 0 and fragments[position - 1].end > fragment.start) or (
+            position < len(fragments) and fragments[position].start < fragment.end
         )
-        behind_the_end = bool(fragments) and fragments[-1].is_last and (fragment.is_last or place == len(fragments))
-        before_the_end = fragment.is_last and place < len(fragments)
+        behind_the_end = bool(fragments) and fragments[-1].is_last and (fragment.is_last or position == len(fragments))
+        before_the_end = fragment.is_last and position < len(fragments)
         if overlaps or behind_the_end or before_the_end or len(fragments) == MAX_FRAGMENTS:
-            self.is_spoilt = True
+            self.is_discarded = True
             fragments.clear()
             return
-        fragments.insert(place, fragment)
+        fragments.insert(position, fragment)
 
     @staticmethod
     def _is_copy(one: _Fragment, other: _Fragment) -> bool:
@@ -91,7 +91,7 @@ class Reassembly:
         if key not in self._incomplete and len(self._incomplete) == MAX_PACKETS:
             del self._incomplete[next(iter(self._incomplete))]
         incomplete = self._incomplete.setdefault(key, _Incomplete(now_us + LIFE_US))
-        if incomplete.is_spoilt:
+        if incomplete.is_discarded:
             return None
         incomplete.add(fragment)
         if not incomplete.is_complete:

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from netstack.host.ip import internet_checksum
-
-ICMP, ICMPV6 = 1, 58
-TCP = 6
+from netstack.host.ip import ICMP, ICMPV6, TCP, internet_checksum
 
 
 class Trouble(Enum):
@@ -54,7 +51,7 @@ _V6_CODES = {
     5: Trouble.UNREACHABLE_HOST,
     6: Trouble.UNREACHABLE_HOST,
 }
-PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # of MTUs, for routers that do not tell theirs (RFC 1191)
+PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # of MTUs, for routers that do not report theirs (RFC 1191)
 
 
 def message_of(packet: bytes) -> tuple[int, bytes] | None:
@@ -83,7 +80,7 @@ def echo_reply(protocol: int, message: bytes, source: bytes, destination: bytes)
 
 
 def error_of(protocol: int, message: bytes) -> IcmpError | None:
-    """Return what an error message about a TCP segment says; None if it is another message, or too short to tell."""
+    """Return what an error message about a TCP segment says; None if it is another message, or too short."""
     trouble, mtu_bytes = _classify(protocol, message)
     if trouble is None:
         return None

@@ -1,9 +1,10 @@
-"""IP headers of both versions (RFC 791, RFC 8200), and the keys by which packets find their connection. Knows no TCP."""
+"""IP headers of both versions (RFC 791, RFC 8200), and the keys by which packets find their connection. Knows no segment."""
 
 import socket
 
 import numpy as np
 
+ICMP, TCP, ICMPV6 = 1, 6, 58  # protocols
 DONT_FRAGMENT = 0x40
 HEADER_BYTES = {4: 20, 6: 40}
 FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES = 44, 8  # of IPv6: its number as the next header, and its size

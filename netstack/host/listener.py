@@ -19,7 +19,7 @@ class Listener:
 
     Attributes:
         local: Where it listens.
-        dropped: SYNs and ACKs for which there was no place.
+        dropped: SYNs and ACKs for which there was no room.
         cookies_sent: SYNs that were answered without keeping anything.
     """
 
@@ -73,7 +73,7 @@ class Listener:
             raise ValueError(f"{name}: was not set")
         return self.options[name]
 
-    # What the endpoint and sockets tell
+    # What the endpoint and sockets call
 
     @property
     def full(self) -> bool:
@@ -86,20 +86,20 @@ class Listener:
         return len(self._half_open) >= max(self._backlog, MINIMUM_HALF_OPEN)
 
     def begin(self, socket: Socket) -> None:
-        """A SYN was answered."""
+        """Keep a half-open connection, whose SYN was answered."""
         self._half_open.add(socket)
 
     def established(self, socket: Socket) -> None:
-        """The handshake of a half-open connection is done."""
+        """Let a connection whose handshake is done wait for `accept`."""
         self._half_open.discard(socket)
         self._ready.append(socket)
 
     def forget(self, socket: Socket) -> None:
-        """A half-open connection came to nothing; one that waits is still accepted, and tells its error then."""
+        """Drop a half-open connection that ended; one that waits is still accepted, and raises its error then."""
         self._half_open.discard(socket)
 
     def sent_cookie(self, now_us: int) -> None:
-        """A SYN was answered with a cookie."""
+        """Count a SYN that was answered with a cookie."""
         self.cookies_sent += 1
         self._last_cookie_us = now_us
 

@@ -34,7 +34,7 @@ class Secrets:
 
     def cookie(self, connection: bytes, peer_sequence: int, mss: int, now_us: int) -> int:
         """Return the sequence number that stands for a half-open connection, with the largest known MSS up to `mss`."""
-        index = max((place for place, known in enumerate(COOKIE_MSS) if known <= mss), default=0)
+        index = max((position for position, known in enumerate(COOKIE_MSS) if known <= mss), default=0)
         period = now_us // COOKIE_PERIOD_US
         own = self._cookie_hash(connection, index, period)
         return (period & 31) << 27 | index << 24 | self._cookie_hash(connection, index, period, peer_sequence) << 12 | own

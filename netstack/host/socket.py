@@ -32,11 +32,11 @@ class Acceptor(Protocol):
     """The listener of a connection that the peer opened."""
 
     def established(self, socket: "Socket", /) -> None:
-        """The handshake of a half-open connection is done."""
+        """Let a connection whose handshake is done wait for `accept`."""
         ...
 
     def forget(self, socket: "Socket", /) -> None:
-        """A half-open connection came to nothing."""
+        """Drop a half-open connection that ended."""
         ...
 
 
@@ -47,7 +47,7 @@ class Socket:
         local, remote: Addresses of both ends.
         error: What the next `send` or `receive` raises, once; None if all is well.
         state_now: The number of `state`.
-        soft_error: What routers said, and what is the reason if the connection times out (RFC 1122, section 4.2.3.9).
+        soft_error: What routers reported: the reason if the connection times out (RFC 1122, section 4.2.3.9).
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Socket:
             template: The IP header of its packets.
             outbox: Takes what the connection sends, and its deadlines.
             config: Returns the settings of the host at the moment.
-            forget: Is told when the connection is gone.
+            forget: Is called when the connection has ended.
         """
         settings = config()
         self.local = local
@@ -143,7 +143,7 @@ class Socket:
 
     @property
     def readable(self) -> bool:
-        """Whether `receive` has something to tell: bytes, the end, or an error."""
+        """Whether `receive` has a result: bytes, the end, or an error."""
         return self.unread_bytes > 0 or self._finished or self.error is not None or self._ended
 
     @property
@@ -212,7 +212,7 @@ class Socket:
             self._apply(now_us)
 
     def close(self, now_us: int) -> None:
-        """Neither send nor receive any more. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525).
+        """Neither send nor receive from now on. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525).
 
         So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing.
         """
@@ -235,7 +235,7 @@ class Socket:
             self._outbox.reply(self.template)
         self._end()
 
-    # What the endpoint and the outbox tell
+    # What the endpoint and the outbox call
 
     def open_buffers(self) -> None:
         """Allocate the rings; the sequence numbers are known now."""
@@ -256,7 +256,7 @@ class Socket:
         self._apply(now_us)
 
     def _apply(self, now_us: int) -> int:
-        """Take over what the core reports, and send what it wants to send."""
+        """Apply what the core reports, and send what it wants to send."""
         flags, delivered, acked, deadline_us, state = self._results.tolist()
         before, self.state_now = self.state_now, state
         if flags & TCP_CONNECTED or before <= SYN_RECEIVED < state:
@@ -390,7 +390,7 @@ class Socket:
         raise ValueError(f"{name}: no such option")
 
     def info(self) -> dict[str, int]:
-        """Return what TCP_INFO of Linux tells, by its names and in its units (us, segments)."""
+        """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""
         pcb = self.pcb
         mss = max(int(pcb["mss"]), 1)
         flight = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF

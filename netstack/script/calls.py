@@ -30,7 +30,7 @@ class Calls(OptionCalls):
     endpoint: Callable[[], Any]
     """Makes the endpoint when it is needed first, so that commands before it can change its settings."""
     watch: Callable[[Connection], None]
-    """Told of the connection that packets are about from now on."""
+    """Gets the connection that packets are about from now on."""
     descriptors: dict[int, Descriptor] = field(default_factory=dict)
 
     def run(self, call: SystemCall, progress: Progress, now_us: int) -> Returned:

@@ -7,7 +7,7 @@ import ast
 
 from netstack.script.settings import UnsupportedError
 
-CONSTANTS = {
+_TCP_INFO_CONSTANTS = {
     "TCPI_OPT_TIMESTAMPS": 1,
     "TCPI_OPT_SACK": 2,
     "TCPI_OPT_WSCALE": 4,
@@ -119,7 +119,7 @@ def _is_print(call: ast.Call) -> bool:
 
 
 def _evaluate(node: ast.expr, names: dict[str, object]) -> object:
-    scope = {**CONSTANTS, **names}
+    scope = {**_TCP_INFO_CONSTANTS, **names}
     for name in (inner.id for inner in ast.walk(node) if isinstance(inner, ast.Name)):
         if name not in scope and name not in _FUNCTIONS:
             raise UnsupportedError(f"code with {name}")

@@ -34,7 +34,7 @@ def _first_comment(script: Script) -> list[str]:
 
 
 def coverage_table(scripts: Iterable[Script]) -> str:
-    """Return a table in Markdown, a row a section: how many cases test it, and the files that they are in."""
+    """Return a table in Markdown with a row per section: how many cases test it, and the files that they are in."""
     cases: dict[Section, list[str]] = defaultdict(list)
     total = 0
     for script in scripts:

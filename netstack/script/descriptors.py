@@ -61,7 +61,7 @@ SOCKET_OPTIONS: dict[str, OptionSpec] = {
     "IPV6_MTU_DISCOVER": OptionSpec(REMEMBERED, 1),
     "IP_RECVERR": OptionSpec(None),
 }
-"""The one table to complete when the endpoint offers more; a name of `target` is looked up in `host.SOCKET_OPTIONS`."""
+"""The one table to complete when the endpoint offers more; a name of `target` is looked up in `host.OFFERED_OPTIONS`."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
-"""Which settings and options of scripts the endpoint has, and what it tells of a connection.
+"""Which settings and options of scripts the endpoint has, and what it reports of a connection.
 
-The one place that knows: what the endpoint does not offer is missing in the tables here.
+No other module knows: what the endpoint does not offer is missing in the tables here.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ STATES = {
     "FIN_WAIT_2": (5, 9),
     "TIME_WAIT": (6, 10),
 }
-"""What a state is called in TCP_INFO: by Linux, by FreeBSD."""
+"""The number of a state in TCP_INFO: of Linux, of FreeBSD."""
 
 
 def state_name(socket: Any) -> str:
@@ -52,7 +52,7 @@ CONFIG_FIELDS = frozenset(
 )
 """Fields of `StackSettings` that the endpoint's configuration has too, by the same names."""
 
-SOCKET_OPTIONS = frozenset(
+OFFERED_OPTIONS = frozenset(
     (
         *("no_delay", "cork", "congestion_control", "maximum_segment_bytes", "send_buffer_bytes", "receive_buffer_bytes"),
         *("keepalive", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),

@@ -1,4 +1,4 @@
-"""Runs a script: its events in order, in virtual time, against an endpoint, and says where the two part.
+"""Runs a script: its events in order, in virtual time, against an endpoint, and says where the two differ.
 
 Time stands still between the deadlines of the endpoint and the events of the script. Knows no clock.
 """
@@ -101,7 +101,7 @@ def run_script(
         backend: Makes the endpoint.
         ip_version: ipv4, ipv6 or ipv4-mapped-ipv6 for a script that names none.
         strict: Compare order and padding of TCP options and echoed timestamps.
-        trace: Is told of every event, in lines.
+        trace: Gets every event, in lines.
 
     Raises:
         ScriptError: An option of the script has a value that it cannot have.
@@ -428,7 +428,7 @@ class Interpreter:
     def _finish(self) -> None:
         """Wait for a call that still blocks, and see what is left.
 
-        Packets that nobody expects any more are left, as packetdrill leaves them; but a case ends with its last packet, so that
+        Packets that no event expects are left, as packetdrill leaves them; but a case ends with its last packet, so that
         it can say that nothing is sent.
         """
         if self._pending is not None:

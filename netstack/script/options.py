@@ -7,8 +7,7 @@ from typing import Any
 from netstack.script.commands import CONGESTION_CONTROLS
 from netstack.script.constants import CONSTANTS, evaluate
 from netstack.script.descriptors import REMEMBERED, SOCKET_OPTIONS, Descriptor, OptionSpec
-from netstack.script.host import SOCKET_OPTIONS as OFFERED
-from netstack.script.host import state_name
+from netstack.script.host import OFFERED_OPTIONS, state_name
 from netstack.script.results import Returned, errno_of, failed
 from netstack.script.settings import Settings, UnsupportedError
 from netstack.script.syntax import Anything, Array, Expression, Number, Struct, SystemCall, Text, Word
@@ -35,7 +34,7 @@ class OptionCalls:
             return failed("EBADF")
         value = call.arguments[3]
         spec = SOCKET_OPTIONS.get(name, OptionSpec(None))
-        if spec.target is None or (spec.target != REMEMBERED and spec.target not in OFFERED):
+        if spec.target is None or (spec.target != REMEMBERED and spec.target not in OFFERED_OPTIONS):
             raise UnsupportedError(f"socket option {name}")
         number = _option_value(name, value)
         if name == "TCP_CONGESTION":
@@ -107,7 +106,7 @@ class OptionCalls:
         target = descriptor.socket or descriptor.listener
         if name == "SO_RCVBUF" and self._rounds_later(descriptor):
             target = None
-        if spec.target in OFFERED and target is not None:
+        if spec.target in OFFERED_OPTIONS and target is not None:
             value = target.get_option(spec.target)
             return value // spec.unit_us if spec.unit_us else value
         if name in descriptor.options:

@@ -34,7 +34,7 @@ _UNTIMED = EventTime(TimeKind.RELATIVE, 0)
 
 
 def load(path: str) -> list[Script]:
-    """Read the scripts in a file: one, or one a case.
+    """Read the scripts in a file: one, or one per case.
 
     A line ``// case: NAME`` begins a case, which lasts to the next one; what stands before the first belongs to each.
 

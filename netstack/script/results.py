@@ -1,4 +1,4 @@
-"""What system calls return, and how one that blocks goes on. Knows no call."""
+"""What system calls return, and how one that blocks continues. Knows no call."""
 
 import errno
 from dataclasses import dataclass

@@ -32,7 +32,7 @@ class TransferFailedError(Exception):
     """The transfer ended without its file."""
 
 
-class Progression:
+class ProgressDisplay:
     """An application that shows how far a transfer is, or how much a server has moved."""
 
     def __init__(self, progress: Progress, label: str, state: Callable[[], tuple[int, int | None]]) -> None:
@@ -96,7 +96,7 @@ def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
         try:
             with _stopped_by_signals(session.loop), _progress() as progress:
                 if arguments.command in ("sink", "source") and progress is not None:
-                    session.loop.applications.append(Progression(progress, arguments.command, lambda: (counter.bytes, None)))
+                    session.loop.applications.append(ProgressDisplay(progress, arguments.command, lambda: (counter.bytes, None)))
                 session.loop.run()
         finally:
             if arguments.command in ("sink", "source") and counter.first_us is not None:
@@ -118,13 +118,10 @@ def _service(
 
 
 def _welcome(arguments: argparse.Namespace, config: SessionConfig, session: Session) -> str:
-    hosts = [f"[{host}]" if ":" in host else host for host in config.addresses]
+    addresses = [str(Address(host, arguments.port)) for host in config.addresses]
     if arguments.command == "serve":
-        port = "" if arguments.port == 80 else f":{arguments.port}"
-        where = ", ".join(f"http://{host}{port}/" for host in hosts)
-    else:
-        where = ", ".join(f"{host}:{arguments.port}" for host in hosts)
-    return f"{arguments.command} on {where} (device {session.device.name}); Ctrl-C ends it"
+        addresses = [f"http://{address.removesuffix(':80')}/" for address in addresses]
+    return f"{arguments.command} on {', '.join(addresses)} (device {session.device.name}); Ctrl-C ends it"
 
 
 def run_client(arguments: argparse.Namespace, config: SessionConfig) -> None:
@@ -191,7 +188,7 @@ def _transfer(
     with _stopped_by_signals(loop), _progress() as progress:
         shown = None
         if progress is not None:
-            shown = Progression(progress, arguments.command, lambda: (exchange.transferred_bytes, exchange.expected_bytes))
+            shown = ProgressDisplay(progress, arguments.command, lambda: (exchange.transferred_bytes, exchange.expected_bytes))
             loop.applications.append(shown)
         _run_while_packets_arrive(session, exchange, arguments.url, timeout_us)
         if shown is not None:

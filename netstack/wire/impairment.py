@@ -35,7 +35,7 @@ class ImpairmentSettings:
     """Share of packets that up to `reorder_distance` later ones overtake."""
     reorder_distance: int = 3
     delay_us: int = 0
-    """Time on the way, one-way, in microseconds."""
+    """One-way delay, in microseconds."""
     jitter_us: int = 0
     """The delay varies evenly by up to so many microseconds more or less; this alone does not reorder."""
     rate_bps: int = 0
@@ -62,7 +62,7 @@ class ImpairmentSettings:
 
 
 class Impairment:
-    """The way of packets in one direction.
+    """The path of packets in one direction.
 
     At any time ``offered + duplicated == delivered + lost + overflowed + queued``.
 
@@ -71,7 +71,7 @@ class Impairment:
     """
 
     def __init__(self, settings: ImpairmentSettings, direction: str = "") -> None:
-        """Begin with nothing on the way. The random numbers of two directions differ, and those of two kinds of harm."""
+        """Begin with no packet on the path. The random numbers of two directions differ, and those of two kinds of harm."""
         self.settings = settings
         self._chance = {
             kind: Random(f"{settings.seed}/{direction}/{kind}")
@@ -81,13 +81,13 @@ class Impairment:
         self._link_free_us = 0.0
         self._last_arrival_us = 0
         self._order = 0
-        self._way: list[tuple[int, int, bytes]] = []  # heap of (arrival, order, packet)
+        self._in_transit: list[tuple[int, int, bytes]] = []  # heap of (arrival, order, packet)
         self._held: list[tuple[int, int, bytes]] = []  # (packets that are still to overtake it, until when, packet)
 
     @property
     def queued(self) -> int:
-        """Packets on the way."""
-        return len(self._way) + len(self._held)
+        """Packets on the path."""
+        return len(self._in_transit) + len(self._held)
 
     def offer(self, packet: bytes, now_us: int) -> None:
         """Send a packet; times must not go back."""
@@ -105,8 +105,8 @@ class Impairment:
     def take(self, now_us: int) -> list[bytes]:
         """Return the packets that have arrived by now, in the order of their arrival."""
         arrived: list[bytes] = []
-        while self._way and self._way[0][0] <= now_us:
-            arrival_us, _, packet = heapq.heappop(self._way)
+        while self._in_transit and self._in_transit[0][0] <= now_us:
+            arrival_us, _, packet = heapq.heappop(self._in_transit)
             self._release_overdue(arrival_us, arrived)
             if self._happens("reorder", self.settings.reorder):
                 self.reordered += 1
@@ -122,7 +122,7 @@ class Impairment:
 
     def next_deadline_us(self) -> int | None:
         """Return when `take` will have something more to do."""
-        times = [self._way[0][0]] if self._way else []
+        times = [self._in_transit[0][0]] if self._in_transit else []
         return min(times + [until_us for _, until_us, _ in self._held], default=None)
 
     def _happens(self, kind: str, probability: float) -> bool:
@@ -147,7 +147,7 @@ class Impairment:
         arrival_us = max(self._last_arrival_us, math.ceil(departure_us) + max(0, delay_us))
         self._last_arrival_us = arrival_us
         self._order += 1
-        heapq.heappush(self._way, (arrival_us, self._order, packet))
+        heapq.heappush(self._in_transit, (arrival_us, self._order, packet))
 
     def _corrupted(self, packet: bytes) -> bytes:
         """Invert one bit. Of two, the sum of TCP would miss one pair in thirty: those in the same column."""

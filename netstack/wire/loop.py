@@ -14,7 +14,7 @@ from netstack.wire.impairment import Impairment
 from netstack.wire.interface import EndpointLike
 from netstack.wire.pcap import PcapWriter
 
-PACKETS_A_TURN = 64
+PACKETS_PER_TURN = 64
 """More would not make a packet cheaper, but keep the peer waiting for acknowledgments, and fill the queues of listeners."""
 
 
@@ -67,7 +67,7 @@ class EventLoop:
         capture: PcapWriter | None = None,
         clock: Callable[[], int] = monotonic_us,
     ) -> None:
-        """Connect the parts. `inbound` is on the way to the endpoint; `capture` gets what the endpoint receives and sends."""
+        """Connect the parts. `inbound` is the path to the endpoint; `capture` gets what the endpoint receives and sends."""
         self.applications = list(applications)
         self.received = self.sent = 0
         self._device = device
@@ -118,14 +118,14 @@ class EventLoop:
 
     def turn(self) -> bool:
         """Do once what can be done now; return whether it is worth looking again: packets were read, or are left."""
-        packets = self._device.read(PACKETS_A_TURN)
+        packets = self._device.read(PACKETS_PER_TURN)
         now_us = self._clock()
         busy = bool(packets)
         if self._inbound is not None:
             for packet in packets:
                 self._inbound.offer(packet, now_us)
-            self._arrived.extend(self._inbound.take(now_us))  # all that were on the way for long enough
-            packets = [self._arrived.popleft() for _ in range(min(len(self._arrived), PACKETS_A_TURN))]
+            self._arrived.extend(self._inbound.take(now_us))  # all that have arrived by now
+            packets = [self._arrived.popleft() for _ in range(min(len(self._arrived), PACKETS_PER_TURN))]
             busy = busy or bool(self._arrived)
         if self._capture is not None:
             self._record(packets, now_us)

@@ -7,6 +7,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP
 
 from netstack.host import Address, Endpoint, EndpointConfig, Socket, core_calls
+from netstack.host.ip import TCP as PROTOCOL
 from netstack.host.ip import header_template, packed
 from netstack.host.outbox import Outbox
 from netstack.tcp.flags import TCP_OUTPUT
@@ -40,7 +41,7 @@ class Timer:
 
 
 def template(remote: str = PEER) -> np.ndarray:
-    return header_template(packed(HOST), packed(remote), core_calls.TCP)
+    return header_template(packed(HOST), packed(remote), PROTOCOL)
 
 
 def connecting_socket(outbox: Outbox, port: int, forgotten: list[Socket]) -> Socket:

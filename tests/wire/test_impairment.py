@@ -212,7 +212,7 @@ def test_a_rate_holds_in_the_long_run(rate_bps: int, size: int) -> None:
     stage = Impairment(ImpairmentSettings(rate_bps=rate_bps, queue_bytes=10**9))
     for number in range(200):
         stage.offer(packet(number, size), 0)
-    last_us = max(entry[0] for entry in stage._way)
+    last_us = max(entry[0] for entry in stage._in_transit)
     assert last_us == pytest.approx(math.ceil(200 * size * 8e6 / rate_bps), abs=1)
 
 

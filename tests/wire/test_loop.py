@@ -10,7 +10,7 @@ from scapy.layers.inet import ICMP, IP
 from scapy.utils import rdpcap
 
 from netstack.wire.impairment import Impairment, ImpairmentSettings
-from netstack.wire.loop import PACKETS_A_TURN, EventLoop, monotonic_us
+from netstack.wire.loop import PACKETS_PER_TURN, EventLoop, monotonic_us
 from netstack.wire.pcap import PcapWriter
 from tests.helpers.echo_endpoint import EchoEndpoint
 
@@ -99,29 +99,29 @@ def test_what_arrives_at_once_after_a_delay_is_taken_in_batches(device: QueueDev
     application = Recorder()
     inbound = Impairment(ImpairmentSettings(delay_us=1000), "in")
     loop = EventLoop(device, EchoEndpoint(), [application], inbound=inbound, clock=lambda: now)
-    device.inbound += [request(number) for number in range(2 * PACKETS_A_TURN + 1)]
+    device.inbound += [request(number) for number in range(2 * PACKETS_PER_TURN + 1)]
     while loop.turn():
         pass
     steps, now = len(application.steps), 1000
     received = []
     while loop.turn():
         received.append(loop.received)
-    assert (received, loop.received) == ([PACKETS_A_TURN, 2 * PACKETS_A_TURN], 2 * PACKETS_A_TURN + 1)
+    assert (received, loop.received) == ([PACKETS_PER_TURN, 2 * PACKETS_PER_TURN], 2 * PACKETS_PER_TURN + 1)
     assert len(application.steps) - steps == 3
-    assert numbers(device.outbound) == list(range(2 * PACKETS_A_TURN + 1))
+    assert numbers(device.outbound) == list(range(2 * PACKETS_PER_TURN + 1))
 
 
 def test_a_turn_takes_a_batch_and_answers_in_order(device: QueueDevice) -> None:
     application = Recorder()
     loop = EventLoop(device, EchoEndpoint(), [application], clock=lambda: 5)
-    device.inbound += [request(number) for number in range(PACKETS_A_TURN + 1)]
+    device.inbound += [request(number) for number in range(PACKETS_PER_TURN + 1)]
     assert loop.turn()
-    assert numbers(device.outbound) == list(range(PACKETS_A_TURN))
+    assert numbers(device.outbound) == list(range(PACKETS_PER_TURN))
     assert loop.turn()
-    assert numbers(device.outbound) == list(range(PACKETS_A_TURN + 1))
+    assert numbers(device.outbound) == list(range(PACKETS_PER_TURN + 1))
     assert not loop.turn()
     assert application.steps == [5, 5, 5]
-    assert (loop.received, loop.sent) == (PACKETS_A_TURN + 1, PACKETS_A_TURN + 1)
+    assert (loop.received, loop.sent) == (PACKETS_PER_TURN + 1, PACKETS_PER_TURN + 1)
     loop.close()
 
 
