@@ -1,7 +1,7 @@
 """How hot functions are compiled, where the result is kept, and which version of the model it belongs to.
 
-Numba does not notice when a function that another one calls has changed, so that the cache's folder is named after
-a digest of all sources of the package.
+Numba does not notice when a function that another one calls has changed. The cache's folder is therefore named after a digest of
+all sources of the package.
 """
 
 import hashlib
@@ -29,7 +29,10 @@ def source_digest() -> str:
 
 
 def use_cache_of_these_sources() -> Path:
-    """Direct Numba's on-disk cache to a folder of this version, under ``outputs/compiled`` where that can be written."""
+    """Direct Numba's on-disk cache to a folder of this version, and return the folder.
+
+    It is under ``outputs/compiled``, or in the computer's folder for temporary files if that cannot be written.
+    """
     root = PACKAGE.parent / "outputs"
     if not os.access(root if root.exists() else PACKAGE.parent, os.W_OK):
         root = Path(tempfile.gettempdir()) / "netstack"
@@ -40,10 +43,14 @@ def use_cache_of_these_sources() -> Path:
 
 
 def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False) -> Any:
-    """Compile a function with Numba when it is first called, once for integers of any value and width.
+    """Compile a function with Numba when it is first called.
 
-    Numba on its own compiles a callee again for each literal argument and each width of an integer: a call for every
-    operation number would make thirty copies of the caches.
+    It is compiled once for integers of any value and width. Numba on its own compiles a callee again for each literal argument
+    and each width of an integer: a call for every operation number would make thirty copies of the caches.
+
+    Args:
+        function: The function; None returns a decorator.
+        nogil: Whether the compiled function releases Python's global interpreter lock.
     """
     if function is None:
         return lambda decorated: compiled(decorated, nogil=nogil)
@@ -60,7 +67,7 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
 
 
 def _plain(kind: Any) -> Any:
-    """Return the type that a function is compiled for: 64 bits for integers that fit, and for members of enumerations."""
+    """Return the type that a function is compiled for: int64 for integers that fit, and for members of enumerations."""
     kind = types.unliteral(kind)
     if isinstance(kind, types.IntEnumMember):
         return types.int64

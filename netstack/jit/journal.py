@@ -1,7 +1,7 @@
 """What a step of one core touched: which records, what they held before, and what can be undone.
 
-A windowed simulation keeps one; the exact one has none and pays nothing. Accessors of tables note here what they hand out
-(`netstack.jit.tables`). Knows tables by number, and nothing of what they mean.
+A windowed simulation keeps a journal. The exact one has none and pays nothing. Accessors of tables (`netstack.jit.tables`) note
+here which records they return. Knows tables by number, and nothing of what they mean.
 """
 
 from functools import cache
@@ -17,57 +17,57 @@ from netstack.jit.records import Record, i8, record_accessor
 
 
 class Journal(Record):
-    """The journal: how many entries of each kind the current window has, how many it has room for, and where they are."""
+    """The journal: how many entries of each kind it has, how many it has room for, and where they are."""
 
-    note_function: i8  # address of `_note`
-    save_function: i8  # address of `_save_words`
-    step: i8  # number of the current step
-    accesses: i8  # records that the step touched
+    note_function: i8  # address of `_note`, or of `_ignore`
+    save_function: i8  # address of `_save_words`, or of `_ignore`
+    step: i8  # number of the current step, from 1 on
+    accesses: i8  # records that the current step touched
     twin_words: i8  # words kept of them
-    undone: i8  # words that steps of the window changed
-    events: i8  # events of steps of the window
+    undone: i8  # words that the steps of the window changed
+    events: i8  # events of the steps of the window, a word each
     overflow: i8  # 1: there was no room for an entry
-    access_capacity: i8  # entries
+    access_capacity: i8  # entries of Access
     twin_capacity: i8  # words
-    undo_capacity: i8  # entries
+    undo_capacity: i8  # entries of Undo
     event_capacity: i8  # words
-    table_address: i8  # JournaledRecords, by table
-    access_address: i8  # Access
-    twin_address: i8  # words
-    undo_address: i8  # Undo
-    event_address: i8  # words
+    table_address: i8  # of JournaledRecords, by number of the table
+    access_address: i8  # of the entries of Access
+    twin_address: i8  # of the words kept
+    undo_address: i8  # of the entries of Undo
+    event_address: i8  # of the words of events
 
 
 class JournaledRecords(Record):
     """A journaled table."""
 
-    base: i8  # its address
-    words: i8  # of a record
-    stamps: i8  # address of the last step that touched each record
-    policies: i8  # address of how each word of a record is merged
-    length: i8  # records
-    writers: i8  # address of who wrote each record in which window
+    base: i8  # address of the table
+    words: i8  # 64-bit words of a record
+    stamps: i8  # address of a word per record: the step that touched it last
+    policies: i8  # address of a word per word of a record: how it is merged
+    length: i8  # records of the table
+    writers: i8  # address of a word per record: which core changed it last, and in which window
 
 
 class Access(Record):
     """A record that a step touched."""
 
-    table: i8  # its table's number
-    index: i8  # which record
-    twin: i8  # where its words before the step are kept
+    table: i8  # number of its table
+    index: i8  # its index in the table
+    twin: i8  # position among the words kept: what it held before the step
 
 
 class Undo(Record):
     """A word that a step changed."""
 
     address: i8  # of the word
-    value: i8  # that it held before
+    value: i8  # what the word held before
 
 
 class Word(Record):
     """Any 64 bits."""
 
-    value: i8  # of them
+    value: i8  # the bits as a signed number
 
 
 journal_at: Any = record_accessor(Journal.dtype)
@@ -79,11 +79,11 @@ word_at: Any = record_accessor(Word.dtype)
 
 @compiled
 def _note(journal, table, index):
-    """Note that the current step touches record `index` of a table, and keep what it holds, once a step."""
+    """Note that the current step touches record `index` of a table, and keep what it holds, once per step."""
     entry = journal_at(journal, 0)
     journaled = journaled_at(entry.table_address, table)
     if index < 0 or index >= journaled.length:
-        return  # a record that is named but never used, such as that of no thread
+        return  # an accessor was called with an index that means "none"
     stamp = word_at(journaled.stamps, index)
     if stamp.value != entry.step:
         stamp.value = entry.step
@@ -129,7 +129,7 @@ def _save_words(journal, address, size_bytes):
 
 @compiled
 def undo_to(journal, mark):
-    """Take back all changes noted since there were `mark` of them."""
+    """Undo all noted changes but the first `mark`."""
     entry = journal_at(journal, 0)
     while entry.undone > mark:
         entry.undone -= 1
@@ -139,7 +139,7 @@ def undo_to(journal, mark):
 
 @compiled
 def add_event(journal, event):
-    """Note something that every other core must hear of."""
+    """Note an event, a word that goes to every other core."""
     entry = journal_at(journal, 0)
     if entry.events >= entry.event_capacity:
         entry.overflow = 1
@@ -149,7 +149,7 @@ def add_event(journal, event):
 
 
 def _ignore(journal: int, first: int, second: int) -> None:
-    """Note nothing: what the journal of a state that is being built does."""
+    """Note nothing. The journal of a state that is being built calls this."""
 
 
 def _interpreted_call(function: Any) -> Any:
@@ -169,7 +169,7 @@ def emit_call(builder: Any, field: str, arguments: Any) -> None:
 def _call_through(field: str) -> Any:
     """Return ``call(journal, first, second)`` of the function whose address the journal holds in `field`.
 
-    Called directly, the compiler would copy these functions to each of the many places where a record is touched, and take
+    If they were called directly, the compiler would copy these functions to each of the many lines that touch a record, and take
     minutes.
     """
 
@@ -193,7 +193,7 @@ else:
 
 
 def attach_functions(journal: np.ndarray, *, building: bool = False) -> None:
-    """Fill in the addresses of the functions that note and save, or of one that does nothing."""
+    """Fill in the addresses of the functions that note and save, or, while a state is built, of one that does nothing."""
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
         return
     for field, function in (("note_function", _note), ("save_function", _save_words)):

@@ -1,8 +1,8 @@
 """Tables of structured records that compiled code reaches through one address.
 
-Passing many arrays to compiled functions is slow to compile and slow to run, so a simulation's state is one
-record of scalars and table addresses. An accessor built here turns (address, index) into a record reference.
-Knows nothing of what the records mean.
+Passing many arrays to compiled functions is slow to compile and slow to run. A simulation's state is therefore one record of
+scalars and table addresses. An accessor built here turns (address, index) into a record reference. Knows nothing of what the
+records mean.
 """
 
 import ctypes
@@ -19,7 +19,7 @@ i8: TypeAlias = np.int64
 u1: TypeAlias = np.uint8
 u4: TypeAlias = np.uint32
 
-_intrinsic: Any = extending.intrinsic  # its types know nothing of the typing context that it takes away
+_intrinsic: Any = extending.intrinsic  # Any: its declared type keeps the typing context among the arguments
 
 
 class Record:
@@ -50,7 +50,7 @@ def allocate(dtype: np.dtype, length: int) -> np.ndarray:
 
 
 class InterpretedRecord:
-    """A reference to a record for interpreted code: integers are read as 64 bits wide, as compiled code computes with them."""
+    """A reference to a record for interpreted code. Integers are read as 64 bits wide: compiled code computes with these."""
 
     __slots__ = ("_record",)
 
@@ -70,7 +70,7 @@ class InterpretedRecord:
 def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     """Return ``at(address, index)`` giving a reference to record `index` of the table at `address`.
 
-    The caller keeps the table alive. There is no bounds check, as in C. Works in interpreted code too
+    The caller keeps the table alive. As in C, there is no bounds check. The accessor works in interpreted code too
     (``NUMBA_DISABLE_JIT=1``).
     """
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]

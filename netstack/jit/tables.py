@@ -1,7 +1,7 @@
-"""Accessors of a simulation's tables. Where the state has a journal, they note in it which records they hand out.
+"""Accessors of a simulation's tables. Where the state has a journal, they note in it which records they return.
 
-Which of the two a compiled function uses is decided by the type of the state, when it is compiled: the exact engine's code
-has no trace of it. Each table says how the changes of several cores to one record are merged.
+The type of the state decides whether they do, when a function is compiled: the exact engine's code has no trace of a journal.
+Each table says how the changes of several cores to one record are merged.
 """
 
 from collections.abc import Callable
@@ -21,15 +21,15 @@ _intrinsic: Any = extending.intrinsic
 _interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
 
 EXCLUSIVE, ADDED, LAST, LOCAL_ONLY = range(4)
-"""How a word is merged. EXCLUSIVE: whoever touched the record while another core changed the word has to do its step again.
-ADDED: a counter, changes add up. LAST: the last change holds, nobody does a step again. LOCAL_ONLY: nobody else hears of it."""
+"""How a word is merged. EXCLUSIVE: a core that touched the record after another core changed the word repeats its step. ADDED:
+a counter, changes add up. LAST: the last change holds, no step is repeated. LOCAL_ONLY: changes stay on their core."""
 
 JOURNAL_FIELD = "journal"
 
 
 @dataclass(frozen=True)
 class JournaledTable:
-    """A table whose records the journal knows: its number, layout, and how each word of a record is merged."""
+    """A table whose records a journal notes: its number, name, layout, and how each word of a record is merged."""
 
     number: int
     name: str
@@ -51,7 +51,11 @@ def with_journal(dtype: np.dtype) -> np.dtype:
 
 
 def word_policies(dtype: np.dtype, added: tuple[str, ...], last: tuple[str, ...], local: tuple[str, ...] = ()) -> np.ndarray:
-    """Return how each 64-bit word of a record is merged, from the names of fields; all others are exclusive."""
+    """Return how each 64-bit word of a record is merged, from the names of fields; all others are exclusive.
+
+    Raises:
+        ValueError: A counter is not 64 bits wide.
+    """
     policies = np.full(dtype.itemsize // 8, EXCLUSIVE, np.int64)
     for names, policy in ((added, ADDED), (last, LAST), (local, LOCAL_ONLY)):
         for name in names:
@@ -64,7 +68,11 @@ def word_policies(dtype: np.dtype, added: tuple[str, ...], last: tuple[str, ...]
 
 
 def journaled(name: str, dtype: np.dtype, policies: np.ndarray) -> JournaledTable:
-    """Give a table its number in the journal."""
+    """Give a table its number in the journal; return the table.
+
+    Raises:
+        ValueError: A record is not whole 64-bit words.
+    """
     if dtype.itemsize % 8:
         raise ValueError(f"records of {name} must be whole 64-bit words, not {dtype.itemsize} bytes")
     return JOURNALED.setdefault(name, JournaledTable(len(JOURNALED), name, dtype, policies))
@@ -75,14 +83,14 @@ def table_accessor(
 ) -> Callable[[Any, Any], Any]:
     """Return ``of(state, index)`` giving a reference to record `index` of the table whose address is ``state.<table>``.
 
-    An intrinsic instead of a function around `record_accessor`, because there are many and each would be compiled.
+    It is an intrinsic and no function around `record_accessor`: there are many, and each would be compiled.
 
     Args:
         dtype: The layout of a record.
         table: The field of the state that holds the table's address.
         added: Counters, see `ADDED`.
         last: Fields of which the last change holds, see `LAST`.
-        noted: Whether a journal notes the records; not so for constants and scratch memory.
+        noted: Whether a journal notes the records. Constants and scratch memory need no note.
     """
     number = journaled(table, dtype, word_policies(dtype, added, last)).number if noted else -1
     if _interpreted:
