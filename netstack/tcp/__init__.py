@@ -1,1 +1,1 @@
-"""The TCP stack core without I/O: it knows no clock, no cost and no core. Times come in as `now_us`."""
+"""The core of TCP without I/O. It knows no clock, no cost and no processor core. Times come in as `now_us`."""

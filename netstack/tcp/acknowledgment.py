@@ -1,4 +1,4 @@
-"""The acknowledgment of a segment: what it moves, what it says of windows, round trips and losses.
+"""The acknowledgment of a segment: what it acknowledges, and what it says about windows, round trips and losses.
 
 RFC 9293, section 3.10.7.4 (check of the ACK field); RFC 5681; RFC 6298; RFC 6675, or RFC 8985 if the host keeps a scoreboard;
 RFC 3168. Knows no state transition.
@@ -36,7 +36,7 @@ MAX_RTO_US = 64_000_000
 
 @compiled
 def receive_ack(pcb, segment, now_us):
-    """Process the ACK field of an acceptable segment, which is not beyond snd_max; return flags."""
+    """Process the ACK field of an acceptable segment; return flags. The field is not beyond snd_max."""
     window = segment.window << pcb.snd_scale
     acked = seq_sub(segment.ack, pcb.snd_una)
     if acked < 0:
@@ -51,7 +51,7 @@ def receive_ack(pcb, segment, now_us):
         newly_sacked = sack_update(pcb, segment)
     if acked == 0:
         return _receive_duplicate(pcb, segment, window, newly_sacked, now_us)
-    pcb.snd_wnd = max(pcb.snd_wnd - acked, 0)  # its right edge stays, unless the segment moves it
+    pcb.snd_wnd = max(pcb.snd_wnd - acked, 0)  # its right edge stays unless the segment moves it
     _update_window(pcb, segment, window)
     measure(pcb, segment, now_us)
     pcb.rexmt_shift = 0
@@ -73,7 +73,7 @@ def receive_ack(pcb, segment, now_us):
     else:
         pcb.dupacks = 0
         if seq_gt(segment.ack, pcb.snd_recover):
-            pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or it looks like one ahead 2**31 bytes later
+            pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or 2**31 bytes later it would compare as ahead
         if segment.flags & ECE and pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover):
             on_congestion(pcb, acked, now_us)
         else:
@@ -91,7 +91,7 @@ def receive_ack(pcb, segment, now_us):
 
 @compiled
 def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
-    """An ACK that moves nothing: a duplicate (RFC 5681, section 2; with SACK, RFC 6675, section 2) or a window update."""
+    """Process an ACK of nothing new: a duplicate (RFC 5681, section 2; with SACK, RFC 6675, section 2) or a window update."""
     if rack_runs(pcb):
         window_before = pcb.snd_wnd
         flags = _reopen_window(pcb, segment, window)
@@ -124,9 +124,9 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
 
 @compiled
 def _judge_by_time(pcb, segment, recovered, moves, now_us):
-    """Judge the answer to a probe, find losses by what an ACK reports, arm the next one; return whether something was lost.
+    """Judge the answer to a probe, find losses by what an ACK reports, and arm the next probe; return whether there are losses.
 
-    `recovered` says that a recovery was going on before, `moves` as in `receive_probe_answer` (RFC 8985, sections 6.2 and 7.4).
+    `recovered` says that a recovery was going on before. `moves` is that of `receive_probe_answer` (RFC 8985, sections 6.2, 7.4).
     """
     board = scoreboard_at(pcb.scoreboard_address, 0)
     receive_probe_answer(pcb, board, segment, moves, now_us)
@@ -143,7 +143,7 @@ def _judge_by_time(pcb, segment, recovered, moves, now_us):
 
 @compiled
 def begin_recovery_by_time(pcb, now_us):
-    """Something is lost by its time: reduce the window, unless the repair of the same window goes on (RFC 8985, section 9)."""
+    """Reduce the window for a loss found by time, unless a repair of the same window is going on (RFC 8985, section 9)."""
     if pcb.in_recovery == 0 and seq_geq(pcb.snd_una, pcb.snd_recover):
         enter_recovery(pcb, now_us)
 
@@ -157,7 +157,7 @@ def _count_duplicate(pcb):
 
 @compiled
 def _notice_loss(pcb, now_us):
-    """Begin a recovery when the scoreboard shows a loss, but not a second time for the same window (RFC 6675, section 5)."""
+    """Begin a recovery if the scoreboard shows a loss, but only once per window (RFC 6675, section 5)."""
     lost = pcb.dupacks >= DUPACK_THRESHOLD or sack_first_lost(pcb)
     if lost and pcb.in_recovery == 0 and seq_gt(pcb.snd_una, pcb.snd_recover):
         enter_recovery(pcb, now_us)
@@ -165,7 +165,7 @@ def _notice_loss(pcb, now_us):
 
 @compiled
 def _reopen_window(pcb, segment, window):
-    """Take the window of an ACK that moves nothing; return TCP_OUTPUT if it became larger."""
+    """Take the window of an ACK of nothing new; return TCP_OUTPUT if it became larger."""
     before = pcb.snd_wnd
     _update_window(pcb, segment, window)
     if pcb.snd_wnd <= before:
@@ -177,7 +177,7 @@ def _reopen_window(pcb, segment, window):
 
 @compiled
 def send_again(pcb):
-    """Let all that is outstanding be sent again as if for the first time: no loss says anything of the network."""
+    """Send all that is outstanding again as if for the first time: none of it is a sign of congestion."""
     if rack_runs(pcb):
         mark_all_lost(pcb, scoreboard_at(pcb.scoreboard_address, 0))
     else:
@@ -188,7 +188,7 @@ def send_again(pcb):
 def _update_window(pcb, segment, window):
     """Take the window unless a later segment has set it already (SND.WL1 of RFC 9293, section 3.10.7.4).
 
-    SND.WL2 is not needed: what acknowledges less than an earlier segment did has been dropped.
+    SND.WL2 is not needed: a segment that acknowledges less than an earlier one has been dropped.
     """
     if seq_leq(pcb.snd_wl1, segment.seq):
         pcb.snd_wnd = window
@@ -198,7 +198,7 @@ def _update_window(pcb, segment, window):
 
 @compiled
 def measure(pcb, segment, now_us):
-    """Take a round-trip time: of the segment that is timed, else from the echoed time stamp if its clock is fine enough."""
+    """Take a round-trip time: of the timed segment if there is one, else from the time stamp that the ACK echoes."""
     if pcb.timed_at_us != 0:
         if seq_gt(segment.ack, pcb.timed_seq):
             rtt_us = max(now_us - pcb.timed_at_us, 1)
@@ -213,7 +213,7 @@ def measure(pcb, segment, now_us):
 
 @compiled
 def tcp_rtt_update(pcb, rtt_us):
-    """Take one RTT sample in us into the retransmission timeout (RFC 6298, section 2)."""
+    """Update the retransmission timeout by one RTT sample in us (RFC 6298, section 2)."""
     if pcb.srtt_us == 0:
         pcb.srtt_us = rtt_us
         pcb.rttvar_us = rtt_us // 2

@@ -1,7 +1,6 @@
-"""Congestion control: slow start, congestion avoidance, fast retransmit and recovery (RFC 5681, RFC 6582 NewReno; CUBIC's
-window in `cubic`).
+"""Congestion control: slow start, congestion avoidance, fast retransmit and recovery (RFC 5681; NewReno, RFC 6582).
 
-Changes windows only; what to send is decided in output.
+CUBIC's window is in `cubic`. Changes windows only. What to send is decided in `output`.
 """
 
 from netstack.jit.compilation import compiled
@@ -20,19 +19,19 @@ def flight_size(pcb):
 
 @compiled
 def first_outstanding(pcb):
-    """Return the length of the first segment that is not acknowledged."""
+    """Return the bytes of payload in the first segment that is not acknowledged."""
     return min(pcb.mss, min(pcb.send_buffered_bytes, flight_size(pcb)))
 
 
 @compiled
 def unsent_segment(pcb):
-    """Return the length of the next segment of new data that the peer's window has room for, 0 or less if there is none."""
+    """Return the bytes of the next segment of new data that the peer's window has room for, 0 or less if there is none."""
     return min(pcb.mss, min(pcb.send_buffered_bytes, pcb.snd_wnd) - flight_size(pcb))
 
 
 @compiled
 def on_ack(pcb, acked, now_us):
-    """Open the window for `acked` new bytes: one segment an ACK below ssthresh, one a window above (RFC 5681, section 3.1)."""
+    """Open the window for `acked` new bytes: one segment per ACK below ssthresh, one per window above (RFC 5681, section 3.1)."""
     mss = pcb.mss
     if pcb.snd_cwnd < pcb.snd_ssthresh:
         increase = min(acked, mss)
@@ -45,9 +44,9 @@ def on_ack(pcb, acked, now_us):
 
 @compiled
 def reduce(pcb, flight, now_us):
-    """A congestion event: set ssthresh to half the flight, at least two segments (RFC 5681, equation 4), or as CUBIC does.
+    """Set ssthresh after a congestion event: to half the flight, at least two segments (RFC 5681, equation 4), or as CUBIC does.
 
-    With ECN the peer is told, whatever the reason was, and marks on what is outstanding change nothing more (RFC 3168, 6.1.2).
+    With ECN the peer learns of it, whatever the reason was. Marks on what is outstanding then change nothing (RFC 3168, 6.1.2).
     """
     pcb.ecn_recover = pcb.snd_max
     pcb.ecn_reduced = 1
@@ -59,10 +58,10 @@ def reduce(pcb, flight, now_us):
 
 @compiled
 def enter_recovery(pcb, now_us):
-    """Third duplicate ACK: retransmit one segment (RFC 6582, section 3.2, step 2; RFC 6675, section 5, step 4).
+    """Begin a recovery: retransmit one segment (RFC 6582, section 3.2, step 2; RFC 6675, section 5, step 4).
 
-    Without SACK the window is inflated by the three segments that left the network; with it, the pipe is estimated. What
-    duplicates let go is no part of the flight (RFC 5681, section 3.2, step 2).
+    Without SACK the window is inflated by the three segments that left the network. With it, the pipe is estimated. What was sent
+    in answer to duplicates is no part of the flight (RFC 5681, section 3.2, step 2).
     """
     flight = flight_size(pcb)
     if pcb.dupacks > 0:
@@ -79,7 +78,7 @@ def enter_recovery(pcb, now_us):
 
 @compiled
 def repair(pcb):
-    """Send what is missing, from the first hole on: once in a recovery, and again if that was lost too."""
+    """Send what is missing, from the first hole on: once per recovery, and again if that was lost too."""
     pcb.high_rxt = pcb.snd_una
     pcb.first_hole_max = pcb.snd_max
     pcb.retransmit_now = 1
@@ -87,7 +86,7 @@ def repair(pcb):
 
 @compiled
 def on_partial_ack(pcb, acked):
-    """An ACK below `snd_recover`: retransmit the next hole, deflate (RFC 6582, section 3.2, step 3, partial)."""
+    """Retransmit the next hole and deflate after an ACK below `snd_recover` (RFC 6582, section 3.2, step 3, partial)."""
     if pcb.use_sack != 0:
         return
     pcb.retransmit_now = 1
@@ -98,9 +97,9 @@ def on_partial_ack(pcb, acked):
 
 @compiled
 def leave_recovery(pcb, piped):
-    """An ACK of all that was outstanding: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full).
+    """End a recovery: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full).
 
-    If the window was `piped`, what is in flight fills it, and there is nothing to deflate (RFC 6675, section 5).
+    If the window was `piped`, what is in flight fills it: there is nothing to deflate (RFC 6675, section 5).
     """
     pcb.in_recovery = 0
     pcb.retransmit_now = 0
@@ -110,7 +109,7 @@ def leave_recovery(pcb, piped):
 
 @compiled
 def on_timeout(pcb, now_us):
-    """The retransmission timer expired: back to one segment (RFC 5681, section 3.1)."""
+    """Reduce the window to one segment: the retransmission timer expired (RFC 5681, section 3.1)."""
     if pcb.rexmt_shift == 0:
         reduce(pcb, flight_size(pcb), now_us)
     pcb.snd_cwnd = pcb.mss
@@ -122,10 +121,10 @@ def on_timeout(pcb, now_us):
 
 @compiled
 def on_congestion(pcb, acked, now_us):
-    """A congestion event that leaves nothing to send again: reduce once a window.
+    """Reduce the window after a congestion event that leaves nothing to send again, once per window.
 
-    The peer reports a mark of the network (RFC 3168, section 6.1.2), or a probe repaired a loss (RFC 8985, section 7.4). What the
-    ACK that tells of it acknowledges, `acked`, was in flight at the event.
+    The peer reports a mark of the network (RFC 3168, section 6.1.2), or a probe repaired a loss (RFC 8985, section 7.4). The
+    `acked` bytes of the ACK that reports it were in flight at the event.
     """
     reduce(pcb, flight_size(pcb) + acked, now_us)
     pcb.snd_cwnd = pcb.snd_ssthresh
@@ -133,6 +132,6 @@ def on_congestion(pcb, acked, now_us):
 
 @compiled
 def restart_after_idle(pcb, now_us):
-    """If nothing was sent for a retransmission timeout, the window no longer says what the network takes (RFC 5681, 4.1)."""
+    """Restart from the initial window if nothing was sent for a retransmission timeout (RFC 5681, section 4.1)."""
     if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
         pcb.snd_cwnd = min(pcb.snd_cwnd, initial_window(pcb.mss))

@@ -1,6 +1,6 @@
-"""A connection's beginning and end as its user asks for them: open, close, abort (RFC 9293, section 3.10), and reading on.
+"""The requests of a connection's user: open, close, abort, and the room that a read makes (RFC 9293, section 3.10).
 
-Moves states only; what is to be sent follows from `tcp_output`.
+Moves states only. What is to be sent follows from `tcp_output`. Resets for segments of no connection are built here too.
 """
 
 from netstack.jit.compilation import compiled
@@ -34,7 +34,7 @@ def _start(pcb, iss, now_us):
 
 @compiled
 def tcp_connect(pcb, iss, now_us):
-    """Active open of a closed pcb whose addresses, mss, options, scales and receive window are set; output sends the SYN."""
+    """Open actively a closed pcb whose addresses, mss, options, scales and receive window are set. Output sends the SYN."""
     _start(pcb, iss, now_us)
     pcb.state = State.SYN_SENT
 
@@ -51,7 +51,7 @@ def tcp_listen_input(segment):
 
 @compiled
 def tcp_accept(pcb, segment, iss, now_us):
-    """Passive open by a SYN; output sends the SYN-ACK."""
+    """Open passively by a SYN. Output sends the SYN-ACK."""
     _start(pcb, iss, now_us)
     pcb.passive = 1
     pcb.state = State.SYN_RECEIVED
@@ -61,7 +61,7 @@ def tcp_accept(pcb, segment, iss, now_us):
 
 @compiled
 def tcp_close(pcb, now_us):
-    """The user has nothing more to send; return flags. A FIN follows the data that is buffered (RFC 9293, section 3.10.4)."""
+    """Close the sending side; return flags. A FIN follows the data that is buffered (RFC 9293, section 3.10.4)."""
     if pcb.fin_queued != 0 or pcb.state == State.CLOSED:
         return 0
     if pcb.state == State.LISTEN or pcb.state == State.SYN_SENT:
@@ -79,7 +79,7 @@ def tcp_close(pcb, now_us):
 
 @compiled
 def tcp_end(pcb, reason):
-    """The connection is gone, `reason` tells why; return TCP_CLOSED."""
+    """End the connection for a `reason`, a member of End; return TCP_CLOSED."""
     pcb.state = State.CLOSED
     pcb.ended = reason
     return TCP_CLOSED
@@ -87,7 +87,7 @@ def tcp_end(pcb, reason):
 
 @compiled
 def tcp_detach(pcb, now_us):
-    """The user will not read any more: a half-closed peer gets no unlimited time (RFC 9293, section 3.6.1)."""
+    """End reading: from now on FIN-WAIT-2 has a time limit (RFC 9293, section 3.6.1)."""
     pcb.detached = 1
     if pcb.state == State.FIN_WAIT_2:
         pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
@@ -107,7 +107,7 @@ def fill_reset(pcb, reset):
     """Fill `reset` with the connection's own reset."""
     reset.source_port = pcb.local_port
     reset.destination_port = pcb.foreign_port
-    reset.seq = pcb.snd_max  # what snd_nxt goes back to in a retransmission may be below the window of the peer
+    reset.seq = pcb.snd_max  # snd_nxt may be below the peer's window during a retransmission
     reset.ack = pcb.rcv_nxt
     reset.flags = RST | ACK
     _clear(reset)
@@ -136,7 +136,7 @@ def reset_reply(segment, reply):
 
 @compiled
 def _clear(segment):
-    """A reset has nothing but its numbers."""
+    """Clear all of a reset but its numbers."""
     segment.window = 0
     segment.length = 0
     segment.has_timestamps = 0
@@ -145,10 +145,10 @@ def _clear(segment):
 
 @compiled
 def tcp_received(pcb):
-    """The user has read and the host set `rcv_wnd` anew; return TCP_OUTPUT if the window is worth announcing.
+    """Return TCP_OUTPUT if the window is worth announcing after a read. The host has set `rcv_wnd` anew.
 
-    Silly window avoidance of the receiver: by two segments or half of the buffer at least (RFC 9293, section 3.8.6.2.2). While
-    much is announced still, the next acknowledgment tells it.
+    The receiver avoids the silly window syndrome: the window grows by two segments or half of the buffer at least (RFC 9293,
+    section 3.8.6.2.2). While much is announced still, the next acknowledgment announces it.
     """
     if pcb.state < State.ESTABLISHED or pcb.fin_received != 0:
         return 0
@@ -163,15 +163,15 @@ def tcp_received(pcb):
 
 @compiled
 def is_outstanding(pcb, seq):
-    """Return whether `seq` has been sent and not acknowledged: what an error message must be about (RFC 5927, section 4.1)."""
+    """Return whether `seq` is sent and not acknowledged. An ICMP error must be about such a number (RFC 5927, section 4.1)."""
     return seq_leq(pcb.snd_una, seq) and seq_lt(seq, pcb.snd_max)
 
 
 @compiled
 def tcp_path_mtu(pcb, path_mss):
-    """A router could not forward a segment that is outstanding: send smaller ones, and that again (RFC 1191).
+    """Send smaller segments, and what is outstanding again, after a router could not forward one (RFC 1191).
 
-    Returns TCP_OUTPUT if this lowers the size.
+    `path_mss` is what a packet carries behind bare headers, in bytes. Returns TCP_OUTPUT if this lowers the size, else 0.
     """
     if pcb.state < State.SYN_RECEIVED:
         return 0

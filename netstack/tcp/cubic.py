@@ -1,6 +1,6 @@
-"""CUBIC congestion control (RFC 9438) in whole numbers, so that every host computes the same window.
+"""CUBIC congestion control (RFC 9438) in whole numbers: every host computes the same window.
 
-Changes windows only. Times in us, windows in bytes.
+Changes windows only. Times are in us, windows in bytes.
 """
 
 from netstack.jit.compilation import compiled
@@ -25,7 +25,7 @@ def cube_root(value):
 
 @compiled
 def cubic_reduce(pcb, now_us):
-    """A congestion event: remember the window where it happened, return the new slow start threshold (sections 4.6, 4.7)."""
+    """Note the window at a congestion event; return the new slow start threshold (sections 4.6, 4.7)."""
     window = pcb.snd_cwnd
     if window < pcb.cubic_max_bytes:
         pcb.cubic_max_bytes = window * (100 + BETA_PERCENT) // 200  # fast convergence
@@ -54,7 +54,7 @@ def _begin_epoch(pcb, now_us):
 
 @compiled
 def _target(pcb, elapsed_us):
-    """W_cubic(t) of equation 1, in bytes."""
+    """Return W_cubic(t) of equation 1, in bytes."""
     distance_ms = (elapsed_us - pcb.cubic_k_us) // 1000
     distance_ms = max(min(distance_ms, 300_000), -300_000)
     # C t^3 segments: 0.4 * 10**-9 * t_ms^3
@@ -68,7 +68,7 @@ def cubic_increase(pcb, acked, now_us):
     if pcb.cubic_epoch_us == 0:
         _begin_epoch(pcb, now_us)
     pcb.cubic_friendly_credit += acked
-    # the window that Reno would have: alpha segments a window
+    # the window that Reno would have grows by alpha segments per window
     grown = pcb.cubic_friendly_credit * FRIENDLY_NUMERATOR * pcb.mss // (FRIENDLY_DENOMINATOR * max(pcb.cubic_friendly_bytes, 1))
     if grown > 0:
         pcb.cubic_friendly_bytes += grown

@@ -18,24 +18,24 @@ MAX_SACK_BLOCKS = 4
 class Segment(Record):
     """A segment, read from the wire or to be written to it."""
 
-    source_address: i8  # packed
-    destination_address: i8  # packed
-    source_port: i4  # of the sender
-    destination_port: i4  # of the receiver
+    source_address: i8  # IPv4 address, as a 32-bit number
+    destination_address: i8  # IPv4 address, as a 32-bit number
+    source_port: i4  # TCP port of the sender
+    destination_port: i4  # TCP port of the receiver
     seq: i8  # sequence number
     ack: i8  # acknowledgment number
-    flags: i4  # FIN to CWR
+    flags: i4  # union of FIN to CWR
     window: i4  # the field on the wire, not yet scaled
     length: i4  # of the payload, in bytes
-    has_timestamps: i4  # 1: `ts_val` and `ts_ecr` are present
+    has_timestamps: i4  # 1: the time stamps option is present
     ts_val: i8  # TSval
     ts_ecr: i8  # TSecr
-    mss: i4  # 0: absent
-    wscale: i4  # -1: absent
-    checksum: i4  # the field on the wire
-    ecn: i4  # the codepoint of the IP header (RFC 3168, section 5)
-    sack_permitted: i4  # 1: present
-    sack_count: i4  # SACK blocks
+    mss: i4  # maximum segment size option, 0: absent
+    wscale: i4  # window scale option, -1: absent
+    checksum: i4  # the field on the wire; output leaves it to `fill_checksum`
+    ecn: i4  # NOT_ECT to CE, the codepoint of the IP header (RFC 3168, section 5)
+    sack_permitted: i4  # 1: the option is present
+    sack_count: i4  # SACK blocks, 0: the option is absent
     sack_start: Annotated[i8, MAX_SACK_BLOCKS]  # where each block begins
     sack_end: Annotated[i8, MAX_SACK_BLOCKS]  # where each block ends
 
@@ -59,7 +59,7 @@ def sequence_length(segment):
 
 @compiled
 def clear_options(segment):
-    """Leave out what only some segments have: the options of a SYN, SACK blocks, and the mark of an ECN-capable sender."""
+    """Clear what only some segments have: the options of a SYN, SACK blocks, and the mark of an ECN-capable sender."""
     segment.mss = 0
     segment.wscale = -1
     segment.sack_permitted = 0
@@ -93,7 +93,7 @@ def _get32(buffer, offset):
 def encode(segment, buffer, offset):
     """Write the header with its options at `offset` of a uint8 array; return its length in bytes (20 to 60).
 
-    The checksum field is zero: `fill_checksum` writes it once the payload stands behind the header.
+    The checksum field is zero: `fill_checksum` writes it once the payload is behind the header.
     """
     end = offset + _MINIMUM
     if segment.mss != 0:
@@ -147,9 +147,10 @@ def encode(segment, buffer, offset):
 
 @compiled
 def decode(buffer, offset, length, segment):
-    """Read a TCP segment of `length` bytes at `offset`; return the header's length or TRUNCATED, BAD_OFFSET, BAD_OPTION.
+    """Read a TCP segment of `length` bytes at `offset` of a uint8 array.
 
-    Addresses are those of the IP header and stay as they are. Unknown options are skipped (RFC 9293, section 3.1).
+    Returns the header's length in bytes, or TRUNCATED, BAD_OFFSET or BAD_OPTION. Addresses and the ECN codepoint are those of the
+    IP header and stay as they are. Unknown options are skipped (RFC 9293, section 3.1).
     """
     if length < _MINIMUM:
         return TRUNCATED

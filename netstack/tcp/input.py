@@ -1,7 +1,7 @@
 """Input: what an arriving segment does to a connection in each state (RFC 9293, section 3.10.7; RFC 5961; RFC 7323).
 
-Moves sequence numbers, windows and states; payload bytes belong to the host. What segments for no connection and for listeners
-do is in `connection`.
+Moves sequence numbers, windows and states. Payload bytes belong to the host. What segments of no connection and for listeners do
+is in `connection`.
 """
 
 from netstack.jit.compilation import compiled
@@ -21,7 +21,7 @@ from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
 
-CHALLENGE_ACKS = 10  # in an interval (RFC 5961, section 7)
+CHALLENGE_ACKS = 10  # per interval (RFC 5961, section 7)
 CHALLENGE_INTERVAL_US = 5_000_000
 RTO_AFTER_LOST_SYN_US = 3_000_000  # RFC 6298, section 5.7
 TIMESTAMP_LIFE_US = 24 * 86400 * 1_000_000  # RFC 7323, section 5.5: an idle connection's ts_recent becomes invalid
@@ -53,7 +53,7 @@ def tcp_input(pcb, segment, now_us):
             return TCP_OUTPUT
     if pcb.state == State.SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
         if not segment.flags & ACK:
-            pcb.snd_nxt = pcb.iss  # the peer did not get our SYN: again
+            pcb.snd_nxt = pcb.iss  # the peer did not get our SYN: send it again
             return TCP_OUTPUT
         segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
         segment.seq = seq_add(segment.seq, 1)
@@ -63,7 +63,7 @@ def tcp_input(pcb, segment, now_us):
         if pcb.state == State.TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
         if pcb.use_timestamps != 0 and _repeats(pcb, segment):
-            pcb.ts_recent = segment.ts_val  # our ACK was lost, and its repetition must not echo the time of the first copy
+            pcb.ts_recent = segment.ts_val  # our ACK was lost: the next one must not echo the time of the first copy
         _note_old_data(pcb, segment)
         pcb.ack_now = 1
         return TCP_OUTPUT
@@ -71,7 +71,7 @@ def tcp_input(pcb, segment, now_us):
         return _input_reset(pcb, segment, now_us)
     if segment.flags & SYN:
         if pcb.state == State.SYN_RECEIVED and pcb.passive != 0:
-            return tcp_end(pcb, End.RESET)  # its listener goes on (RFC 9293, section 3.10.7.4, fourth check)
+            return tcp_end(pcb, End.RESET)  # its listener stays (RFC 9293, section 3.10.7.4, fourth check)
         return _challenge(pcb, now_us)
     if not segment.flags & ACK:
         return 0
@@ -86,7 +86,7 @@ def tcp_input(pcb, segment, now_us):
         pcb.max_snd_wnd = pcb.snd_wnd
         flags = TCP_CONNECTED
     if seq_gt(segment.ack, pcb.snd_max):
-        pcb.ack_now = 1  # acknowledges what was never sent
+        pcb.ack_now = 1  # the ACK is of something that was never sent
         return flags | TCP_OUTPUT
     if seq_lt(segment.ack, seq_add(pcb.snd_una, -max(pcb.max_snd_wnd, 65535))):
         return flags | _challenge(pcb, now_us)  # RFC 5961, section 5.2
@@ -95,7 +95,7 @@ def tcp_input(pcb, segment, now_us):
     if segment.length > 0 or segment.flags & FIN:
         if pcb.state == State.ESTABLISHED or pcb.state == State.FIN_WAIT_1 or pcb.state == State.FIN_WAIT_2:
             if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
-                return tcp_end(pcb, End.RESET) | TCP_SEND_RESET  # there is nobody to read it (RFC 9293, section 3.6.1)
+                return tcp_end(pcb, End.RESET) | TCP_SEND_RESET  # no application reads it (RFC 9293, section 3.6.1)
             flags |= receive_data(pcb, segment, now_us)
         elif pcb.state == State.TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
@@ -118,20 +118,20 @@ def _acceptable(pcb, segment):
     if length == 0:
         return offset == 0 or 0 <= offset < window
     if window == 0:
-        return offset == 0 and segment.flags & (ACK | RST) != 0  # ACKs and resets count, the payload does not
+        return offset == 0 and segment.flags & (ACK | RST) != 0  # the ACK or reset is taken, the payload is not
     return offset < window and offset + length > 0
 
 
 @compiled
 def _repeats(pcb, segment):
-    """Return whether the segment repeats one of the last window's: beyond it, a number may be an attacker's guess."""
+    """Return whether the segment repeats data of the last window. A number outside of it may be an attacker's guess."""
     behind = seq_sub(pcb.rcv_nxt, segment.seq)
     return segment.length > 0 and 0 < behind <= pcb.receive_buffer_bytes and seq_leq(segment.seq, pcb.last_ack_sent)
 
 
 @compiled
 def _note_old_data(pcb, segment):
-    """Report data of the last window that came again (RFC 2883, section 4.1)."""
+    """Report data of the last window that was received again (RFC 2883, section 4.1)."""
     if pcb.scoreboard_address != 0 and segment.length > 0 and not segment.flags & SYN:
         end = seq_add(segment.seq, segment.length)
         if seq_leq(end, pcb.rcv_nxt) and seq_sub(pcb.rcv_nxt, segment.seq) <= pcb.receive_buffer_bytes:
@@ -140,7 +140,7 @@ def _note_old_data(pcb, segment):
 
 @compiled
 def _input_reset(pcb, segment, now_us):
-    """A reset in the window ends the connection only if it has exactly the next number (RFC 5961, section 3.2)."""
+    """End the connection if a reset in the window has exactly the next number, else challenge it (RFC 5961, section 3.2)."""
     if segment.seq != pcb.rcv_nxt:
         return _challenge(pcb, now_us)
     return tcp_end(pcb, End.REFUSED if pcb.state == State.SYN_RECEIVED and pcb.passive == 0 else End.RESET)
@@ -148,7 +148,7 @@ def _input_reset(pcb, segment, now_us):
 
 @compiled
 def _challenge(pcb, now_us):
-    """Ask a peer that may be an attacker to prove itself: acknowledge, but not too often (RFC 5961)."""
+    """Send a challenge ACK to what may be an attacker, but not too often (RFC 5961); return flags."""
     if now_us - pcb.challenge_since_us > CHALLENGE_INTERVAL_US or pcb.challenge_since_us == 0:
         pcb.challenge_since_us = max(now_us, 1)
         pcb.challenge_acks = 0
@@ -161,7 +161,7 @@ def _challenge(pcb, now_us):
 
 @compiled
 def _receive_mark(pcb, segment):
-    """Echo a mark of the network until the peer says that it has reduced its window (RFC 3168, section 6.1.3)."""
+    """Echo a congestion mark until the peer says that it has reduced its window (RFC 3168, section 6.1.3)."""
     if segment.flags & CWR:
         pcb.ecn_echo = 0
     if segment.ecn == CE:
@@ -170,11 +170,11 @@ def _receive_mark(pcb, segment):
 
 @compiled
 def _establish(pcb, segment, now_us):
-    """The peer acknowledged our SYN."""
+    """Enter ESTABLISHED, or FIN-WAIT-1 if the user has closed: the peer acknowledged our SYN."""
     if pcb.rexmt_shift > 0:
         pcb.rto_us = max(pcb.rto_us, RTO_AFTER_LOST_SYN_US)
     if pcb.rexmt_shift > 1:
-        pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: once may have been too early
+        pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: a single timeout may have been too early
     measure(pcb, segment, now_us)
     pcb.state = State.ESTABLISHED
     if pcb.fin_queued != 0:
@@ -193,7 +193,7 @@ def _establish(pcb, segment, now_us):
 
 @compiled
 def _input_syn_sent(pcb, segment, now_us):
-    """RFC 9293, section 3.10.7.3."""
+    """Process a segment in SYN-SENT; return flags (RFC 9293, section 3.10.7.3)."""
     acknowledges = segment.flags & ACK != 0
     if acknowledges and not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
         return 0 if segment.flags & RST else TCP_REPLY_RESET
@@ -224,7 +224,7 @@ def _input_syn_sent(pcb, segment, now_us):
 
 @compiled
 def _finish(pcb, now_us):
-    """Our FIN may have been acknowledged: go on to the next state, return flags."""
+    """Enter the next state if our FIN has been acknowledged; return flags."""
     if not seq_gt(pcb.snd_una, pcb.fin_seq):
         return 0
     if pcb.state == State.FIN_WAIT_1:
@@ -240,7 +240,7 @@ def _finish(pcb, now_us):
 
 @compiled
 def _receive_fin(pcb, now_us):
-    """The peer's FIN was delivered (RFC 9293, section 3.10.7.4, eighth check)."""
+    """Enter the next state: the peer's FIN was delivered (RFC 9293, section 3.10.7.4, eighth check)."""
     if pcb.state == State.ESTABLISHED:
         pcb.state = State.CLOSE_WAIT
     elif pcb.state == State.FIN_WAIT_1:
@@ -251,7 +251,7 @@ def _receive_fin(pcb, now_us):
 
 @compiled
 def _wait(pcb, now_us):
-    """Enter TIME-WAIT: all other timers stop."""
+    """Enter TIME-WAIT, and stop all other timers."""
     pcb.state = State.TIME_WAIT
     pcb.rexmt_deadline_us = 0
     pcb.keepalive_deadline_us = 0

@@ -8,9 +8,9 @@ from netstack.tcp.pcb import PCB
 
 
 class Bucket(Record):
-    """A hash bucket."""
+    """A hash bucket: a chain of pcbs."""
 
-    head: i8  # the first pcb of its chain, -1 when empty
+    head: i8  # the first pcb of its chain, -1 for none
 
 
 BUCKET = Bucket.dtype
@@ -31,7 +31,7 @@ def _mix(value):
 
 @compiled
 def _multiply(a, b):
-    """Return the low 32 bits of a product of 32-bit numbers, without leaving 63 bits on the way."""
+    """Return the low 32 bits of a product of 32-bit numbers; no intermediate value exceeds 63 bits."""
     return (a * (b & 0xFFFF) + (((a * (b >> 16)) & 0xFFFF) << 16)) & 0xFFFFFFFF
 
 

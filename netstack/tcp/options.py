@@ -1,4 +1,4 @@
-"""What both ends of a connection tell in their SYNs and agree on: numbers, segment size, scaling, time stamps, SACK.
+"""What both ends of a connection announce in their SYNs and agree on: numbers, segment size, scaling, time stamps, SACK.
 
 RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
 """
@@ -12,7 +12,7 @@ TIMESTAMPS_BYTES = 12
 
 @compiled
 def accept_syn(pcb, segment):
-    """Take the number, window and options of the peer's SYN: what it does not offer is not used."""
+    """Take the number, window and options of the peer's SYN. An option that it does not offer is not used."""
     pcb.irs = segment.seq
     pcb.rcv_nxt = seq_add(segment.seq, 1)
     pcb.rcv_adv = pcb.rcv_nxt
@@ -29,7 +29,7 @@ def accept_syn(pcb, segment):
     pcb.use_timestamps = 1 if pcb.use_timestamps != 0 and segment.has_timestamps != 0 else 0
     pcb.ts_recent = segment.ts_val if pcb.use_timestamps != 0 else 0
     pcb.use_sack = 1 if pcb.use_sack != 0 and segment.sack_permitted != 0 else 0
-    limit_mss(pcb, min(pcb.own_mss, pcb.mss))  # of the interface, and of what is known of the path
+    limit_mss(pcb, min(pcb.own_mss, pcb.mss))  # the interface's, and what is known of the path
     if pcb.initial_segments > 0:
         pcb.snd_cwnd = pcb.initial_segments * pcb.mss
     else:
@@ -38,7 +38,7 @@ def accept_syn(pcb, segment):
 
 @compiled
 def limit_mss(pcb, path_mss):
-    """Send segments that fit the path and the peer, `path_mss` being what a packet carries behind bare headers (RFC 6691)."""
+    """Limit segments to the path and the peer; `path_mss` is in bytes, what a packet carries behind bare headers (RFC 6691)."""
     pcb.mss = min(path_mss, pcb.peer_mss)
     if pcb.use_timestamps != 0:
         pcb.mss -= TIMESTAMPS_BYTES
@@ -47,7 +47,7 @@ def limit_mss(pcb, path_mss):
 
 @compiled
 def fill_syn_options(pcb, segment):
-    """Offer, or as the passive end agree to, the options of this connection."""
+    """Offer the options of this connection, or agree to them at the passive end."""
     segment.mss = pcb.own_mss
     segment.wscale = pcb.rcv_scale if pcb.use_scaling != 0 else -1
     segment.sack_permitted = pcb.use_sack

@@ -1,6 +1,6 @@
 """Output: which segment may be sent now (RFC 9293, sections 3.7 and 3.8.6.2; RFC 5681; RFC 6675; RFC 3168).
 
-One segment a call; the host transmits it and calls again until there is none.
+Each call builds one segment. The host transmits it and calls again until there is none.
 """
 
 from netstack.jit.compilation import compiled
@@ -26,9 +26,9 @@ from netstack.tcp.states import State
 
 @compiled
 def tcp_output(pcb, segment, now_us):
-    """Fill `segment` with the next segment to be sent at `now_us` and return 1; return 0 when there is none.
+    """Fill `segment` with the next segment to be sent at `now_us` and return 1; return 0 if there is none.
 
-    A segment is full, or with nothing outstanding the last of the buffer (Nagle, RFC 9293, section 3.7.4) or half of the
+    A segment is full, or with nothing outstanding the last one of the buffer (Nagle, RFC 9293, section 3.7.4) or half of the
     largest window (section 3.8.6.2.1).
     """
     if pcb.state < State.ESTABLISHED:
@@ -72,7 +72,7 @@ def tcp_output(pcb, segment, now_us):
         seq = pcb.snd_max
         if pcb.probe_alive != 0:
             pcb.probe_alive = 0
-            seq = seq_add(pcb.snd_una, -1)  # what the peer must answer (RFC 9293, section 3.8.4)
+            seq = seq_add(pcb.snd_una, -1)  # a number that the peer must answer (RFC 9293, section 3.8.4)
     _fill(pcb, segment, seq, length, now_us)
     end = seq_add(seq, length)
     segment.flags = ACK
@@ -92,7 +92,7 @@ def tcp_output(pcb, segment, now_us):
 
 @compiled
 def _fill(pcb, segment, seq, length, now_us):
-    """Fill in what all segments have, and note what is acknowledged and announced with it."""
+    """Fill in what all segments have, and note what the segment acknowledges and announces."""
     segment.source_address = pcb.local_address
     segment.destination_address = pcb.foreign_address
     segment.source_port = pcb.local_port
@@ -107,7 +107,7 @@ def _fill(pcb, segment, seq, length, now_us):
     clear_options(segment)
     announced_end = seq_add(pcb.rcv_nxt, segment.window << pcb.rcv_scale)
     if seq_gt(announced_end, pcb.rcv_adv):
-        pcb.rcv_adv = announced_end  # else it stays: what the shift cuts off must not add up (RFC 7323, section 2.4)
+        pcb.rcv_adv = announced_end  # else it stays: the bits that the shift drops must not add up (RFC 7323, section 2.4)
     pcb.last_ack_sent = pcb.rcv_nxt
     pcb.ack_now = 0
     pcb.unacked_segments = 0
@@ -116,7 +116,7 @@ def _fill(pcb, segment, seq, length, now_us):
 
 @compiled
 def _account(pcb, seq, end, in_order, now_us):
-    """Move the send sequence for a segment from `seq` to `end`, FIN included, and time it."""
+    """Advance the send sequence over a segment from `seq` to `end`, FIN included, and start its timers."""
     by_time = pcb.state >= State.ESTABLISHED and rack_runs(pcb)
     if by_time:
         note_sent(pcb, scoreboard_at(pcb.scoreboard_address, 0), seq, end, now_us)
@@ -126,7 +126,7 @@ def _account(pcb, seq, end, in_order, now_us):
     if pcb.new_bytes < seq_sub(end, seq):
         pcb.retransmitted_segments += 1
         if pcb.timed_at_us != 0 and seq_gt(end, pcb.timed_seq):
-            pcb.timed_at_us = 0  # Karn (RFC 6298, section 3)
+            pcb.timed_at_us = 0  # Karn's algorithm (RFC 6298, section 3)
     elif pcb.timed_at_us == 0 and (pcb.timestamp_unit_us > 1 or pcb.use_timestamps == 0):
         pcb.timed_at_us = max(now_us, 1)
         pcb.timed_seq = seq
@@ -152,7 +152,7 @@ def _account(pcb, seq, end, in_order, now_us):
 
 @compiled
 def _output_syn(pcb, segment, now_us):
-    """Send a SYN or SYN-ACK, once for each time that `snd_nxt` stands at its number."""
+    """Build a SYN or SYN-ACK and return 1 if `snd_nxt` is at its number; else return 0."""
     if pcb.state <= State.LISTEN or pcb.snd_nxt != pcb.iss:
         return 0
     _fill(pcb, segment, pcb.iss, 0, now_us)
@@ -173,7 +173,7 @@ def _output_syn(pcb, segment, now_us):
 
 @compiled
 def _sendable(pcb, seq):
-    """Return how many bytes may be sent from `seq` on: at most one segment, or a burst of full ones; 0 for "wait"."""
+    """Return how many bytes may be sent from `seq` on: at most one segment, or a burst of full ones; 0 to wait."""
     offset = seq_sub(seq, pcb.snd_una)
     buffered = pcb.send_buffered_bytes - offset
     window = min(pcb.snd_wnd, pcb.snd_cwnd) - offset
@@ -188,7 +188,7 @@ def _sendable(pcb, seq):
             return pcb.mss
         return min(length, pcb.burst_segments * pcb.mss) // pcb.mss * pcb.mss
     if pcb.probe_now != 0 and buffered > 0:
-        return max(length, 1)  # the timer expired: whatever the window is, at least a byte
+        return max(length, 1)  # the timer expired: at least one byte, whatever the window is
     if length <= 0:
         return 0
     if length == buffered:
@@ -203,7 +203,7 @@ def _sendable(pcb, seq):
 
 @compiled
 def _limited_transmit(pcb):
-    """Return whether the first duplicates let new data follow (RFC 3042; RFC 6675, section 5, step 3)."""
+    """Return whether the first duplicate ACKs allow new data (RFC 3042; RFC 6675, section 5, step 3)."""
     return pcb.limited_transmit != 0 or pcb.use_sack != 0
 
 
@@ -211,7 +211,7 @@ def _limited_transmit(pcb):
 def _sendable_by_time(pcb, now_us):
     """Return (seq, length) of what to send when losses are found by time (RFC 8985): probes, what is lost, then new data.
 
-    After a timeout or a closed window it is the first segment, whatever the windows are; together with new data, if it is short.
+    After a timeout or a closed window it is the first segment, whatever the windows are, filled up with new data if it is short.
     """
     board = scoreboard_at(pcb.scoreboard_address, 0)
     if flight_size(pcb) == 0:
@@ -265,7 +265,7 @@ def _sack_sendable(pcb):
 
 @compiled
 def _sends_fin(pcb, seq, length):
-    """Return whether a segment carries the FIN: it ends where the data ends, and the FIN is not acknowledged."""
+    """Return whether a segment carries the FIN: it ends where the data ends, and the FIN has not been acknowledged."""
     if pcb.fin_queued == 0 or pcb.state == State.TIME_WAIT:
         return False
     return seq_add(seq, max(length, 0)) == pcb.fin_seq and not seq_gt(pcb.snd_una, pcb.fin_seq)
@@ -273,7 +273,7 @@ def _sends_fin(pcb, seq, length):
 
 @compiled
 def _mark(pcb, segment, seq, length):
-    """ECN: new data is marked as capable, a mark is echoed, a reduction is told (RFC 3168, section 6.1)."""
+    """Set the ECN bits: new data is marked as capable, a mark is echoed, a reduction is announced (RFC 3168, section 6.1)."""
     if pcb.ecn_echo != 0:
         segment.flags |= ECE
     if length > 0 and seq_geq(seq, pcb.snd_max):
@@ -287,8 +287,8 @@ def _mark(pcb, segment, seq, length):
 def tcp_output_refused(pcb, segment, now_us):
     """Take back the segment just built: the interface had no room for it (ENOBUFS).
 
-    As FreeBSD of 2006 did: the sequence is pulled back and the congestion window drops to one segment (source
-    quench). The retransmission timer, or the next ACK, sends again.
+    Source of the behaviour: FreeBSD of 2006. The sequence is pulled back, and the congestion window drops to one segment (source
+    quench). The retransmission timer or the next ACK sends again.
     """
     if segment.length == 0:
         pcb.ack_now = 1

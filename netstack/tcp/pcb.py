@@ -1,6 +1,6 @@
-"""The protocol control block: all that TCP remembers of a connection (RFC 9293, section 3.3.1, names after the BSD sources).
+"""The protocol control block: all that TCP remembers of a connection (RFC 9293, section 3.3.1; names after the BSD sources).
 
-Knows no table it stands in but its link in a hash chain.
+Knows nothing of the table that holds it but its link in a hash chain.
 """
 
 from typing import Annotated
@@ -10,7 +10,7 @@ from netstack.jit.records import Record, i4, i8, record_accessor, u1, u4
 from netstack.tcp.header import MAX_SACK_BLOCKS
 from netstack.tcp.states import State
 
-MAX_REORDERED = 8  # ranges of out-of-order data a receiver remembers
+MAX_REORDERED = 8  # ranges of data received out of order that a receiver remembers
 MAX_SACKED = 16  # ranges of data that the peer reported as received out of order
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
 DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
@@ -22,127 +22,127 @@ class ProtocolControlBlock(Record):
     """A connection.
 
     The host sets `rcv_wnd` to the room in its receive buffer. After input, `accepted_bytes` of payload from `accepted_seq` on are
-    new and belong into that buffer, `delivered_bytes` of it have become readable.
+    new and belong in that buffer. `delivered_bytes` have become readable.
     """
 
-    local_address: i8  # of the host, packed
-    foreign_address: i8  # of the peer, packed
-    local_port: i4  # of the host
-    foreign_port: i4  # of the peer
-    hash_next: i4  # the next pcb of the bucket's chain, -1 for none
-    mss: i4  # payload of a full segment, without options
+    local_address: i8  # IPv4 address of the host, as a 32-bit number
+    foreign_address: i8  # IPv4 address of the peer, as a 32-bit number
+    local_port: i4  # TCP port of the host
+    foreign_port: i4  # TCP port of the peer
+    hash_next: i4  # the next pcb of the hash chain, -1 for none
+    mss: i4  # bytes of payload in a full segment, beside time stamps; SACK blocks take some of them
     snd_una: i8  # SND.UNA: the oldest number that is not acknowledged
     snd_nxt: i8  # SND.NXT: the next number to send
-    snd_max: i8  # the highest number sent, and one
+    snd_max: i8  # the highest number sent, plus one
     snd_wnd: i8  # SND.WND in bytes
     max_snd_wnd: i8  # the largest window that the peer has announced, in bytes
     snd_wl1: i8  # SND.WL1: the number of the segment that last updated the window
     snd_cwnd: i8  # congestion window in bytes
     snd_ssthresh: i8  # slow start threshold in bytes
-    snd_recover: i8  # the end of the last recovery (RFC 6582)
-    send_buffered_bytes: i8  # in the send buffer, from snd_una on; the host adds, input takes off
-    acked_bytes: i8  # that the last input took off the send buffer
-    delivered_bytes: i8  # that the last input made readable
+    snd_recover: i8  # recover (RFC 6582): snd_max at the last recovery or timeout, at least snd_una - 1
+    send_buffered_bytes: i8  # bytes in the send buffer, from snd_una on; the host adds, input subtracts
+    acked_bytes: i8  # bytes that the last input took off the send buffer
+    delivered_bytes: i8  # bytes that the last input made readable
     rcv_nxt: i8  # RCV.NXT: the next number expected
-    rcv_adv: i8  # the right edge of the window as announced
+    rcv_adv: i8  # the right edge of the window that was announced
     rcv_wnd: i8  # RCV.WND: room in the host's receive buffer, in bytes
-    rexmt_deadline_us: i8  # of the retransmission or persist timer, 0 if it does not run
+    rexmt_deadline_us: i8  # of the retransmission or persist timer, 0 if it is off
     delack_deadline_us: i8  # of the delayed acknowledgment, 0 if none is due
     ts_recent: i8  # TS.Recent (RFC 7323)
     last_ack_sent: i8  # Last.ACK.sent (RFC 7323)
     srtt_us: i8  # smoothed round-trip time, 0 before the first sample
-    rttvar_us: i8  # its variation
-    rto_us: i8  # retransmission timeout
-    last_received_us: i8  # when a segment last came
-    last_sent_us: i8  # when a segment last left
-    unanswered_since_us: i8  # since when what was sent has no answer, 0 if nothing waits for one
-    timed_at_us: i8  # when the segment that is timed was sent, 0 if none is (RFC 6298, section 3)
-    timestamp_offset: i8  # added to the clock of time stamps
-    accepted_seq: i8  # where the payload of the last input belongs
-    accepted_bytes: i8  # of payload that the last input accepted as new
-    fin_seq: i8  # the number of the own FIN
-    user_timeout_us: i8  # after which unanswered data ends the connection, 0 for none
+    rttvar_us: i8  # round-trip time variation
+    rto_us: i8  # retransmission timeout, with back-off
+    last_received_us: i8  # when a segment was last received
+    last_sent_us: i8  # when a segment with data, SYN or FIN was last sent
+    unanswered_since_us: i8  # when something was first sent since the last ACK of something new, 0 for not yet
+    timed_at_us: i8  # when the timed segment was sent, 0 if none is timed (RFC 6298, section 3)
+    timestamp_offset: i8  # added to the clock of time stamps, in ticks
+    accepted_seq: i8  # number of the first byte that the last input accepted
+    accepted_bytes: i8  # bytes of payload that the last input accepted as new
+    fin_seq: i8  # the number of the host's FIN, once it has closed
+    user_timeout_us: i8  # how long data may stay unanswered before the connection ends, 0 for no limit
     keepalive_deadline_us: i8  # of the next keep-alive probe, 0 for none
     linger_deadline_us: i8  # of the end of FIN-WAIT-2 or TIME-WAIT, 0 for none
     min_rto_us: i4  # least retransmission timeout
-    delayed_ack_us: i4  # longest delay of an acknowledgment
+    delayed_ack_us: i4  # longest delay of an acknowledgment, 0 to send each at once
     dupacks: i4  # duplicate acknowledgments in a row
-    rexmt_shift: i4  # timeouts in a row, by which the timeout is doubled
+    rexmt_shift: i4  # timeouts in a row, without probes that a live peer answers
     flight_before_dupacks: i4  # bytes outstanding when the first duplicate acknowledgment came
-    new_bytes: i4  # of the segment that output built last: sent for the first time
-    timestamp_unit_us: i4  # of the clock of time stamps
+    new_bytes: i4  # numbers that the last segment of data, SYN or FIN sent for the first time
+    timestamp_unit_us: i4  # tick of the clock of time stamps
     burst_segments: i4  # most segments that output builds as one
-    receive_buffer_bytes: i4  # of the host's receive buffer
+    receive_buffer_bytes: i4  # size of the host's receive buffer
     keepalive_sent: i4  # keep-alive probes without an answer
     state: u1  # State
-    snd_scale: u1  # shift of the peer's windows
-    rcv_scale: u1  # shift of the own windows
-    in_recovery: u1  # 1: fast recovery
+    snd_scale: u1  # shift of the windows that the peer announces
+    rcv_scale: u1  # shift of the windows that the host announces
+    in_recovery: u1  # 1: a fast recovery is going on
     retransmit_now: u1  # 1: output repeats the segment at snd_una
     probe_now: u1  # 1: output probes a closed window
     ack_now: u1  # 1: output acknowledges at once
-    unacked_segments: u1  # received since the last acknowledgment
-    reordered_count: u1  # ranges of data received out of order
-    segments_sent: i8  # counts
-    retransmitted_segments: i8  # counts
-    retransmission_timeouts: i4  # counts
+    unacked_segments: u1  # received in order since an acknowledgment was last sent
+    reordered_count: u1  # ranges of data received out of order, in use below
+    segments_sent: i8  # segments sent with data, SYN or FIN
+    retransmitted_segments: i8  # of them, those that sent a number again
+    retransmission_timeouts: i4  # expiries of the retransmission timer, without those of the persist timer
     # The connection's life
-    ended: u1  # End: why it is closed
-    passive: u1  # 1: the peer opened it
+    ended: u1  # End: why the connection is closed
+    passive: u1  # 1: the peer opened the connection
     fin_queued: u1  # 1: the application has closed
-    fin_received: u1  # 1: the peer has sent all
-    detached: u1  # 1: no application will read any more
+    fin_received: u1  # 1: the peer's FIN has come, perhaps before data that is missing
+    detached: u1  # 1: the application reads no more data
     # Options: what is offered, and after the handshake what both agreed on
     use_timestamps: u1  # 1: RFC 7323, section 3
     use_scaling: u1  # 1: RFC 7323, section 2
     use_sack: u1  # 1: RFC 2018
     use_ecn: u1  # 1: RFC 3168
-    no_delay: u1  # 1: short segments leave at once
-    cork: u1  # 1: short segments wait
-    limited_transmit: u1  # 1: RFC 3042
+    no_delay: u1  # 1: short segments leave at once, without Nagle's algorithm
+    cork: u1  # 1: a short last segment waits for more data
+    limited_transmit: u1  # 1: RFC 3042, without SACK too
     congestion: u1  # NEW_RENO or CUBIC
-    # ECN (RFC 3168)
-    ecn_echo: u1  # 1: congestion is echoed to the peer
+    # ECN (RFC 3168), keep-alive and SACK
+    ecn_echo: u1  # 1: congestion is echoed to the peer until it answers
     ecn_reduced: u1  # 1: the next data segment says that the window was reduced
     probe_alive: u1  # 1: output sends a keep-alive probe
-    sacked_count: u1  # ranges of data that the peer reported
-    # The record of transmissions
-    scoreboard_address: i8  # that the host keeps, see `scoreboard`; 0 without
+    sacked_count: u1  # ranges of data that the peer reported, in use below
+    # The record of transmissions; both initial numbers; segment sizes
+    scoreboard_address: i8  # of the host's `scoreboard` record of the connection, 0 for none
     iss: i8  # initial send sequence number
     irs: i8  # initial receive sequence number
-    peer_fin_seq: i8  # the number of the peer's FIN
-    ecn_recover: i8  # the end of the window in which ECN reduced last
-    own_mss: i4  # that is announced
-    peer_mss: i4  # that the peer announced
-    default_mss: i4  # where the peer announces none
-    initial_segments: i4  # of the congestion window; 0 for that of RFC 3390
-    recent_seqs: Annotated[u4, MAX_SACK_BLOCKS]  # ranges received out of order, the latest first: a number of each
+    peer_fin_seq: i8  # the number of the peer's FIN, if fin_received
+    ecn_recover: i8  # snd_max when the window was last reduced: an echo up to it changes nothing
+    own_mss: i4  # maximum segment size that the host announces
+    peer_mss: i4  # maximum segment size that the peer announced, or default_mss
+    default_mss: i4  # maximum segment size of a peer that announces none
+    initial_segments: i4  # segments of the initial congestion window; 0: RFC 3390
+    recent_seqs: Annotated[u4, MAX_SACK_BLOCKS]  # a number in each range received out of order, the range that changed last first
     # Round-trip time without time stamps: one segment at a time (RFC 6298, section 3)
-    timed_seq: i8  # the number that must be acknowledged
+    timed_seq: i8  # the first number of the timed segment: an ACK above it is the sample
     # Timers beside retransmission and delayed acknowledgment
-    keepalive_idle_us: i8  # before the first probe
-    keepalive_interval_us: i8  # between probes
+    keepalive_idle_us: i8  # silence before the first probe, 0 for no probes
+    keepalive_interval_us: i8  # time between probes
     time_wait_us: i8  # length of TIME-WAIT
-    fin_wait_2_us: i8  # longest FIN-WAIT-2 without an application
-    initial_rto_us: i8  # before the first sample
-    keepalive_probes: i4  # without an answer that end the connection
-    max_retransmissions: i4  # in a row that end the connection
-    challenge_acks: i4  # sent in the present interval (RFC 5961)
+    fin_wait_2_us: i8  # longest FIN-WAIT-2 after the application has detached
+    initial_rto_us: i8  # retransmission timeout before the first sample
+    keepalive_probes: i4  # probes without an answer that end the connection
+    max_retransmissions: i4  # timeouts in a row that end the connection
+    challenge_acks: i4  # challenge ACKs sent in the present interval (RFC 5961)
     challenge_since_us: i8  # the beginning of that interval
     # SACK: the ranges reported, and the recovery that works on them (RFC 6675)
-    high_rxt: i8  # HighRxt
-    rescue_rxt: i8  # RescueRxt
-    first_hole_max: i8  # snd_max when the first hole was last retransmitted
+    high_rxt: i8  # HighRxt: the end of what this recovery has sent again
+    rescue_rxt: i8  # RescueRxt: no rescue retransmission before snd_una is above it
+    first_hole_max: i8  # snd_max when the first hole was last sent again
     sacked_start: Annotated[i8, MAX_SACKED]  # where each range begins
     sacked_end: Annotated[i8, MAX_SACKED]  # where each range ends
     # CUBIC (RFC 9438)
     cubic_epoch_us: i8  # t_epoch: when this period of congestion avoidance began
-    cubic_k_us: i8  # K: until the window is cubic_max_bytes again
-    cubic_origin_bytes: i8  # the window at the plateau
+    cubic_k_us: i8  # K: time from the epoch until the window is cubic_origin_bytes
+    cubic_origin_bytes: i8  # the window at the plateau of the cubic function
     cubic_max_bytes: i8  # W_max
     cubic_friendly_bytes: i8  # W_est
     cubic_friendly_credit: i8  # acknowledged bytes that have not yet grown W_est
-    cubic_credit_bytes: i8  # products of bytes that have not yet grown the window
+    cubic_credit_bytes: i8  # growth that has not yet moved the window, times the window: in bytes squared
     reordered_start: Annotated[i8, MAX_REORDERED]  # where each range received out of order begins
     reordered_end: Annotated[i8, MAX_REORDERED]  # where each such range ends
 
@@ -153,7 +153,7 @@ PCB = ProtocolControlBlock.dtype
 class _Word(Record):
     """Any 64 bits."""
 
-    value: i8  # of them
+    value: i8  # the bits as a signed number
 
 
 _word_at = record_accessor(_Word.dtype)
@@ -169,7 +169,7 @@ def pcb_copy(target_address, source_address):
 
 @compiled
 def window_scale(buffer_bytes):
-    """Return the smallest shift that lets `buffer_bytes` be announced in 16 bits (RFC 7323, section 2.3)."""
+    """Return the smallest shift, at most 14, that lets 16 bits announce `buffer_bytes` (RFC 7323, section 2.3)."""
     shift = 0
     while shift < 14 and (65535 << shift) < buffer_bytes:
         shift += 1
@@ -178,7 +178,7 @@ def window_scale(buffer_bytes):
 
 @compiled
 def initial_window(mss):
-    """Return the initial congestion window of RFC 3390 in bytes."""
+    """Return the initial congestion window in bytes for an `mss` in bytes (RFC 3390)."""
     return min(4 * mss, max(2 * mss, 4380))
 
 
@@ -197,9 +197,9 @@ def pcb_init(
     delayed_ack_us,
     min_rto_us,
 ):
-    """Put a zeroed pcb into the established state, as after a handshake that agreed on scaling and timestamps.
+    """Put a zeroed pcb into the established state, as after a handshake that agreed on scaling and time stamps.
 
-    `send_window` is the peer's receive buffer. The initial congestion window is that of RFC 3390.
+    `send_window` is the peer's receive buffer in bytes. The initial congestion window is that of RFC 3390.
     """
     pcb.state = State.ESTABLISHED
     pcb.use_timestamps = 1

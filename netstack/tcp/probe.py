@@ -1,10 +1,10 @@
 """Tail loss probes (TLP, RFC 8985, section 7): when no ACK comes, one more segment asks for one, long before the timeout.
 
-RFC 8985 sends one, and none in a recovery. With PROBE_ALWAYS there is one there too, and a second one, as RFC 9002, section 6.2,
-has them: receivers report a whole window in one ACK, which is lost like any other. Those are the first segment outstanding, which
-may be what is missing, and which the peer acknowledges at once.
+RFC 8985 sends one probe, and none in a recovery. With PROBE_ALWAYS there is one in a recovery too, and a second one (RFC 9002,
+section 6.2): receivers report a whole window in one ACK, which can be lost like any other. These probes are the first segment
+outstanding. It may be what is missing, and the peer acknowledges it at once.
 
-Decides when to probe and what an answer means; the segment itself is built in `output`.
+Decides when to probe and what an answer means. The segment itself is built in `output`.
 """
 
 from netstack.jit.compilation import compiled
@@ -15,14 +15,14 @@ from netstack.tcp.sequence import seq_geq, seq_gt, seq_sub
 
 WORST_DELAYED_ACK_US = 200_000  # section 7.2
 PROBE_NEVER, PROBE_TAIL, PROBE_ALWAYS = range(3)
-MAX_PROBES = 2  # without a round-trip time between them
-TIMER_GRANULARITY_US = 2000  # of a host, for a peer's answer and our own timer
-FIRST_PROBE_US = 1_000_000  # without a round-trip time
+MAX_PROBES = 2  # in a row without a round-trip time
+TIMER_GRANULARITY_US = 2000  # of the peer's answer and of our own timer
+FIRST_PROBE_US = 1_000_000  # before the first round-trip time
 
 
 @compiled
 def arm_probe(pcb, board, now_us):
-    """Start the probe timer anew, or stop it if there is nothing to be probed, or was no round trip since (section 7.2)."""
+    """Restart the probe timer, or stop it if no probe may be sent now (section 7.2)."""
     board.probe_deadline_us = 0
     flight = flight_size(pcb)
     if flight == 0 or board.reorder_deadline_us != 0 or pcb.rexmt_shift > 0:
@@ -44,7 +44,7 @@ def arm_probe(pcb, board, now_us):
 
 @compiled
 def repairs(pcb, board):
-    """Return whether something is known to be missing, or was until now."""
+    """Return whether something is missing: reported, lost or in a recovery."""
     return is_recovering(pcb) or board.sacked_segments > 0 or board.lost_bytes > 0
 
 
@@ -52,7 +52,7 @@ def repairs(pcb, board):
 def probe_segment(pcb, board):
     """Return (seq, length) of the probe: new data if there is some and the peer has room, else the last segment (section 7.3).
 
-    In a recovery, and after a probe without an answer, it is the first one.
+    In a recovery, and after a probe without an answer, it is the first segment outstanding.
     """
     if repairs(pcb, board) or board.probes_unanswered > 0:
         return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, first_outstanding(pcb))
@@ -65,7 +65,7 @@ def probe_segment(pcb, board):
 
 @compiled
 def note_probe(pcb, board, end, new_bytes):
-    """A probe up to `end` was sent, `new_bytes` of it for the first time."""
+    """Note a probe up to `end` that was sent, `new_bytes` of it for the first time."""
     board.probe_due = 0
     board.probe_outstanding = 0 if repairs(pcb, board) else 1
     board.probe_segment_end = end
@@ -79,11 +79,11 @@ def note_probe(pcb, board, end, new_bytes):
 def receive_probe_answer(pcb, board, segment, moves, now_us):
     """Judge an ACK while a probe is outstanding (section 7.4): a probe that repaired a loss is a congestion event.
 
-    `moves` says whether the ACK acknowledges, reports or announces something new.
+    `moves` says whether the ACK acknowledges, reports or announces something new, or carries data.
     """
     superfluous = board.dsack_received != 0 and board.dsack_received_end == board.probe_segment_end
     if superfluous:
-        board.dsack_received = 0  # a duplicate of our making says nothing of the network
+        board.dsack_received = 0  # the probe itself made this duplicate, not the network
     if board.probe_outstanding == 0 or not seq_geq(segment.ack, board.probe_end_seq):
         return
     if board.probe_is_retransmission == 0 or superfluous:

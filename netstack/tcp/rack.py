@@ -1,6 +1,6 @@
 """Loss detection by time (RACK, RFC 8985, section 6): what was sent before something that arrived is lost after a while.
 
-Says which bytes are lost; what that does to the congestion window is decided in `acknowledgment`.
+Decides which bytes are lost. What that does to the congestion window is decided in `acknowledgment`.
 """
 
 from netstack.jit.compilation import compiled
@@ -9,15 +9,15 @@ from netstack.tcp.options import timestamp
 from netstack.tcp.scoreboard import IN_FLIGHT, LOST, SACKED, count_runs, run_start, runs_between, tidy
 from netstack.tcp.sequence import seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
-MIN_RTT_INTERVAL_US = 150_000_000  # the smallest round trip of two intervals counts: five minutes (section 6.2, step 1)
+MIN_RTT_INTERVAL_US = 150_000_000  # the minimum is over two intervals: five minutes (section 6.2, step 1)
 DSACK_PERSISTENCE = 16  # recoveries (section 6.2, step 4)
 
 
 @compiled
 def rack_acknowledge(pcb, board, segment, now_us):
-    """Take an ACK's number and blocks into the runs (section 6.2, steps 1 to 3), before snd_una follows.
+    """Enter an ACK's number and blocks into the runs (section 6.2, steps 1 to 3).
 
-    The next thing must be that snd_una becomes the number of the ACK.
+    The caller then sets snd_una to the number of the ACK, before anything else reads the runs.
     """
     board.newly_sacked_bytes = 0
     first_block = _read_dsack(pcb, board, segment)
@@ -36,7 +36,7 @@ def rack_acknowledge(pcb, board, segment, now_us):
 
 @compiled
 def _sort_blocks(segment, first):
-    """Put an ACK's blocks into ascending order: an order that the peer chose is no reordering of the network."""
+    """Sort an ACK's blocks in ascending order. Their order in the ACK is the peer's choice and no reordering of the network."""
     for block in range(first + 1, segment.sack_count):
         place = block
         while place > first and seq_gt(segment.sack_start[place - 1], segment.sack_start[place]):
@@ -51,7 +51,7 @@ def _sort_blocks(segment, first):
 
 @compiled
 def _read_dsack(pcb, board, segment):
-    """Note whether the first block reports a duplicate (RFC 2883, section 4); return the index of the first that does not."""
+    """Note whether the first block reports a duplicate (RFC 2883, section 4); return the index of the first one that does not."""
     board.dsack_received = 0
     if segment.sack_count == 0:
         return 0
@@ -72,7 +72,7 @@ def _read_dsack(pcb, board, segment):
 
 @compiled
 def _deliver(pcb, board, segment, start, end, now_us):
-    """The peer has the bytes from `start` to `end`."""
+    """Mark the bytes from `start` to `end` as delivered to the peer."""
     if not seq_lt(start, end):
         return
     first, last = runs_between(pcb, board, start, end)
@@ -85,7 +85,7 @@ def _deliver(pcb, board, segment, start, end, now_us):
 
 @compiled
 def _note_delivery(pcb, board, segment, index, now_us):
-    """Learn from a run that has just been delivered (section 6.2, steps 1 to 3)."""
+    """Update the round-trip times and the latest delivery by a run that has just been delivered (section 6.2, steps 1 to 3)."""
     sent_us = board.run_sent_us[index]
     end = board.run_end[index]
     rtt_us = max(now_us - sent_us, 1)
@@ -109,7 +109,7 @@ def _note_delivery(pcb, board, segment, index, now_us):
 
 @compiled
 def update_min_rtt(board, rtt_us, now_us):
-    """Take a round-trip time in us into the minimum (section 6.2, step 1)."""
+    """Update the minimum by a round-trip time in us (section 6.2, step 1)."""
     if board.min_rtt_recent_us == 0 or now_us - board.min_rtt_since_us > MIN_RTT_INTERVAL_US:
         board.min_rtt_us = board.min_rtt_recent_us
         board.min_rtt_recent_us = rtt_us
@@ -119,7 +119,7 @@ def update_min_rtt(board, rtt_us, now_us):
 
 @compiled
 def min_rtt(board):
-    """Return the smallest round-trip time of the last minutes in us, 0 if there is none yet."""
+    """Return the smallest round-trip time of the last two intervals in us, 0 if there is none yet."""
     if board.min_rtt_us == 0:
         return board.min_rtt_recent_us
     return min(board.min_rtt_us, board.min_rtt_recent_us)
@@ -127,13 +127,13 @@ def min_rtt(board):
 
 @compiled
 def is_recovering(pcb):
-    """Return whether what a loss or a timeout left behind is still being repaired."""
+    """Return whether the repair after a loss or a timeout is still going on."""
     return pcb.in_recovery != 0 or seq_lt(pcb.snd_una, pcb.snd_recover)
 
 
 @compiled
 def adapt_to_duplicates(pcb, board):
-    """Wait longer for what is late, once a round trip in which the peer got something twice (section 6.2, step 4)."""
+    """Wait longer for what is late, once per round trip in which the peer reports a duplicate (section 6.2, step 4)."""
     if board.dsack_round_open != 0 and seq_geq(pcb.snd_una, board.dsack_round):
         board.dsack_round_open = 0
     if board.dsack_round_open == 0 and board.dsack_received != 0:
@@ -145,7 +145,7 @@ def adapt_to_duplicates(pcb, board):
 
 @compiled
 def leave_repaired(board):
-    """A recovery has ended: after enough of them without duplicates the wait is the shortest again."""
+    """Count the end of a recovery: after enough of them without duplicates the wait is the shortest again."""
     board.reo_wnd_persist -= 1
     if board.reo_wnd_persist <= 0:
         board.reo_wnd_mult = 1
@@ -161,7 +161,7 @@ def reordering_window_us(pcb, board):
 
 @compiled
 def rack_detect_loss(pcb, board, now_us):
-    """Find what is lost, and when to look again (section 6.2, step 5); return whether there is more than before."""
+    """Find what is lost, and set when to look again (section 6.2, step 5); return whether something new is lost."""
     count_runs(pcb, board)
     patience_us = board.rtt_us + reordering_window_us(pcb, board)
     wait_us = 0
@@ -186,9 +186,9 @@ def rack_detect_loss(pcb, board, now_us):
 
 @compiled
 def rack_timeout(pcb, board, now_us):
-    """The retransmission timer expired: the first segment is lost, and what was sent long enough ago (section 6.3).
+    """Mark the first segment and what was sent long enough ago as lost: the retransmission timer expired (section 6.3).
 
-    If the first is one that the peer had reported, it took back what it had (RFC 2018, section 8).
+    If the peer had reported the first one, it reneged: then all is lost (RFC 2018, section 8).
     """
     reneged = board.run_count > 0 and board.run_state[0] == SACKED
     patience_us = board.rtt_us + reordering_window_us(pcb, board)

@@ -1,6 +1,6 @@
 """Ascending lists of disjoint sequence ranges: what a receiver holds out of order, and what a sender knows to have arrived.
 
-A list is two arrays, starts and ends, and a count; an end is exclusive. Knows no pcb.
+A list is two arrays, starts and ends, and a count. An end is exclusive. Knows no pcb.
 """
 
 from netstack.jit.compilation import compiled
@@ -9,7 +9,7 @@ from netstack.tcp.sequence import seq_geq, seq_gt, seq_leq, seq_lt
 
 @compiled
 def insert_range(starts, ends, count, start, end):
-    """Add a range, merged with those that it touches; return the new count. With no place left it is forgotten."""
+    """Add a range, merged with those that it touches; return the new count. A full list drops the range."""
     kept = 0
     for index in range(count):
         if seq_lt(ends[index], start) or seq_gt(starts[index], end):
@@ -35,7 +35,7 @@ def insert_range(starts, ends, count, start, end):
 
 @compiled
 def find_range(starts, ends, count, seq):
-    """Return the index of the range that has `seq` in it, -1 if none has."""
+    """Return the index of the range that contains `seq`, -1 if none does."""
     for index in range(count):
         if seq_leq(starts[index], seq) and seq_lt(seq, ends[index]):
             return index

@@ -1,4 +1,4 @@
-"""Received data: what of a segment is new, what of it can be delivered, and when to acknowledge it.
+"""Received data: which part of a segment is new, which can be delivered, and when to acknowledge it.
 
 RFC 9293, sections 3.10.7.4 and 3.8.6.3; RFC 5681, section 4.2. Payload bytes belong to the host.
 """
@@ -19,14 +19,14 @@ MAX_WINDOW = 65535  # before scaling
 def receive_window(pcb):
     """Return how many bytes from rcv_nxt on are accepted: what was announced is never taken back.
 
-    Nor is more accepted than a window field can announce, even if there is room.
+    No more is accepted than a window field can announce, even if there is room.
     """
     return max(min(pcb.rcv_wnd, MAX_WINDOW << pcb.rcv_scale), seq_sub(pcb.rcv_adv, pcb.rcv_nxt))
 
 
 @compiled
 def announced_window(pcb):
-    """Return the window to announce: less than a segment more than before is not worth it (RFC 9293, section 3.8.6.2.2)."""
+    """Return the window to announce in bytes; it grows by a segment at least (RFC 9293, section 3.8.6.2.2)."""
     announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
     if pcb.rcv_wnd - announced < min(pcb.mss, pcb.receive_buffer_bytes // 2):
         return max(announced, 0)
@@ -35,7 +35,7 @@ def announced_window(pcb):
 
 @compiled
 def receive_data(pcb, segment, now_us):
-    """Take the payload of a segment, and its FIN as one byte more; return flags."""
+    """Take the payload of a segment, and its FIN as one more byte; return flags."""
     start = segment.seq
     end = seq_add(start, segment.length)
     window_end = seq_add(pcb.rcv_nxt, receive_window(pcb))
@@ -47,7 +47,7 @@ def receive_data(pcb, segment, now_us):
     if pcb.scoreboard_address != 0:
         _note_duplicates(pcb, start, end)
     if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start):
-        pcb.ack_now = 1  # a duplicate, or beyond the window or a FIN
+        pcb.ack_now = 1  # a duplicate, or beyond the window or beyond a FIN
         return TCP_OUTPUT
     if seq_gt(end, window_end):
         end = window_end
@@ -86,7 +86,7 @@ def receive_data(pcb, segment, now_us):
 
 @compiled
 def _note_duplicates(pcb, start, end):
-    """Report the first part of a segment that had come before: below rcv_nxt, or within a range (RFC 2883, section 4)."""
+    """Report the first part of a segment that was received before: below rcv_nxt, or within a range (RFC 2883, section 4)."""
     if seq_lt(start, pcb.rcv_nxt):
         note_duplicate(pcb, start, end if seq_lt(end, pcb.rcv_nxt) else pcb.rcv_nxt)
         return
@@ -100,7 +100,7 @@ def _note_duplicates(pcb, start, end):
 
 @compiled
 def _remember(pcb, seq):
-    """Put the range with `seq` before those that changed earlier, for the order of SACK blocks."""
+    """Put the range that contains `seq` before those that changed earlier, for the order of SACK blocks."""
     index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, seq)
     for place in range(len(pcb.recent_seqs)):
         earlier = np.int64(pcb.recent_seqs[place])
@@ -112,7 +112,7 @@ def _remember(pcb, seq):
 
 @compiled
 def _accept_fin(pcb, seq, window_end):
-    """Return whether a FIN at `seq` can be the end of the stream: within the window, the first one, and behind all data."""
+    """Note a FIN at `seq`; return whether it can end the stream: the first one, within the window, and behind all data."""
     if pcb.fin_received != 0:
         return seq == pcb.peer_fin_seq
     if seq_gt(seq, window_end) or seq_lt(seq, pcb.rcv_nxt):
@@ -126,7 +126,7 @@ def _accept_fin(pcb, seq, window_end):
 
 @compiled
 def _accept(pcb, start, end):
-    """Tell the host which payload is new and taken; a FIN is none."""
+    """Set which payload the host takes as new. A FIN is no payload."""
     if pcb.fin_received != 0 and seq_gt(end, pcb.peer_fin_seq):
         end = pcb.peer_fin_seq
     pcb.accepted_seq = start

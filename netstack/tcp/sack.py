@@ -1,6 +1,6 @@
 """Selective acknowledgment: the sender's scoreboard and loss recovery on it (RFC 2018, RFC 6675), the receiver's blocks.
 
-Decides which bytes are lost and which to send next in a recovery; when a recovery begins is decided in `acknowledgment`.
+Decides which bytes are lost and which to send next in a recovery. When a recovery begins is decided in `acknowledgment`.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.scoreboard import scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
-SACK_KIND_BYTES, SACK_BLOCK_BYTES = 4, 8  # kind and length, with what aligns them; both edges
+SACK_KIND_BYTES, SACK_BLOCK_BYTES = 4, 8  # kind and length with padding; both edges
 
 
 @compiled
@@ -26,7 +26,7 @@ def sacked_bytes(pcb):
 
 @compiled
 def sack_update(pcb, segment):
-    """Take an ACK's blocks into the scoreboard (RFC 6675, section 4, Update); return the bytes that are newly reported.
+    """Enter an ACK's blocks into the scoreboard (RFC 6675, section 4, Update); return how many bytes are newly reported.
 
     Blocks outside of what is outstanding are ignored: old ones, duplicate SACKs (RFC 2883), and forged ones.
     """
@@ -42,7 +42,7 @@ def sack_update(pcb, segment):
 
 @compiled
 def _lost(pcb, ranges_above, bytes_above):
-    """IsLost() of a hole below so many ranges and bytes that arrived (RFC 6675, section 4)."""
+    """Return IsLost() of a hole below so many ranges and bytes that the peer holds (RFC 6675, section 4)."""
     return ranges_above >= DUPACK_THRESHOLD or bytes_above > (DUPACK_THRESHOLD - 1) * pcb.mss
 
 
@@ -54,9 +54,9 @@ def sack_first_lost(pcb):
 
 @compiled
 def sack_lost_again(pcb):
-    """Return whether the retransmission of the first hole was lost too: later data than it has arrived, enough for a loss.
+    """Return whether the retransmission of the first hole was lost too: enough data that was sent after it has arrived.
 
-    RFC 6675 waits for the timer instead; that a retransmission can be lost like any other segment is RFC 8985's view.
+    RFC 6675 waits for the timer instead. RFC 8985 treats a retransmission like any other segment that can be lost.
     """
     last = pcb.sacked_end[pcb.sacked_count - 1] if pcb.sacked_count > 0 else pcb.snd_una
     return seq_sub(last, pcb.first_hole_max) >= DUPACK_THRESHOLD * pcb.mss
@@ -83,7 +83,7 @@ def sack_pipe(pcb):
 
 @compiled
 def sack_next_hole(pcb, only_lost):
-    """Return (seq, length) of the first hole above what was retransmitted in this recovery, length 0 if there is none.
+    """Return (seq, length) of the first hole above what was retransmitted in this recovery. The length is 0 if there is none.
 
     NextSeg(), rules 1 (`only_lost`) and 3 (RFC 6675, section 4).
     """
@@ -133,14 +133,14 @@ def until_sacked(pcb, seq, length):
 
 @compiled
 def forget_reneged(pcb):
-    """Clear the scoreboard if the peer took back what it reported: it acknowledges up to a range and not beyond (RFC 2018, 8)."""
+    """Clear the scoreboard if the peer reneged: it acknowledges up to a range and not beyond (RFC 2018, section 8)."""
     if pcb.sacked_count > 0 and seq_geq(pcb.snd_una, pcb.sacked_start[0]):
         pcb.sacked_count = 0
 
 
 @compiled
 def note_duplicate(pcb, start, end):
-    """Let the next ACK report that the bytes from `start` to `end` came a second time (RFC 2883, section 4)."""
+    """Make the next ACK report that the bytes from `start` to `end` came a second time (RFC 2883, section 4)."""
     if pcb.scoreboard_address != 0 and pcb.use_sack != 0 and seq_lt(start, end):
         board = scoreboard_at(pcb.scoreboard_address, 0)
         if board.use_dsack != 0:
@@ -158,13 +158,13 @@ def _duplicate_pending(pcb):
 
 @compiled
 def reports_blocks(pcb):
-    """Return whether the next segment has something to report."""
+    """Return whether the next segment has a range or a duplicate to report."""
     return pcb.use_sack != 0 and (pcb.reordered_count > 0 or _duplicate_pending(pcb))
 
 
 @compiled
 def sack_block_count(pcb, has_payload):
-    """Return how many ranges the next segment can report: as many as options have room for, and leave a byte for payload."""
+    """Return how many ranges the next segment reports: as many as the options have room for with a byte of payload left."""
     room = 3 if pcb.use_timestamps != 0 else MAX_SACK_BLOCKS
     if has_payload:
         room = min(room, max((pcb.mss - SACK_KIND_BYTES - 1) // SACK_BLOCK_BYTES, 0))
@@ -185,7 +185,7 @@ def without_sack_blocks(pcb, length):
 
 @compiled
 def fill_sack_blocks(pcb, segment):
-    """Report what came twice, and the ranges held out of order, those that changed last first (RFC 2018, section 4; RFC 2883)."""
+    """Report a duplicate, then the ranges held out of order, the last changed ones first (RFC 2018, section 4; RFC 2883)."""
     room = sack_block_count(pcb, segment.length > 0)
     segment.sack_count = 0
     first = 0

@@ -1,7 +1,7 @@
 """What a sender remembers of each transmission, for loss recovery by time (RFC 8985, section 5.2), and of duplicates (RFC 2883).
 
-Too large for a pcb: the host keeps a record a connection and puts its address into the pcb, or 0 to do without. What is
-outstanding is cut into runs of bytes with one fate, so that memory is bounded. Knows no congestion control.
+Too large for a pcb: the host keeps one record per connection and puts its address into the pcb, or 0 to do without. What is
+outstanding is divided into runs of bytes with one fate, which bounds the memory. Knows no congestion control.
 """
 
 from typing import Annotated
@@ -15,57 +15,58 @@ IN_FLIGHT, SACKED, LOST = range(3)
 
 
 class Scoreboard(Record):
-    """The transmissions of a connection. A run begins where the one before it ends, the first at snd_una; a FIN counts as a byte.
+    """The transmissions of a connection.
 
-    `fack` means something while something is outstanding.
+    A run begins where the one before it ends, the first one at snd_una. A FIN counts as a byte. `fack` is valid while something
+    is outstanding.
     """
 
-    # What the host switches on; the rest starts at zero
+    # What the host switches on; all else starts at zero
     use_rack: u1  # 1: losses are found by time
     use_probes: u1  # PROBE_NEVER, PROBE_TAIL or PROBE_ALWAYS
-    use_dsack: u1  # 1: duplicates are reported
+    use_dsack: u1  # 1: duplicates are reported to the peer
     # RACK (RFC 8985, section 5.3)
     reordering_seen: u1  # 1: RACK.reordering_seen
-    dsack_round_open: u1  # 1: a round that D-SACK widens runs
-    dsack_received: u1  # 1: the last acknowledgment had one
+    dsack_round_open: u1  # 1: reo_wnd_mult grew less than a round trip ago
+    dsack_received: u1  # 1: the last ACK reported a duplicate
     # TLP (section 7)
     probe_due: u1  # 1: output sends a probe
-    probe_outstanding: u1  # 1: a probe has no answer
+    probe_outstanding: u1  # 1: a probe that was sent while nothing was missing has no answer
     probe_is_retransmission: u1  # TLP.is_retrans
-    probes_unanswered: u1  # in a row
-    dsack_pending: u1  # 1: the next acknowledgment reports a duplicate
-    run_count: i4  # runs in use
-    sacked_segments: i4  # that the peer reported
+    probes_unanswered: u1  # probes sent since a round-trip time was last known
+    dsack_pending: u1  # 1: the next segment reports a duplicate
+    run_count: i4  # runs in use below
+    sacked_segments: i4  # segments that the peer reported, estimated
     reo_wnd_mult: i4  # RACK.reo_wnd_mult
-    reo_wnd_persist: i4  # RACK.reo_wnd_persist
+    reo_wnd_persist: i4  # RACK.reo_wnd_persist: recoveries until reo_wnd_mult is 1 again
     xmit_us: i8  # RACK.xmit_ts
     end_seq: i8  # RACK.end_seq
     rtt_us: i8  # RACK.rtt
     fack: i8  # RACK.fack
-    min_rtt_us: i8  # RACK.min_RTT
-    min_rtt_recent_us: i8  # the least round-trip time of the present interval
+    min_rtt_us: i8  # least round-trip time of the interval before; RACK.min_RTT is the lesser of both, see `rack.min_rtt`
+    min_rtt_recent_us: i8  # least round-trip time of the present interval, 0 for none
     min_rtt_since_us: i8  # when that interval began
-    dsack_round: i8  # RACK.dsack_round
-    reorder_deadline_us: i8  # of the reordering timer, 0 if it does not run
-    probe_deadline_us: i8  # of the probe timer, 0 if it does not run
-    probe_end_seq: i8  # TLP.end_seq
-    probe_segment_end: i8  # the end of the segment that a probe repeats
-    pipe_bytes: i8  # pipe (RFC 6675)
-    lost_bytes: i8  # found lost and not yet repeated
-    newly_sacked_bytes: i8  # by the last acknowledgment
+    dsack_round: i8  # RACK.dsack_round: snd_max when reo_wnd_mult last grew
+    reorder_deadline_us: i8  # of the reordering timer, 0 if it is off
+    probe_deadline_us: i8  # of the probe timer, 0 if it is off
+    probe_end_seq: i8  # TLP.end_seq: snd_max when the last probe was sent
+    probe_segment_end: i8  # the end of the last probe itself
+    pipe_bytes: i8  # bytes in flight: neither lost nor reported (RFC 6675, pipe)
+    lost_bytes: i8  # bytes found lost and not yet sent again
+    newly_sacked_bytes: i8  # bytes that the blocks of the last ACK were the first to report
     # The sender's last D-SACK, and the receiver's next one
-    dsack_received_end: i8  # the end of the range
-    dsack_start: i8  # where the range begins
+    dsack_received_end: i8  # the end of the range that the peer reported
+    dsack_start: i8  # where the range to be reported begins
     dsack_end: i8  # where it ends
     # Statistics
-    probes: i8  # counts
-    duplicates_reported: i8  # counts
+    probes: i8  # probes sent
+    duplicates_reported: i8  # ACKs of the peer that reported a duplicate
     # Runs, ascending and without gaps from snd_una to snd_max
-    run_end: Annotated[i8, MAX_RUNS]  # where each ends
-    run_sent_us: Annotated[i8, MAX_RUNS]  # when each was last sent
-    run_segments: Annotated[i4, MAX_RUNS]  # segments of each
+    run_end: Annotated[i8, MAX_RUNS]  # where each run ends
+    run_sent_us: Annotated[i8, MAX_RUNS]  # when each run was last sent
+    run_segments: Annotated[i4, MAX_RUNS]  # segments of each run
     run_state: Annotated[u1, MAX_RUNS]  # IN_FLIGHT, SACKED or LOST
-    run_retransmitted: Annotated[u1, MAX_RUNS]  # 1: sent more than once
+    run_retransmitted: Annotated[u1, MAX_RUNS]  # 1: the run was sent more than once
 
 
 SCOREBOARD = Scoreboard.dtype
@@ -83,13 +84,13 @@ def rack_runs(pcb):
 
 @compiled
 def run_start(pcb, board, index):
-    """Return the first byte of a run."""
+    """Return the number of the first byte of a run."""
     return pcb.snd_una if index == 0 else board.run_end[index - 1]
 
 
 @compiled
 def note_sent(pcb, board, seq, end, now_us):
-    """Note the transmission of the bytes from `seq` to `end`, of which some may have been sent before."""
+    """Note the transmission of the bytes from `seq` to `end`. Some of them may have been sent before."""
     if board.run_count == 0:
         board.fack = pcb.snd_una
     again = seq_lt(seq, pcb.snd_max)
@@ -107,7 +108,7 @@ def note_sent(pcb, board, seq, end, now_us):
 
 @compiled
 def _append(board, end, now_us, again):
-    """Add new bytes up to `end`, to the last run if that was sent at the same time."""
+    """Add new bytes up to `end`: to the last run if that was sent at the same time, else in a new run."""
     _make_room(board)
     retransmitted = 1 if again else 0
     last = board.run_count - 1
@@ -144,7 +145,7 @@ def _copy(board, source, target):
 
 @compiled
 def runs_between(pcb, board, start, end):
-    """Cut runs at `start` and `end`; return the indices of the first run between them and of the one behind."""
+    """Cut runs at `start` and `end`; return the index of the first run between them, and of the one after the last."""
     _make_room(board)
     first = _cut(pcb, board, start)
     return first, _cut(pcb, board, end)
@@ -152,7 +153,7 @@ def runs_between(pcb, board, start, end):
 
 @compiled
 def _cut(pcb, board, seq):
-    """Let a run begin at `seq`, and return its index: the number of runs if `seq` is snd_max or beyond."""
+    """Make a run begin at `seq`; return its index, or the number of runs if `seq` is snd_max or beyond."""
     index = 0
     while index < board.run_count and seq_leq(board.run_end[index], seq):
         index += 1
@@ -171,10 +172,10 @@ def _cut(pcb, board, seq):
 
 @compiled
 def _make_room(board):
-    """Let there be places for two more runs.
+    """Make room for two more runs.
 
-    Neighbours of one fate are joined, of which the later time holds: what is lost is found later then, and never too early. If
-    all neighbours differ, the last ones are in flight again, whatever is known of them.
+    Neighbours of one fate are joined, and the later of their times holds. A loss is then found later, and never too early. If all
+    neighbours differ, the last ones become one run in flight, whatever is known of them.
     """
     if board.run_count + 2 <= MAX_RUNS:
         return
@@ -200,7 +201,7 @@ def _make_room(board):
 
 @compiled
 def _join(board, index, follower):
-    """Let a run have the bytes of the one that follows it."""
+    """Give a run the bytes of the one that follows it."""
     board.run_end[index] = board.run_end[follower]
     board.run_sent_us[index] = max(board.run_sent_us[index], board.run_sent_us[follower])
     board.run_segments[index] += board.run_segments[follower]
@@ -208,7 +209,7 @@ def _join(board, index, follower):
 
 @compiled
 def tidy(board, una):
-    """Forget the runs below `una`, and join what has become equal."""
+    """Drop the runs below `una`, and join neighbours that have become equal."""
     kept = -1
     for index in range(board.run_count):
         if seq_leq(board.run_end[index], una):
@@ -224,7 +225,7 @@ def tidy(board, una):
 
 @compiled
 def _alike(board, index, follower):
-    """Whether nothing tells two neighbours apart: the time counts only for what is in flight."""
+    """Return whether two neighbours are equal. The time matters only for what is in flight."""
     state = board.run_state[index]
     if state != board.run_state[follower]:
         return False
@@ -237,7 +238,7 @@ def _alike(board, index, follower):
 
 @compiled
 def count_runs(pcb, board):
-    """Sum up what is in flight, lost and reported."""
+    """Compute `pipe_bytes`, `lost_bytes` and `sacked_segments` from the runs."""
     board.pipe_bytes = 0
     board.lost_bytes = 0
     board.sacked_segments = 0
@@ -256,7 +257,7 @@ def count_runs(pcb, board):
 
 @compiled
 def mark_all_lost(pcb, board):
-    """Let all that is outstanding be sent again, but for what the peer reported."""
+    """Mark all that is outstanding as lost, except what the peer reported."""
     for index in range(board.run_count):
         if board.run_state[index] == IN_FLIGHT:
             board.run_state[index] = LOST
@@ -287,7 +288,7 @@ def before_sacked(pcb, board, seq, length):
 
 @compiled
 def last_segment(pcb, board):
-    """Return the first byte of the segment that is the last one of all that is outstanding."""
+    """Return the number of the first byte of the last segment that is outstanding."""
     last = board.run_count - 1
     start = run_start(pcb, board, last)
     length = seq_sub(board.run_end[last], start)

@@ -1,4 +1,4 @@
-"""Sequence number arithmetic modulo 2**32 (RFC 9293, section 3.4). Knows nothing else of TCP."""
+"""Arithmetic of sequence numbers modulo 2**32 (RFC 9293, section 3.4). Knows nothing else of TCP."""
 
 from netstack.jit.compilation import compiled
 

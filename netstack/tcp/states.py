@@ -1,10 +1,10 @@
-"""The states of a connection (RFC 9293, section 3.3.2), and what ended one. Knows no transition."""
+"""The states of a connection (RFC 9293, section 3.3.2), and the reasons why one ended. Knows no transition."""
 
 from enum import IntEnum
 
 
 class State(IntEnum):
-    """A connection's state, in the order of its life; comparisons rely on the order."""
+    """A connection's state, in the order of its life. Comparisons rely on the order."""
 
     CLOSED = 0
     LISTEN = 1

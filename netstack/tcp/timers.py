@@ -1,7 +1,7 @@
 """Timers: retransmission and zero-window probes, delayed ACK, keep-alive, user timeout, and the waits of the last states.
 
-RFC 6298; RFC 9293, sections 3.8.3, 3.8.4, 3.8.6 and 3.6.1. Deadlines in us; 0 is off. The retransmission timer also runs
-while data waits for a closed window (section 3.8.6.1: the persist timer).
+RFC 6298; RFC 9293, sections 3.8.3, 3.8.4, 3.8.6 and 3.6.1. Deadlines are in us; 0 is off. The retransmission timer also runs
+while data waits for a closed window: it is the persist timer then (section 3.8.6.1).
 
 Knows no clock: the host asks for the earliest deadline and calls when it has passed.
 """
@@ -19,7 +19,7 @@ from netstack.tcp.states import End, State
 
 @compiled
 def _earlier(a, b):
-    """Return the earlier of two deadlines, of which 0 is none."""
+    """Return the earlier of two deadlines, each of which may be 0 for none."""
     if a == 0:
         return b
     return a if b == 0 else min(a, b)
@@ -27,7 +27,7 @@ def _earlier(a, b):
 
 @compiled
 def tcp_next_deadline_us(pcb):
-    """Return the earliest deadline, 0 if no timer runs."""
+    """Return the earliest deadline in us, 0 if no timer runs."""
     deadline = _earlier(pcb.rexmt_deadline_us, pcb.delack_deadline_us)
     if pcb.scoreboard_address != 0:
         board = scoreboard_at(pcb.scoreboard_address, 0)
@@ -71,7 +71,7 @@ def tcp_timeout(pcb, now_us):
                 rack_timeout(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
             else:
                 forget_reneged(pcb)
-        if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # who answers probes is alive
+        if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # a peer that answers probes is alive
             if pcb.rexmt_shift >= pcb.max_retransmissions:
                 return tcp_end(pcb, End.TIMED_OUT)
             pcb.rexmt_shift += 1
@@ -87,7 +87,7 @@ def tcp_timeout(pcb, now_us):
 
 @compiled
 def _expire_by_time(pcb, now_us):
-    """The wait for what is late is over, or no ACK came since the last segment (RFC 8985, sections 6.2 and 7.3)."""
+    """Run the reordering timer and the probe timer if they expired; return flags (RFC 8985, sections 6.2 and 7.3)."""
     board = scoreboard_at(pcb.scoreboard_address, 0)
     flags = 0
     if 0 < board.reorder_deadline_us <= now_us and rack_detect_loss(pcb, board, now_us):
@@ -103,7 +103,7 @@ def _expire_by_time(pcb, now_us):
 
 @compiled
 def _keep_alive(pcb, now_us):
-    """Probe a silent peer, and give it up after enough probes (RFC 9293, section 3.8.4)."""
+    """Probe a silent peer, and end the connection after enough probes; return flags (RFC 9293, section 3.8.4)."""
     idle_us = now_us - pcb.last_received_us
     if pcb.state < State.ESTABLISHED or pcb.keepalive_idle_us == 0:
         pcb.keepalive_deadline_us = 0

@@ -1,4 +1,4 @@
-"""The command ``python -m netstack.tcp.script`` as it was called in version 0.1: it is ``python -m netstack.script`` now."""
+"""Forwards ``python -m netstack.tcp.script``, the command's name in version 0.1, to ``python -m netstack.script``."""
 
 import runpy
 
