@@ -23,7 +23,7 @@ class Journal(Record):
     save_function: i8  # address of `_save_words`, or of `_ignore`
     step: i8  # number of the current step, from 1 on
     accesses: i8  # records that the current step touched
-    twin_words: i8  # words kept of them
+    twin_words: i8  # words kept of these records
     undone: i8  # words that the steps of the window changed
     events: i8  # events of the steps of the window, a word each
     overflow: i8  # 1: there was no room for an entry

@@ -1,4 +1,4 @@
-"""Drives a simulation from a configuration to a result."""
+"""The simulated host: from a configuration to a result. What other packages use of it is exported here."""
 
 from netstack.jit.compilation import source_digest
 from netstack.sim.build.sizes import link_limit_mbps, memory_needed_bytes

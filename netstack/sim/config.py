@@ -1,4 +1,4 @@
-"""How a simulation is driven, and everything a simulation needs to know in one dataclass."""
+"""The configuration of one point: how the engine runs it, and all parts together in one dataclass."""
 
 from dataclasses import dataclass, field
 
@@ -17,12 +17,12 @@ ENGINES = ("inline", "ray")
 class EngineConfig:
     """The engine and the simulated interval.
 
-    `kind` of `inline` simulates a point in one process, `ray` makes each core an actor. `window_us` of 0 keeps the exact order of
-    all events; above 0 each core runs alone for so long, and cores exchange messages at the end of each window.
+    The `kind` `inline` simulates a point in one process; `ray` makes each core an actor. `window_us` of 0 keeps the exact order
+    of all events. Above 0 each core runs alone for that time, and the cores exchange messages at the end of each window.
 
-    `warmup_ms` and `measure_ms` of null mean: chosen from the number of connections, and the warm-up is prolonged
-    until the throughput of successive slices agrees. `steady_percent` is the largest difference between the halves of the
-    measured interval that still counts as steady.
+    `warmup_ms` and `measure_ms` of null are chosen from the number of connections, and the warm-up is prolonged until the
+    throughput of successive slices agrees. `run_ms` is the length of both together, in place of `measure_ms`. `steady_percent` is
+    the largest difference between the goodput of the two halves of the measured interval that counts as steady.
     """
 
     kind: str = "inline"

@@ -1,1 +1,1 @@
-"""Lays out the state of a simulation from its configuration. Nothing happens here in simulated time."""
+"""Lays out the state of a simulation from its configuration. No simulated time passes here."""

@@ -1,4 +1,4 @@
-"""Lays out a simulation's state from its configuration, part by part. All randomness of a point is drawn here, from its seed."""
+"""Lays out a simulation's state from its configuration, part by part."""
 
 from netstack.jit.journal import BUILDING, attach_functions
 from netstack.jit.records import allocate
@@ -14,7 +14,10 @@ from netstack.sim.stack.state import STACK_WITH_JOURNAL, Stack
 
 
 def build(config: SimulationConfig, *, with_journal: bool = False) -> Simulation:
-    """Return the state of a simulation at time zero, with room for the address of a journal if it is to keep one."""
+    """Return the state of a simulation at time zero.
+
+    `with_journal` leaves room for the address of a journal. All randomness of a point is drawn here, from its seed.
+    """
     sizes = sizes_of(config)
     machine = allocate(MACHINE_WITH_JOURNAL if with_journal else Machine.dtype, 1)
     stack = allocate(STACK_WITH_JOURNAL if with_journal else Stack.dtype, 1)

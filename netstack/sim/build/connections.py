@@ -1,6 +1,6 @@
 """Lays out a simulation's connections: established ones from the beginning, or clients that open theirs one after the other.
 
-Distances, start times and first sequence numbers are drawn here, from the point's seed.
+The hash seed, distances, start times and first sequence numbers are drawn here, from the point's seed.
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ CLIENT_PORTS = 50000
 
 
 def build_connections(simulation: Simulation, sizes: Sizes) -> None:
-    """Draw distances, start times and hash seed from the seed; open all connections, or place their clients."""
+    """Draw hash seed, distances and start times from the point's seed; open all connections, or place their clients."""
     config, stack, tables = simulation.config, simulation.stack, simulation.tables
     workload, nics = config.workload, config.machine.nic.count
     random = np.random.Generator(np.random.PCG64(config.seed))
@@ -58,7 +58,7 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
 
 
 def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
-    """Set what all pcbs of each end begin with: a closed connection that offers scaling and timestamps."""
+    """Set what the pcbs of both ends begin with: a closed connection that offers scaling and time stamps."""
     own_mss = workload.mss_bytes + HEADER_BYTES - BARE_HEADER_BYTES
     values = {
         "hash_next": -1,
@@ -84,14 +84,14 @@ def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
 
 @compiled
 def _list_starts(stack, start_ticks):
-    """List each connection's start in the timer wheel."""
+    """List the start of each connection in the timer wheel."""
     for index in range(stack.conns):
         list_end(stack, index, Side.LOCAL, start_ticks[index])
 
 
 @compiled
 def _place_clients(stack):
-    """Give each client an address of its own, the server's, and the port before its first."""
+    """Set each client's own address, the host's address and port, and the port before its first one."""
     for index in range(stack.conns):
         peer = peer_of(stack, index)
         peer.foreign_address = _host_address(stack, index)

@@ -12,7 +12,7 @@ from netstack.sim.machine.numbers import Category, Instance, LockClass, Operatio
 from netstack.sim.machine.recency import initial_order
 
 FREE = OperationCost()
-"""What an operation costs that the costs do not have."""
+"""The cost of an operation that the configuration does not name."""
 
 
 def build_machine(simulation: Simulation, sizes: Sizes) -> None:
@@ -51,7 +51,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
 
 
 def _stalls(latency: LatencyConfig) -> dict[str, int]:
-    """Return the latencies of accesses by the fields of the machine's record."""
+    """Return the stalls of accesses in cycles, by the fields of the machine's record."""
     return {name.removesuffix("_cycles"): value for name, value in vars(latency).items() if name != "atomic_cycles"}
 
 
@@ -79,7 +79,7 @@ def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
 
 
 def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
-    """Lay out every structure's instances on consecutive lines, and turn footprints into rows."""
+    """Lay out the instances of every structure on consecutive lines, and turn footprints into rows."""
     costs, machine = simulation.config.costs, simulation.machine
     names = simulation.structures = list(costs.structures)
     layout = simulation.add(machine, "kind", state.Structure.dtype, len(names))
@@ -122,7 +122,7 @@ def _rows(costs: CostsConfig, key: str, operation: OperationCost, names: list[st
 
 
 def data_part(cache: CacheConfig, instruction_bytes: int) -> CacheConfig:
-    """Return what is left of a cache for data when hot instructions occupy whole ways of it, at least one way."""
+    """Return the part of a cache that is left for data, at least one way, if hot instructions occupy whole ways of it."""
     way_bytes = cache.size_bytes // cache.ways
     ways = max(1, cache.ways - round(instruction_bytes / way_bytes))
     return CacheConfig(ways * way_bytes, ways)

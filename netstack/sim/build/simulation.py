@@ -1,4 +1,4 @@
-"""The holder of a simulation's state: two records that compiled code takes, and the tables that they point to."""
+"""The owner of a simulation's state: two records that compiled code takes, and the tables that they point to."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +18,8 @@ class Simulation:
         config: What it was built from.
         machine_table: One record: the machine.
         stack_table: One record: the stack.
-        tables: All tables by their names; they keep the memory that the two records point to.
-        structures: Names of the structures, in the order of their numbers.
+        tables: All tables by name. They own the memory that the two records point to.
+        structures: The names of the structures, in the order of their numbers.
     """
 
     config: SimulationConfig
@@ -44,7 +44,7 @@ class Simulation:
         return JOURNAL_FIELD in (self.stack_table.dtype.names or ())
 
     def add(self, record: Any, name: str, dtype: np.dtype, length: int) -> np.ndarray:
-        """Allocate a table of zeroed records, and have `record` point to it by its field ``<name>_table``."""
+        """Allocate and return a table of zeroed records; `record` points to it by its field ``<name>_table``."""
         table = allocate(dtype, length)
         self.tables[name] = table
         record[f"{name}_table"] = table.ctypes.data

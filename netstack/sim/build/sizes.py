@@ -14,9 +14,9 @@ from netstack.sim.workload.config import HEADER_BYTES
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.pcb import PCB
 
-PORT_CAPACITY = 1024  # packets that a message port holds
-LEAST_BUCKETS = 8  # of a connection group
-OTHER_BYTES = 100_000_000  # of a simulation, with the process around it
+PORT_CAPACITY = 1024  # items in a message port above which packets are dropped
+LEAST_BUCKETS = 8  # hash buckets per connection group
+OTHER_BYTES = 100_000_000  # of a process, beside the tables that are counted
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Sizes:
     population: Population  # of the organization
     threads: int  # of the kernel and of applications
     app_threads: int  # application threads
-    mbufs: int  # of all kinds
-    items: int  # of the pools
+    mbufs: int  # of send buffers, transmit rings and free lists
+    items: int  # in the pools
     transmit_slots: int  # per NIC: ring and interface queue
     receive_slots: int  # per NIC
-    arrivals: int  # frames on the way per NIC
+    arrivals: int  # per NIC: most frames on the way
     send_buffer_bytes: int  # per connection
-    buckets_per_group: int  # of the connection table
-    instances: dict[Instance, int]  # of each kind
+    buckets_per_group: int  # hash buckets of the connection table
+    instances: dict[Instance, int]  # how many there are of each kind
     lines: int  # cache lines of all structures
 
 
 def sizes_of(config: SimulationConfig) -> Sizes:
-    """Count what a simulation of `config` consists of."""
+    """Return how many of everything a simulation of `config` needs."""
     machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.conns
     population = population_of(config.org, machine, conns, workload.threads_per_core)
     nics, app_threads = population.machine.nics, workload.threads_per_core * population.machine.cores_used
@@ -56,7 +56,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         items_per_conn = 3
     items = nics * (arrivals + nic.receive_ring) + population.ports * PORT_CAPACITY + items_per_conn * conns
     if population.queued_units:
-        items += 2 * conns * units  # no queue drops: a request or the acknowledgments of each unit of a send buffer
+        items += 2 * conns * units  # these queues drop nothing: per unit of a send buffer a request or its acknowledgments
     buckets_per_group = max(LEAST_BUCKETS, config.costs.hash_buckets // population.groups)
     instances = {
         Instance.KERNEL: 1,
@@ -91,7 +91,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
 
 
 def memory_needed_bytes(config: SimulationConfig) -> int:
-    """Return how much memory the tables of a simulation take, within a few MB."""
+    """Return how many bytes a simulation takes, within a few MB."""
     sizes = sizes_of(config)
     flow_bytes = 2 * PCB.itemsize + Flow.dtype.itemsize + Lock.dtype.itemsize
     return (
@@ -105,6 +105,6 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
 
 
 def link_limit_mbps(config: SimulationConfig) -> float:
-    """Return the payload rate at which all links are full: 941.48 Mb/s per Gigabit link at an MTU of 1,500 bytes."""
+    """Return the payload rate of full links in Mb/s: 941.48 per Gigabit link at an MTU of 1,500 bytes."""
     wire_bytes = config.workload.mtu_bytes + ETHERNET_OVERHEAD_BYTES
     return config.machine.nic.count * config.machine.nic.link_mbps * (config.workload.mtu_bytes - HEADER_BYTES) / wire_bytes

@@ -75,7 +75,7 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
 
 
 def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:
-    """Put all mbufs into the shared zone and all items into pools, but for those that belong to a thread each."""
+    """Put all mbufs into the shared zone, and all items into pools but the one item that each application and the clock own."""
     stack, own_items = simulation.stack, sizes.app_threads + 1
     mbufs = simulation.add(stack, "mbuf", state.Mbuf.dtype, sizes.mbufs)
     mbufs["next"] = _chain(np.arange(sizes.mbufs))

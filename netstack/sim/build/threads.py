@@ -1,4 +1,4 @@
-"""Creates the threads, in the order application, inbound, port, clock, and places them on cores."""
+"""Creates the threads in the order application, inbound, port, clock, and puts them on cores."""
 
 import numpy as np
 
@@ -9,11 +9,11 @@ from netstack.sim.machine.state import Thread
 from netstack.sim.stack.numbers import Phase, ThreadKind, WaitsFor
 
 PRIORITIES = {ThreadKind.APPLICATION: 0, ThreadKind.CLOCK: 1, ThreadKind.PORT: 2, ThreadKind.INBOUND: 3}
-"""The higher, the more urgent."""
+"""Priority of threads by kind; higher is more urgent."""
 
 
 def build_threads(simulation: Simulation, sizes: Sizes) -> None:
-    """Fill in the threads, and tell NICs and queues which of them are theirs."""
+    """Fill in the threads, and set those of NICs and queues."""
     machine, stack, nics = simulation.machine, simulation.stack, sizes.population.machine.nics
     population = sizes.population
     table = simulation.add(machine, "thread", Thread.dtype, sizes.threads)

@@ -1,4 +1,4 @@
-"""The laws every simulation obeys, checked on its state at the end of each run. A broken one is fatal."""
+"""The laws that every simulation obeys, checked on its state at the end of each run. A broken law is fatal."""
 
 import numpy as np
 
@@ -40,9 +40,9 @@ def check_cycles(simulation: Simulation) -> None:
 
 
 def check_bytes(simulation: Simulation) -> None:
-    """What each application wrote was acknowledged or is in the send buffer; the peer got no less than it acknowledged.
+    """What each application wrote was acknowledged or is in the send buffer, and the peer received no less than it acknowledged.
 
-    What applications left in queues they write later, and it fits in the send buffer.
+    Send requests in queues are not written yet. They fit in the send buffer too.
     """
     flows, pcbs, peers = (simulation.tables[name] for name in ("flow", "pcb", "peer"))
     kept = flows["acked_bytes"] + pcbs["send_buffered_bytes"]
@@ -59,7 +59,7 @@ def check_bytes(simulation: Simulation) -> None:
 
 
 def check_connections(simulation: Simulation) -> None:
-    """Every connection opened is closed or open, and the table has those that are open: each once, in its own bucket."""
+    """Every connection opened is closed or open, and the table has each open one once, in its own hash bucket."""
     stack, flows, pcbs = simulation.stack, simulation.tables["flow"], simulation.tables["pcb"]
     still = int(flows["open"].sum())
     _equal("connections opened", int(stack["connections_opened"]), "closed and open", int(stack["connections_closed"]) + still)
@@ -75,7 +75,7 @@ def check_connections(simulation: Simulation) -> None:
 
 @compiled
 def _count_listed(stack, listed):
-    """Count how often each connection is in the table, up to twice; return one that is not in its own bucket, else -1."""
+    """Count how often each connection is in the table, up to twice; return one that is not in its own hash bucket, else -1."""
     for bucket in range(stack.groups * stack.buckets_per_group):
         index = np.int64(bucket_of(stack, bucket).head)
         while index >= 0 and listed[index] < 2:
@@ -90,7 +90,7 @@ def _count_listed(stack, listed):
 
 @compiled
 def _count_events(stack, events):
-    """Count how often each connection is on event queues, which have as many as they say."""
+    """Count how often each connection is on event queues, as far as their counts go."""
     for application in range(stack.app_threads):
         queue = ready_of(stack, application)
         index = np.int64(queue.head)
@@ -100,7 +100,7 @@ def _count_events(stack, events):
 
 
 def check_locks(simulation: Simulation) -> None:
-    """Every acquisition was released or is held, by a thread that counts it."""
+    """Every acquisition was released or is held by a thread that counts it."""
     held = simulation.tables["lock"]["owner"] >= 0
     for lock_class, row in zip(LockClass, simulation.tables["lock_class"], strict=True):
         still = int((held & (simulation.tables["lock"]["lock_class"] == lock_class)).sum())
@@ -111,9 +111,9 @@ def check_locks(simulation: Simulation) -> None:
 
 
 def check_messages(simulation: Simulation) -> None:
-    """Every message sent was received or waits in a queue, and whoever leaves a connection or a perimeter leaves none behind.
+    """Every item put into a queue was taken out or waits in it. None waits for a connection or perimeter that nobody serves.
 
-    A queue of a perimeter may be left to the perimeter's thread, which then is awake, or will be at the next tick.
+    The queue of a perimeter may be left to the perimeter's thread, which is then awake, or will be at the next tick.
     """
     stack, queues, owners = simulation.stack, simulation.tables["queue"], simulation.tables["lock"]["owner"]
     if stack["use_backlog"]:
@@ -131,7 +131,7 @@ def check_messages(simulation: Simulation) -> None:
 
 
 def check_frames(simulation: Simulation) -> None:
-    """Every item off the pool is on its way, in a ring, queued or with a thread; every frame is accounted for once."""
+    """Every item off the pool is on its way, in a ring, in a queue or with a thread. Every frame is accounted for once."""
     stack, nics = simulation.stack, simulation.tables["nic"]
     ringed = nics["receive_tail"] - nics["receive_head"]
     _all_equal(
@@ -152,7 +152,7 @@ def check_frames(simulation: Simulation) -> None:
 
 
 def check_mbufs(simulation: Simulation) -> None:
-    """Every mbuf is free or holds bytes of a send buffer or a frame of a transmit ring, or a thread's request in the making."""
+    """Every mbuf is free, or holds bytes of a send buffer, a frame of a transmit ring, or a request that an application makes."""
     stack, nics = simulation.stack, simulation.tables["nic"]
     used = int(stack["mbufs_taken"]) - int(stack["mbufs_freed"])
     free = int(stack["free_mbufs"]) + int(simulation.tables["core"]["free_mbufs"].sum())
@@ -166,20 +166,20 @@ def check_mbufs(simulation: Simulation) -> None:
 
 
 def _requested(simulation: Simulation) -> np.ndarray:
-    """Return the bytes of each connection's send requests that nobody waits for, by a walk through all queues."""
-    packets, pool = simulation.tables["item"], int(simulation.stack["items"])
+    """Return the bytes of each connection's send requests in items of the pools, by a walk through all queues."""
+    items, pool = simulation.tables["item"], int(simulation.stack["items"])
     requested = np.zeros(len(simulation.tables["flow"]), np.int64)
     for queue in simulation.tables["queue"]:
         item = int(queue["head"])
         for _ in range(int(queue["count"])):
-            if packets["kind"][item] == ItemKind.SEND and item < pool:
-                requested[packets["flow"][item]] += packets["bytes"][item]
-            item = int(packets["next"][item])
+            if items["kind"][item] == ItemKind.SEND and item < pool:
+                requested[items["flow"][item]] += items["bytes"][item]
+            item = int(items["next"][item])
     return requested
 
 
 def _queued(simulation: Simulation) -> int:
-    """Return how many messages wait in queues."""
+    """Return how many items wait in queues."""
     return int(simulation.tables["queue"]["count"].sum())
 
 

@@ -1,7 +1,7 @@
-"""One event of a simulation: which comes next, and what happens in it.
+"""One event of a simulation: which one is next, and what happens in it.
 
-Actors are cores, then the interrupts of NICs, then the tick of the timer wheel, each by number. At equal times they act in this
-order. Both engines run events by these functions.
+Actors are the cores, then the interrupts of NICs, then the tick of the timer wheel, each by number. At equal times they act in
+this order. Both engines run events by these functions.
 """
 
 from netstack.jit.compilation import compiled
@@ -14,9 +14,9 @@ from netstack.sim.organization.threads import clock_tick, step_thread
 
 @compiled
 def next_actor(machine, stack, first, stride, until):
-    """Return who acts next before `until` cycles, -1 if nobody does, and when.
+    """Return the actor that acts next before `until` cycles, -1 for none, and when.
 
-    Only every `stride`-th core and NIC from `first` on counts, and the timer wheel if `first` is 0.
+    Only every `stride`-th core and NIC from `first` on is considered, and the timer wheel if `first` is 0.
     """
     actor = -1
     time = until
@@ -40,7 +40,7 @@ def next_actor(machine, stack, first, stride, until):
 
 @compiled
 def run_event(machine, stack, actor, time):
-    """Execute the event of an actor: a step of a core, the interrupt of a NIC, or the tick of the timer wheel."""
+    """Execute the event of an actor at `time`: a step of a core, the interrupt of a NIC, or the tick of the timer wheel."""
     if actor == machine.cores_used + machine.nics:
         clock_tick(machine, stack, time)
     elif actor >= machine.cores_used:
@@ -56,7 +56,7 @@ def run_event(machine, stack, actor, time):
 
 @compiled
 def settle(machine, now):
-    """Account idling and spinning cores up to `now`, so that every core's categories sum to its clock."""
+    """Account for idling and spinning cores up to `now`: the categories of every core then sum to its clock."""
     for core in range(machine.cores_used):
         cpu = core_of(machine, core)
         if cpu.spinning_on >= 0:

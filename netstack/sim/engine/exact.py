@@ -1,4 +1,4 @@
-"""The exact engine: one process, always the earliest event next."""
+"""The exact engine: one process executes the earliest event first."""
 
 from netstack.jit.compilation import compiled
 from netstack.sim.engine.events import next_actor, run_event
@@ -7,7 +7,7 @@ from netstack.sim.machine.numbers import Fault
 
 @compiled(nogil=True)
 def run_until(machine, stack, until):
-    """Execute all events before `until` cycles. Stops early with `machine.fault` set when the simulation broke down."""
+    """Execute all events before `until` cycles. Stops early, with `machine.fault` set, if the simulation breaks down."""
     while machine.fault == Fault.NONE:
         actor, time = next_actor(machine, stack, 0, 1, until)
         if actor < 0:

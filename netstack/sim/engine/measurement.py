@@ -1,12 +1,12 @@
 """When a simulation pauses, and which part of it is measured: a warm-up until throughput settles, then equal slices.
 
-Decides from the bytes acknowledged at each pause alone, so that every core of a windowed simulation decides the same.
+Decides by the bytes acknowledged at each pause only: every core of a windowed simulation decides the same.
 """
 
 from netstack.sim.config import SimulationConfig
 
 SLICES = 20  # of the measured interval
-SETTLED_PERCENT = 5.0  # how far the two last warm-up slices may differ
+SETTLED_PERCENT = 5.0  # how far the goodput of the two last parts of the warm-up may differ
 LONGEST_WARMUP = 4  # times the planned one
 
 
@@ -14,9 +14,9 @@ class Measurement:
     """The pauses of one simulation.
 
     Attributes:
-        acked: Bytes acknowledged at the start and at each pause so far.
-        warm_slices: Slices before the measured interval, -1 while the warm-up lasts.
-        slice_ms: Length of a slice.
+        acked: Bytes acknowledged in all, at the start and at each pause so far.
+        warm_slices: Slices before the measured interval, -1 during the warm-up.
+        slice_ms: Length of a slice in ms.
     """
 
     def __init__(self, config: SimulationConfig) -> None:
@@ -30,12 +30,12 @@ class Measurement:
 
     @property
     def next_pause_cycles(self) -> int:
-        """When the simulation is to pause next."""
+        """When the simulation pauses next, in cycles."""
         return round(len(self.acked) * self.slice_ms * self._cycles_per_ms)
 
     @property
     def is_over(self) -> bool:
-        """Whether everything is measured."""
+        """Whether the measured interval is complete."""
         return self.warm_slices >= 0 and len(self.acked) - 1 == self.warm_slices + SLICES
 
     @property
@@ -58,7 +58,7 @@ class Measurement:
 def planned_ms(config: SimulationConfig) -> tuple[float, float]:
     """Return warm-up and measured interval in ms: as configured, else longer with more connections.
 
-    A connection of a large load gets its turn rarely: the interval grows until everybody had several.
+    A connection of a large load is served rarely. The interval grows so that each is served several times.
     """
     engine = config.engine
     warmup_ms = 20.0 if config.conns <= 512 else min(2000.0, 20.0 + config.conns / 32)
@@ -73,7 +73,7 @@ def planned_ms(config: SimulationConfig) -> tuple[float, float]:
 
 
 def _settled(acked: list[int], window: int) -> bool:
-    """Return whether the last `window` slices carried as much as the window before them."""
+    """Return whether both halves of the last `window` slices carried as much, within SETTLED_PERCENT."""
     half = max(1, window // 2)
     if len(acked) <= 2 * half:
         return False

@@ -1,6 +1,6 @@
-"""What a point reports: every statistic declared once, with its unit and meaning.
+"""The result of a point: every statistic is declared once, with its unit and meaning.
 
-`result.json`, MLflow metrics, tables and figures are all derived from these declarations.
+`result.json`, MLflow metrics, tables and figures all follow from these declarations.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ def _statistic(unit: str, meaning: str) -> Any:
 
 @dataclass(kw_only=True)
 class LockStatistics:
-    """One class of locks over the measured interval."""
+    """The statistics of one class of locks over the measured interval."""
 
     acquisitions: int = _statistic("1", "acquisitions")
     not_immediate_percent: float = _statistic("%", "acquisitions that had to wait")
@@ -35,7 +35,7 @@ class MissStatistics:
 
 @dataclass(kw_only=True)
 class Result:
-    """One simulated point. Virtual quantities are deterministic; only `wall_seconds` and `wall_*` depend on the host."""
+    """The statistics of one simulated point. All are deterministic but `wall_*`, which depend on the computer that simulates."""
 
     goodput_mbps: float = _statistic("Mb/s", "payload acknowledged per simulated time")
     utilization: float = _statistic("1", "share of cycles that were not idle, over all cores used")

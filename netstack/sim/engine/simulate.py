@@ -1,6 +1,6 @@
-"""From a configuration to a result: warm up, measure, check the laws, report.
+"""From a configuration to a result: warm up, measure, check the laws, compute the statistics.
 
-Compiled code lands in an on-disk cache that belongs to these sources: see `netstack.jit.compilation`.
+Compiled code is kept in an on-disk cache that belongs to these sources, see `netstack.jit.compilation`.
 """
 
 import time
@@ -22,7 +22,7 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
 
     Args:
         config: The point. It is validated.
-        progress: Called now and then with the finished share, from 0 to 1.
+        progress: Called repeatedly with the finished share, from 0 to 1.
 
     Raises:
         ConfigError: A value cannot be simulated.
@@ -49,7 +49,7 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
 
 
 def simulate_in_windows(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
-    """Simulate one point in windows, all cores in this process."""
+    """Simulate one point in windows, all cores in this process; return its result."""
     started = time.perf_counter()
     cores = [WindowedCore(config, core) for core in range(config.cores_used)]
     messages, starts = nothing(len(cores))
@@ -61,5 +61,5 @@ def simulate_in_windows(config: SimulationConfig, progress: Callable[[float], No
 
 
 def prepare(*, windows: bool = False) -> None:
-    """Compile everything into the on-disk cache, for the exact engine or for windows, by simulating next to nothing."""
+    """Compile everything into the on-disk cache, for the exact engine or for windows, by a very short simulation."""
     simulate(SimulationConfig(conns=1, engine=EngineConfig(window_us=float(windows), warmup_ms=0.01, measure_ms=0.01)))

@@ -22,12 +22,15 @@ class Snapshot:
 
 
 def snapshot(simulation: Simulation) -> Snapshot:
-    """Copy what a result is computed from."""
+    """Copy the counters that a result is computed from."""
     return Snapshot({name: simulation.tables[name].copy() for name in _COPIED}, simulation.stack_table.copy())
 
 
 def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement, wall_seconds: float) -> Result:
-    """Return the result of the interval from `before` to now."""
+    """Return the result of the interval from `before` to now.
+
+    `wall_seconds` is the time that the whole simulation took.
+    """
     config, machine = simulation.config, simulation.machine
     acked, warm_slices, slice_ms = measurement.acked, measurement.warm_slices, measurement.slice_ms
     after = snapshot(simulation)
@@ -126,13 +129,13 @@ def _lock_statistics(before: Snapshot, after: Snapshot) -> dict[str, LockStatist
 
 
 def _jain(payload: np.ndarray) -> float:
-    """Return Jain's fairness index: 1 when all got the same, 1/n when one got everything."""
+    """Return Jain's fairness index: 1 if all got the same, 1/n if one got everything, 0 if nobody got anything."""
     squares = float((payload.astype(float) ** 2).sum())
     return float(payload.sum()) ** 2 / (len(payload) * squares) if squares else 0.0
 
 
 def _percentiles(histogram: np.ndarray) -> dict[str, float]:
-    """Return percentiles of the write-to-acknowledgment latency in us: upper edges of buckets of a sixteenth octave."""
+    """Return percentiles of the write-to-acknowledgment latency in us: upper edges of histogram buckets, sixteen per octave."""
     total = int(histogram.sum())
     if total == 0:
         return {"p50": 0.0, "p90": 0.0, "p99": 0.0}

@@ -1,6 +1,6 @@
-"""How connections come and go on the host: the answer to a SYN, the connection table, the end of a connection, resets.
+"""How the host opens and ends connections: the answer to a SYN, the connection table, the end of a connection, resets.
 
-The caller holds what the organization serializes the connection table with, except the lock of a bucket, which is taken here.
+The caller holds what serializes the connection table in its organization, except the lock of a hash bucket. That is taken here.
 """
 
 from netstack.jit.compilation import compiled
@@ -24,7 +24,7 @@ from netstack.tcp.states import State
 
 @compiled
 def admit_segment(machine, stack, core, packet):
-    """Return KNOWN for a segment of its flow's connection; answer any other: OPENED for a SYN, REFUSED for what is stray."""
+    """Return whether a segment is of its flow's connection: KNOWN. Any other is answered here: OPENED by a SYN, or REFUSED."""
     flow_index = item_of(stack, packet).flow
     segment = segment_of(stack, packet)
     flow = flow_of(stack, flow_index)
@@ -53,7 +53,7 @@ def admit_segment(machine, stack, core, packet):
 
 @compiled
 def _open(machine, stack, core, flow_index, segment):
-    """Create the connection that a SYN asks for, and put it into the table and among the listener's incomplete ones."""
+    """Create the connection that a SYN asks for, and put it into the table and into the listener's queue of incomplete ones."""
     flow = flow_of(stack, flow_index)
     cpu = core_of(machine, core)
     cpu.instance[Instance.LISTENER] = listener_index(stack, flow_index)
@@ -89,7 +89,10 @@ def _insert(machine, stack, core, flow_index):
 
 @compiled
 def remove_connection(machine, stack, core, flow_index):
-    """Take an ended connection out of the table and free it. Faults if an application has it and has not closed it."""
+    """Take an ended connection out of the table, and free it.
+
+    Faults if it was established and is not closed with all data acknowledged.
+    """
     pcb = pcb_of(stack, flow_index)
     complete = pcb.snd_una != pcb.iss
     if complete and (pcb.fin_queued == 0 or pcb.send_buffered_bytes != 0):
@@ -113,7 +116,7 @@ def remove_connection(machine, stack, core, flow_index):
 
 @compiled
 def _enter_bucket(machine, stack, core, bucket):
-    """Take the lock of a bucket, where look-ups do not exclude changes of the table."""
+    """Enter the section of a hash bucket, if look-ups do not exclude changes of the table."""
     core_of(machine, core).instance[Instance.BUCKET] = bucket // state.BUCKETS_PER_LINE
     if stack.lookup_first != 0:
         enter_section(machine, core, state.bucket_section_of(stack, bucket), LockClass.BUCKET)
@@ -128,7 +131,7 @@ def _leave_bucket(machine, stack, core, bucket):
 
 @compiled
 def may_change_table(stack, index):
-    """Return whether an item could end its connection: what tcp_input() of FreeBSD 7 keeps the table's lock for to the end."""
+    """Return whether an item could end its connection. For such, tcp_input() of FreeBSD 7 keeps the table's lock to the end."""
     item = item_of(stack, index)
     if stack.bytes_per_connection == 0 or item.kind == ItemKind.SEND:
         return False

@@ -1,4 +1,4 @@
-"""Listening sockets: the queues that a connection passes between its SYN and accept(). Knows nothing of the connection table."""
+"""Listening sockets: the queues that a connection passes between its SYN and accept(). Knows no connection table."""
 
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.readiness import wake_application
@@ -22,7 +22,7 @@ def listener_index(stack, flow_index):
 
 @compiled
 def charge_listener(machine, stack, core, flow_index):
-    """Move a connection into, between or out of the queues of its listening socket, under the socket's lock."""
+    """Charge a move of a connection into, between or out of the queues of its listening socket, under the socket's lock."""
     listener = listener_index(stack, flow_index)
     core_of(machine, core).instance[Instance.LISTENER] = listener
     charge_in(machine, core, listener_of(stack, listener), LockClass.LISTENER, Operation.LISTENER_QUEUE)
@@ -30,7 +30,7 @@ def charge_listener(machine, stack, core, flow_index):
 
 @compiled
 def accept_connection(machine, stack, core, flow_index):
-    """System call accept(): the application takes a connection that is complete."""
+    """Run the system call accept(): the application takes a complete connection."""
     charge_listener(machine, stack, core, flow_index)
     charge(machine, core, Operation.ACCEPT_CALL)
     flow_of(stack, flow_index).accepted = 1
@@ -38,7 +38,7 @@ def accept_connection(machine, stack, core, flow_index):
 
 @compiled
 def tell_application(machine, stack, core, flow_index, flags):
-    """Wake the application for a connection that is complete, or whose client has sent all."""
+    """Wake the application for a connection that has become complete, or whose client has closed."""
     if flags & TCP_CONNECTED:
         charge_listener(machine, stack, core, flow_index)
         wake_application(machine, stack, core, flow_index)

@@ -10,13 +10,16 @@ from netstack.sim.machine.sections import charge_section
 from netstack.sim.machine.state import core_of
 from netstack.sim.stack.state import mbuf_of
 
-ZONE_BATCH = 128  # mbufs that a core exchanges with the shared zone at a time
-ZONE_LIMIT = 256  # free mbufs that a core keeps at most
+ZONE_BATCH = 128  # mbufs per exchange between a core and the shared zone
+ZONE_LIMIT = 256  # most free mbufs that a core keeps
 
 
 @compiled
 def get_mbuf(machine, stack, core):
-    """Allocate an mbuf from the core's free list, refilled from the shared zone. Faults when the zone is empty."""
+    """Allocate an mbuf from the core's free list; return its index.
+
+    An empty list is refilled from the shared zone. Faults if the zone is empty.
+    """
     cpu = core_of(machine, core)
     if cpu.free_mbuf < 0:
         _exchange(machine, stack, core, -ZONE_BATCH)
@@ -34,7 +37,7 @@ def get_mbuf(machine, stack, core):
 
 @compiled
 def put_mbuf(machine, stack, core, mbuf):
-    """Free an mbuf to the core's free list; a long list gives a batch back to the shared zone."""
+    """Free an mbuf to the core's free list. A long list gives a batch back to the shared zone."""
     cpu = core_of(machine, core)
     cpu.instance[Instance.MBUF] = mbuf
     charge(machine, core, Operation.MBUF_FREE)

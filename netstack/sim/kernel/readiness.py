@@ -1,4 +1,4 @@
-"""Event queues: which connections of an application are ready, and how it is woken. Knows nothing of what makes one ready.
+"""Event queues: which connections of an application are ready, and its wake-up. Knows not what else makes a connection ready.
 
 Source of the behaviour: kqueue(2) and sowakeup() of FreeBSD 7.
 """
@@ -20,7 +20,7 @@ def socket_space(stack, flow_index):
 
 @compiled
 def so_wakeup(machine, stack, core, flow_index):
-    """Tell the application of a connection that became writable, if it has more to write."""
+    """Notify the application of a connection that became writable, if it has more to write."""
     flow = flow_of(stack, flow_index)
     if flow.ready == 0 and flow.unwritten_bytes > 0 and socket_space(stack, flow_index) >= stack.lowat:
         wake_application(machine, stack, core, flow_index)
@@ -28,7 +28,7 @@ def so_wakeup(machine, stack, core, flow_index):
 
 @compiled
 def wake_application(machine, stack, core, flow_index):
-    """Put a connection on its application's event queue, and wake the application if it waits."""
+    """Put a connection on its application's event queue, and wake the application if it waits for events."""
     flow = flow_of(stack, flow_index)
     cpu = core_of(machine, core)
     application = stack.app_thread_first + flow.app_thread
@@ -61,7 +61,7 @@ def push_ready(stack, flow_index):
 
 @compiled
 def pop_ready(stack, app_thread):
-    """Take the first ready connection off an event queue, -1 if there is none. It still counts as ready."""
+    """Take the first ready connection off an event queue; return it, -1 if there is none. It still counts as ready."""
     queue = ready_of(stack, app_thread)
     if queue.count == 0:
         return -1

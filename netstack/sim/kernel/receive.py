@@ -31,7 +31,7 @@ from netstack.tcp.timers import tcp_timeout
 
 @compiled
 def lookup_connection(machine, stack, core, packet):
-    """Find a received packet's connection: hash, bucket, and every pcb of the chain up to it. Return -1 if there is none."""
+    """Find a received packet's connection by its hash bucket and chain of pcbs; return its index, -1 if there is none."""
     bucket = bucket_of_hash(stack, packet_hash(stack, packet))
     core_of(machine, core).instance[Instance.BUCKET] = bucket // BUCKETS_PER_LINE
     charge(machine, core, Operation.LOOKUP)
@@ -54,14 +54,14 @@ def lookup_connection(machine, stack, core, packet):
 
 @compiled
 def predict_packet(machine, core):
-    """Check a received segment up to header prediction, and start the keep-alive timer anew."""
+    """Charge the checks of a received segment up to header prediction, and the restart of the keep-alive timer."""
     charge(machine, core, Operation.TCP_PREDICT)
     charge_section(machine, core, LockClass.CALLOUT, Operation.CALLOUT_SET)
 
 
 @compiled
 def process_packet(machine, stack, core, packet):
-    """Segment input of a connection; return TCP's flags. Acknowledged mbufs leave the send buffer."""
+    """Run TCP input for a received packet; return TCP's flags. Acknowledged mbufs leave the send buffer."""
     flow_index = item_of(stack, packet).flow
     charge(machine, core, Operation.TCP_INPUT)
     pcb = pcb_of(stack, flow_index)
@@ -96,7 +96,7 @@ def _drop_acknowledged(machine, stack, core, flow_index, acked_bytes):
 
 @compiled
 def process_timer(machine, stack, core, timer):
-    """Run the connection's expired timers, unless it ended meanwhile; return TCP's flags."""
+    """Run the connection's expired timers, unless it has ended since; return TCP's flags."""
     item = item_of(stack, timer)
     charge(machine, core, Operation.TIMER)
     pcb = pcb_of(stack, item.flow)

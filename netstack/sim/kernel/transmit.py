@@ -19,7 +19,7 @@ from netstack.tcp.output import tcp_output, tcp_output_refused
 
 @compiled
 def sosend_unit(machine, stack, core, request_index):
-    """Build the mbuf of one send unit and fill in the request; the protocol takes it from there."""
+    """Build the mbuf of one send unit, and fill in the request for the protocol."""
     request = item_of(stack, request_index)
     mbuf = get_mbuf(machine, stack, core)
     charge(machine, core, Operation.SOSEND_UNIT)
@@ -35,7 +35,7 @@ def sosend_unit(machine, stack, core, request_index):
 
 @compiled
 def process_send(machine, stack, core, request_index):
-    """Protocol send request: append the unit to the send buffer. Output is the caller's next step."""
+    """Run a protocol send request: append the unit to the send buffer. Output is the caller's next step."""
     request = item_of(stack, request_index)
     flow = flow_of(stack, request.flow)
     core_of(machine, core).instance[Instance.MBUF] = request.mbuf
@@ -85,7 +85,7 @@ def output_segment(machine, stack, core, flow_index):
 def transmit_segment(machine, stack, core, flow_index, segment, mbuf):
     """Send a segment through IP and the driver; return whether the interface took it.
 
-    Its last bit leaves at a known time. So it is delivered to the peer at once.
+    The time at which its last bit leaves is known. The segment is therefore delivered to the peer at once.
     """
     cpu = core_of(machine, core)
     nic_index = flow_of(stack, flow_index).nic
@@ -112,7 +112,7 @@ def transmit_segment(machine, stack, core, flow_index, segment, mbuf):
 
 @compiled
 def clean_transmit_ring(machine, stack, core, nic_index):
-    """Reclaim what has departed, under the NIC's lock; return whether there was anything."""
+    """Reclaim the frames that have departed, under the NIC's lock; return whether there were any."""
     cpu = core_of(machine, core)
     nic = nic_of(machine, nic_index)
     if count_departed(machine, nic_index, cpu.clock) == 0:

@@ -1,7 +1,7 @@
 """The state of the caches: a directory record per line, sets of tags per core, and counters of misses.
 
-Only the layout is here; what moves in it is in `memory`. All of it is reached by address, because records are as long as the
-machine has cores or its caches have ways.
+Only the layout is here. What changes it is in `memory`. All of it is reached by address: the length of a record depends on how
+many cores the machine has, or how many ways its caches.
 """
 
 from netstack.jit.compilation import compiled
@@ -15,31 +15,31 @@ WRITABLE = 1
 class Line(Record):
     """The directory's record of a cache line."""
 
-    sharers: i8  # bit k is set if core k may hold the line; the tag in the core's way decides
+    sharers: i8  # bit k is set if core k may hold the line: the tag in the core's way decides
 
 
 class Owner(Record):
-    """Behind the line's record: whose copy is newer than memory."""
+    """Behind the line's record: whose copy is newer than the memory."""
 
-    core: u1  # 1 + the core, while it holds a copy; 0 for none
+    core: u1  # 1 + the core, which may have evicted its copy since; 0 for none
 
 
 class Place(Record):
-    """Behind the owner, for each core: where it put the line in its L2."""
+    """Behind the owner, per core: where the core put the line in its L2."""
 
-    l2: u1  # 1 + the way; 0 if nowhere, LOST after a write of another core
+    l2: u1  # 1 + the way, which another line may have taken since; 0 for none, LOST after a write of a core or device
 
 
 class Tag(Record):
-    """A way of a cache set. An L1 set is its tags, the one used last first; in an L2 set they stay where they are."""
+    """A way of a cache set. In an L1 set tags are in order of use, the last used first. In an L2 set a tag stays in its way."""
 
     tag: i4  # twice the line, EMPTY for none; in L1, WRITABLE is added while the core is its only holder and owner
 
 
 class Order(Record):
-    """The beginning of an L2 set: when its ways were used."""
+    """The beginning of an L2 set: the order in which its ways were used."""
 
-    order: i8  # see `recency`
+    order: i8  # the ways from the last used one on, see `recency`
 
 
 class MissCount(Record):
@@ -47,8 +47,8 @@ class MissCount(Record):
 
     l1_misses: i8  # accesses that left the L1
     l2_misses: i8  # accesses that left the L2
-    coherence_misses: i8  # L2 misses on lines that another core or a device wrote since
-    upgrades: i8  # writes to lines that others held as well
+    coherence_misses: i8  # L2 misses on lines that the core lost to a write of another core or a device
+    upgrades: i8  # writes to lines that other cores held as well
 
 
 OWNER_OFFSET = Line.dtype.itemsize
@@ -58,7 +58,7 @@ COUNT_BYTES = MissCount.dtype.itemsize
 
 
 def line_stride(cores: int) -> int:
-    """Return the bytes of one line's records, one after the other so that one access of the host finds all."""
+    """Return the bytes of one line's records. They are consecutive: one access of the simulating computer finds all."""
     return _multiple_of_8(PLACE_OFFSET + cores * Place.dtype.itemsize)
 
 
@@ -104,7 +104,7 @@ def owner_at(address):
 
 @compiled
 def place_at(address, core):
-    """Return where `core` holds the cache line whose records are at `address`."""
+    """Return the record of where `core` put the cache line whose records are at `address`."""
     return _place_at(address + PLACE_OFFSET, core)
 
 
@@ -122,19 +122,19 @@ def l2_set_address(machine, core, line):
 
 @compiled
 def order_at(address):
-    """Return the order of the L2 set at `address`."""
+    """Return the order record of the L2 set at `address`."""
     return _order_at(address, 0)
 
 
 @compiled
 def l1_tag_at(l1_set, way):
-    """Return one way of the L1 set at an address, the one used last first."""
+    """Return tag `way` of the L1 set at an address, 0 for the line used last."""
     return _tag_at(l1_set, way)
 
 
 @compiled
 def l2_tag_at(l2_set, way):
-    """Return one way of the L2 set at an address."""
+    """Return the tag of a way of the L2 set at an address."""
     return _tag_at(l2_set + ORDER_BYTES, way)
 
 

@@ -19,7 +19,7 @@ class CacheConfig:
 
 @dataclass
 class LatencyConfig:
-    """Stall of one access, in core cycles, by where its line is found; and what a locked instruction takes on top."""
+    """The stall of one access in core cycles, by where its line is found, and the cycles of a locked instruction on top."""
 
     l2_hit_cycles: int = 12
     memory_local_cycles: int = 170
@@ -32,7 +32,7 @@ class LatencyConfig:
 
 @dataclass
 class NicConfig:
-    """The network interfaces: all alike, numbered from 0."""
+    """The network interfaces. All are alike and are numbered from 0."""
 
     count: int = 6
     link_mbps: float = 1000.0

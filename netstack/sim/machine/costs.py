@@ -1,7 +1,7 @@
 """What a stack operation costs, as data: instruction cycles and a footprint of cache lines.
 
-Operations and structures come from ``conf/costs/*.yaml``. Knows how a footprint is written, not what it costs: the
-caches decide that.
+Operations and structures come from ``conf/costs/*.yaml``. Knows how a footprint is written, not what it costs. The caches decide
+that.
 """
 
 import re
@@ -12,12 +12,12 @@ from netstack.sim.machine.numbers import Category, Instance, Operation
 
 RECKONED = (Category.LOCK_ATOMIC, Category.CACHE_STALL, Category.IDLE)
 CHARGEABLE = tuple(category.key for category in Category if category not in RECKONED)
-"""Categories that instructions of an operation may count as. The others are reckoned."""
+"""Categories that the instructions of an operation may count as. The simulation itself charges the others."""
 
 
 @dataclass
 class StructureCost:
-    """A data structure: how many cache lines it takes, and what it exists once for."""
+    """A data structure: how many cache lines an instance takes, and what it exists once for."""
 
     lines: int = 1
     per: str = "kernel"
@@ -28,7 +28,7 @@ class OperationCost:
     """An operation: instruction cycles without data stalls, the category they count as, and the lines touched.
 
     A touch reads ``<structure> <first>[-<last>] r|w``, for example ``tcpcb 0-3 w``: lines 0 to 3 are written. `atomics` are
-    the locked instructions inside (two a mutex, one a reference count): a kernel that locks nothing has none.
+    the locked instructions inside, two per mutex and one per reference count. A kernel that locks nothing has none.
     """
 
     cycles: int = 0
@@ -42,8 +42,8 @@ class OperationCost:
 class CostsConfig:
     """All costs of one operating system's stack.
 
-    `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, as often as they are
-    used, and leave so much less of it for data: whole ways, at least one of which remains.
+    `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, because they are used so often.
+    They leave that much less of it for data, in whole ways. At least one way remains.
     """
 
     name: str = "none"
@@ -93,7 +93,7 @@ _TOUCH = re.compile(r"(\w+) (\d+)(?:-(\d+))? ([rw])")
 
 
 def parse_touch(text: str, key: str, structures: dict[str, StructureCost]) -> Touch:
-    """Read one touch. Raises ConfigError when it is malformed or leaves its structure."""
+    """Read one touch. Raises ConfigError if it is malformed or names lines that the structure does not have."""
     match = _TOUCH.fullmatch(text)
     if match is None:
         raise ConfigError(key, repr(text), "a touch reads '<structure> <first>[-<last>] r|w'")

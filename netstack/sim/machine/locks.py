@@ -1,8 +1,7 @@
 """Adaptive mutexes: a waiter spins while the owner runs on another core, and sleeps otherwise.
 
-Sleepers lend their priority to the owner (turnstiles), and all of them are woken when the lock is released; a
-spinner gets the lock at once, the one that spins longest first. Knows nothing of what the locks protect.
-Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
+Sleepers lend their priority to the owner (turnstiles). A release hands the lock to the spinner that has spun longest, and wakes
+all sleepers. Knows nothing of what the locks protect. Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
 """
 
 from netstack.jit.compilation import compiled
@@ -17,8 +16,8 @@ from netstack.sim.machine.state import NEVER, core_of, lock_class_of, lock_of, t
 def acquire(machine, core, lock_index):
     """Try to take a lock for the thread that runs on `core`; return whether it has it now.
 
-    On False the thread spins (the core takes no step until it is granted the lock) or sleeps; the same call is
-    to be repeated when the thread runs again.
+    On False the thread spins or sleeps. A core that spins takes no step until it is granted the lock. The thread repeats the same
+    call when it runs again.
     """
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
@@ -50,7 +49,7 @@ def acquire(machine, core, lock_index):
 
 @compiled
 def enter(machine, core, lock_index):
-    """Make the thread that runs on `core` the owner of a free lock whose word is a mutex around its state, taken and given."""
+    """Make the thread that runs on `core` the owner of a free lock whose word is a mutex around its state."""
     charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
     _own(machine, core, lock_index)
     charge_lock_word(machine, core, lock_index, Operation.LOCK_RELEASE)
@@ -87,7 +86,7 @@ def _count_wait(statistics, cycles):
 
 @compiled
 def _lend_priority(machine, core, lock_index, priority):
-    """Raise the owner, and whoever the owner waits for, to `priority`; get a core for one that has none."""
+    """Raise the owner, and the owners that it waits for in turn, to `priority`. The core of a runnable owner is notified."""
     while lock_index >= 0:
         owner_index = lock_of(machine, lock_index).owner
         if owner_index < 0:
@@ -103,7 +102,7 @@ def _lend_priority(machine, core, lock_index, priority):
 
 @compiled
 def release(machine, core, lock_index):
-    """Release a lock that the thread on `core` owns: the first spinner gets it, all sleepers are woken to try again."""
+    """Release a lock that the thread on `core` owns: the longest spinner gets it, all sleepers wake up to try again."""
     cpu = core_of(machine, core)
     lock = lock_of(machine, lock_index)
     charge_lock_word(machine, core, lock_index, Operation.LOCK_RELEASE)
@@ -144,7 +143,7 @@ def _grant_spinner(machine, core, lock_index):
     before = winner.clock
     thread = thread_of(machine, winner.thread)
     if has_journal(machine):
-        thread.waiting = Waiting.GRANTED  # a windowed core accounts for itself, when it takes the lock in `acquire`
+        thread.waiting = Waiting.GRANTED  # the windowed winner pays for the lock itself, in `acquire`
     else:
         charge_lock_word(machine, first, lock_index, Operation.LOCK_ACQUIRE)
     winner.spinning_on = -1
@@ -156,7 +155,7 @@ def _grant_spinner(machine, core, lock_index):
 
 @compiled
 def _restore_priority(machine, core):
-    """Drop lent priority to what the locks still held justify; give way if a more urgent thread waits for the core."""
+    """Return lent priority that no lock still held justifies, and give way to a more urgent thread that is pinned to the core."""
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     priority = thread.base_priority

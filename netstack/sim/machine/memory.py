@@ -1,8 +1,8 @@
 """Private L1 and L2 caches with LRU replacement, kept coherent by a directory (MOESI), and the charging of operations.
 
-A line's state follows from its records: held by one core only (E, or M when that core is its owner), by several
-(S, or O for the owner), by none (I). Records may say that a core holds a line it has evicted; the tag of the way
-decides. Knows lines and structures, not what they hold.
+A line's state follows from its records: held by one core only (E, or M if that core is its owner), by several (S, or O for the
+owner), by none (I). Records may say that a core holds a line that it has evicted: the tag in the way decides. Knows lines and
+structures, not what they hold.
 """
 
 from netstack.jit.compilation import compiled
@@ -26,20 +26,20 @@ from netstack.sim.machine.numbers import Category, Instance, LineEvent
 from netstack.sim.machine.recency import emptied, filled, next_victim, used
 from netstack.sim.machine.state import core_of, node_of, operation_of, structure_of, touch_of
 
-PAGE_LINES = 64  # memory nodes take turns page by page
+PAGE_LINES = 64  # lines of a page; pages are on the memory nodes in turn
 
 EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
 
 
 @compiled
 def _notify_others(machine, core, line, what):
-    """Windowed: let the directories of the other cores know what `core` did with a line."""
+    """Windowed: notify the other cores of what `core` did with a line."""
     add_event(journal_of(machine), ((line << EVENT_CORE_BITS | core) << EVENT_KIND_BITS) | what)
 
 
 @compiled
 def _save(machine, address, size_bytes):
-    """Windowed: keep what is about to change, so that a step can be taken back."""
+    """Windowed: keep what is about to change, so that the step can be undone."""
     if has_journal(machine):
         save_words(journal_of(machine), address, size_bytes)
 
@@ -48,7 +48,7 @@ def _save(machine, address, size_bytes):
 def touch_line(machine, core, line, kind, write):
     """Access one line from `core` and return the stall in cycles.
 
-    LRU is exact. An invalidation empties the remote way at once, so that empty ways are refilled first.
+    LRU is exact. An invalidation empties the other core's way at once: empty ways are filled first.
     """
     l1_set = l1_set_address(machine, core, line)
     way = find_in_l1(machine, l1_set, line)
@@ -64,10 +64,10 @@ def touch_line(machine, core, line, kind, write):
 
 @compiled
 def find_in_l1(machine, l1_set, line):
-    """Return the place of the line in its L1 set, 0 for the one used last; -1 if the core does not hold it in L1."""
+    """Return the position of a line in its L1 set, 0 for the line used last, -1 if it is not there."""
     if l1_tag_at(l1_set, 0).tag >> 1 == line:
         return 0
-    way = 1  # a loop that the compiler would unroll is slower for few ways
+    way = 1  # no range(): the compiler would unroll the loop, which is slower for few ways
     while way < machine.l1_ways:
         if l1_tag_at(l1_set, way).tag >> 1 == line:
             return way
@@ -93,7 +93,7 @@ def _remove_from_l1(machine, l1_set, way):
 
 @compiled
 def in_l2(machine, core, line, address):
-    """Return whether `core` holds the line in L2. A place that another line has taken since is stale."""
+    """Return whether `core` holds the line in L2. The record is stale if another line has taken the way since."""
     way = place_at(address, core).l2
     return 0 < way < cache_state.LOST and l2_tag_at(l2_set_address(machine, core, line), way - 1).tag >> 1 == line
 
@@ -129,7 +129,7 @@ def _miss(machine, core, line, l1_set, kind, write):
 
 @compiled
 def _own(machine, core, line, l1_set, kind):
-    """Make `core`, which used the line last, its only holder and owner; return the cycles of the upgrade, if one is needed."""
+    """Make `core` the only holder and owner of the line that is first in `l1_set`; return the stall in cycles."""
     address = line_address(machine, line)
     entry = line_at(address)
     mine = 1 << core
@@ -164,7 +164,7 @@ def _fetch(machine, core, line, address, count):
     owner = owner_at(address)
     if has_journal(machine):
         _notify_others(machine, core, line, LineEvent.FETCHED)
-        if owner.core != 0:  # a holder that evicts a line says so
+        if owner.core != 0:  # a holder that evicts a line notifies the others
             return machine.cache_same_node if node_of(machine, owner.core - 1) == node else machine.cache_other_node
     elif owner.core != 0:
         holder = owner.core - 1
@@ -180,7 +180,7 @@ def _fetch(machine, core, line, address, count):
 
 @compiled
 def _invalidate(machine, line, address, sharers):
-    """Take the line from the cores in the bit set `sharers`; return whether any of them held it still."""
+    """Take the line from the cores in the bit set `sharers`; return whether any of them still held it."""
     held = False
     other = 0
     while sharers != 0:
@@ -210,7 +210,7 @@ def _remove_from_l2(machine, l2_set, way):
 
 @compiled
 def _fill_l1(machine, core, line, l1_set):
-    """Put a line into its L1 set. The victim moves to an exclusive L2; an inclusive one has it already."""
+    """Put a line into its L1 set. The victim moves to an exclusive L2. An inclusive L2 has it already."""
     last = machine.l1_ways - 1
     victim = l1_tag_at(l1_set, last).tag
     l1_tag_at(l1_set, last).tag = line << 1
@@ -224,7 +224,7 @@ def _fill_l1(machine, core, line, l1_set):
 def _fill_l2(machine, core, line):
     """Put a line into L2 and return 1 + its way. The victim leaves the core: an inclusive L2 takes it from L1 too.
 
-    The victim's records are not touched, which would be slow: whoever reads them next finds them stale.
+    The victim's records are not touched, for that would be slow. The next reader finds them stale.
     """
     l2_set = l2_set_address(machine, core, line)
     _save(machine, l2_set, machine.l2_stride)
@@ -247,7 +247,7 @@ def _fill_l2(machine, core, line):
 
 @compiled
 def _note_eviction(machine, core, line):
-    """Windowed: take `core` out of the directory's record of a line that it evicted, and tell the others."""
+    """Windowed: remove `core` from the directory's record of a line that it evicted, and notify the others."""
     address = line_address(machine, line)
     _save(machine, address, machine.line_stride)
     line_at(address).sharers &= ~(1 << core)
@@ -258,7 +258,7 @@ def _note_eviction(machine, core, line):
 
 @compiled
 def dma_write(machine, kind, instance, first_line, count):
-    """A device writes lines of a structure to memory: every cached copy is lost."""
+    """Write lines of a structure to memory by a device: every cached copy is invalidated."""
     layout = structure_of(machine, kind)
     start = layout.first_line + instance * layout.lines + first_line
     for line in range(start, start + count):
@@ -276,7 +276,7 @@ def dma_write(machine, kind, instance, first_line, count):
 
 @compiled
 def _drop_own_copy(machine, core, line, address):
-    """Windowed: take a line that a device writes out of the caches of `core`."""
+    """Windowed: invalidate the copy that `core` has of a line that a device writes."""
     _save(machine, address, machine.line_stride)
     if line_at(address).sharers & (1 << core) != 0:
         _save(machine, l1_set_address(machine, core, line), machine.l1_stride)
@@ -286,7 +286,7 @@ def _drop_own_copy(machine, core, line, address):
 
 @compiled
 def update_directory(machine, event):
-    """Windowed: enter what some core did with a line, this one included, into this core's directory."""
+    """Windowed: update this core's directory by what any core, this one included, did with a line."""
     line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
     core = (event >> EVENT_KIND_BITS) & ((1 << EVENT_CORE_BITS) - 1)
     what = event & ((1 << EVENT_KIND_BITS) - 1)
@@ -309,7 +309,7 @@ def update_directory(machine, event):
 
 @compiled
 def apply_directory(machine, core, event):
-    """Windowed: bring the caches of `core` to what its directory says of the line of an event."""
+    """Windowed: apply what the directory says about the line of an event to the caches of `core`."""
     line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
     address = line_address(machine, line)
     sharers = line_at(address).sharers

@@ -1,7 +1,7 @@
 """Network interfaces: transmit and receive rings, the link's rate, and interrupt coalescing.
 
-A frame's departure is known when it is queued, because the link serves in order at a constant rate. Frames on the way in
-wait in a heap by time until the driver or the interrupt looks. Knows packets by number only.
+A frame's departure is known when it is queued, because the link serves in order at a constant rate. Frames on their way to the
+host wait in a heap by time until the driver takes them off the link. Knows packets by the index of their item only.
 """
 
 from netstack.jit.compilation import compiled
@@ -27,20 +27,20 @@ SMALLEST_FRAME_BYTES = 84  # on the wire
 
 @compiled
 def wire_bytes(ip_bytes):
-    """Return what an IP packet takes on the wire."""
+    """Return the bytes that an IP packet takes on the wire."""
     return max(ip_bytes + ETHERNET_OVERHEAD_BYTES, SMALLEST_FRAME_BYTES)
 
 
 @compiled
 def transmit_full(machine, nic_index):
-    """Return whether ring and interface queue have no slot left; departed frames keep theirs until reclaimed."""
+    """Return whether ring and interface queue have no free slot. A departed frame keeps its slot until it is reclaimed."""
     nic = nic_of(machine, nic_index)
     return nic.transmit_tail - nic.transmit_head >= machine.transmit_slots
 
 
 @compiled
 def count_departed(machine, nic_index, now):
-    """Advance the NIC's own index over the frames that left by `now`; return how many slots can be reclaimed."""
+    """Advance `transmit_departed` over the frames that left by `now`; return how many slots can be reclaimed."""
     nic = nic_of(machine, nic_index)
     while (
         nic.transmit_departed < nic.transmit_tail and transmit_slot_of(machine, nic_index, nic.transmit_departed).departure <= now
@@ -51,7 +51,7 @@ def count_departed(machine, nic_index, now):
 
 @compiled
 def transmit_frame(machine, nic_index, now, ip_bytes, mbuf):
-    """Queue a frame at `now`; return when its last bit leaves. The caller has checked that there is room."""
+    """Queue a frame at `now`; return when its last bit leaves, in cycles. The caller has checked that there is room."""
     nic = nic_of(machine, nic_index)
     start = max(nic.transmit_free, now * LINK_UNITS)
     nic.transmit_free = start + wire_bytes(ip_bytes) * machine.link_units_per_byte
@@ -66,9 +66,9 @@ def transmit_frame(machine, nic_index, now, ip_bytes, mbuf):
 
 @compiled
 def reclaim(machine, nic_index):
-    """Take the oldest departed frame off the ring and return its mbuf; `count_departed` said there is one.
+    """Take the oldest departed frame off the ring; return its mbuf. `count_departed` has said that there is one.
 
-    The NIC has written its descriptor back by DMA.
+    The NIC writes the frame's descriptor back by DMA.
     """
     nic = nic_of(machine, nic_index)
     dma_write(machine, machine.transmit_ring_kind, transmit_descriptor(machine, nic_index, nic.transmit_head), 0, 1)
@@ -79,7 +79,7 @@ def reclaim(machine, nic_index):
 
 @compiled
 def send_to_host(machine, nic_index, time, item):
-    """Put a packet on its way to the NIC, to reach the link's end at `time` if the link is free. Faults when the heap is full."""
+    """Put a packet on its way to the NIC: it reaches the link's end at `time` if the link is free. Faults if the heap is full."""
     nic = nic_of(machine, nic_index)
     if nic.arrivals >= machine.arrival_capacity:
         machine.fault = Fault.ARRIVALS_FULL
@@ -138,7 +138,7 @@ def _pop_arrival(machine, nic_index):
 
 @compiled
 def next_arrival(machine, nic_index):
-    """Return when the next frame will be complete at the NIC, NEVER if none is on the way."""
+    """Return when the next frame is complete at the NIC, NEVER if none is on the way."""
     nic = nic_of(machine, nic_index)
     if nic.arrivals == 0:
         return NEVER
@@ -148,10 +148,10 @@ def next_arrival(machine, nic_index):
 
 @compiled
 def take_arrival(machine, nic_index, now):
-    """Take the next frame that is complete by `now` off the link: return its item, -1 if there is none, and whether it is stored.
+    """Take the next frame that is complete by `now` off the link; return its item, -1 for none, and whether it is stored.
 
-    The frame is written to memory by DMA. When the receive ring is full at that moment, the frame is lost: `receive_drops` counts
-    it, and the caller frees the item.
+    The frame is written to memory by DMA. If the receive ring is full, the frame is lost: `receive_drops` counts it, and the
+    caller frees the item.
     """
     if next_arrival(machine, nic_index) > now:
         return -1, False
@@ -174,7 +174,7 @@ def take_arrival(machine, nic_index, now):
 
 @compiled
 def receive_frame(machine, nic_index):
-    """Take the oldest frame off the receive ring: return its slot number, -1 if the ring is empty."""
+    """Take the oldest frame off the receive ring; return its slot number, -1 if the ring is empty."""
     nic = nic_of(machine, nic_index)
     if nic.receive_head == nic.receive_tail:
         return -1
@@ -198,7 +198,7 @@ def schedule_interrupt(machine, nic_index):
 
 @compiled
 def raise_interrupt(machine, nic_index, now):
-    """Interrupt a core at `now` and wake the NIC's inbound thread; the NIC stays masked until the thread is done."""
+    """Interrupt a core at `now`, and wake the NIC's inbound thread. The NIC stays masked until the thread unmasks it."""
     nic = nic_of(machine, nic_index)
     nic.masked = 1
     nic.last_interrupt = now

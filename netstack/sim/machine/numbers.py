@@ -1,4 +1,4 @@
-"""The numbers by which compiled code knows operations, categories of cycles, lock classes and states. Each is named here only.
+"""The numbers that compiled code uses for operations, categories of cycles, lock classes and states. Each is named here only.
 
 The strings of configuration files and results are these names in lower case.
 """
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 
 class Number(IntEnum):
-    """Numbers from 0 on, with the names that users know them by."""
+    """Numbers from 0 on, with the names that users see."""
 
     @staticmethod
     def _generate_next_value_(name: str, start: int, count: int, last_values: list[Any]) -> int:
@@ -16,22 +16,22 @@ class Number(IntEnum):
 
     @property
     def key(self) -> str:
-        """What the number is called in configuration files and results."""
+        """The name of the number in configuration files and results."""
         return self.name.lower()
 
     @classmethod
     def all_keys(cls) -> tuple[str, ...]:
-        """Return what all are called, in their order."""
+        """Return the names of all numbers, in their order."""
         return tuple(number.key for number in cls)
 
     @classmethod
     def of(cls, key: str) -> Self:
-        """Return the number that is called `key`. Raises KeyError when there is none."""
+        """Return the number that is called `key`. Raises KeyError if there is none."""
         return cls[key.upper()]
 
 
 class Category(Number):
-    """Where the cycles of a core go."""
+    """What a core spends its cycles on."""
 
     PROTOCOL = auto()
     APPLICATION = auto()
@@ -40,14 +40,17 @@ class Category(Number):
     INTERRUPT = auto()
     SCHEDULING = auto()
     LOCK_ATOMIC = auto()  # locked instructions of a multiprocessor kernel
-    LOCK_SPIN = auto()  # waiting
+    LOCK_SPIN = auto()  # waiting for a lock without sleeping
     LOCK_SLEEP = auto()  # the work of going to sleep on a lock, and of being woken from it
     CACHE_STALL = auto()
     IDLE = auto()
 
 
 class Instance(Number):
-    """What a structure exists once for. An operation is charged against the current instance of each."""
+    """What a structure exists once for: one instance per kernel, core, thread and so on.
+
+    An operation is charged against the current instance of each.
+    """
 
     KERNEL = auto()
     CORE = auto()
@@ -66,8 +69,8 @@ class Instance(Number):
 class Operation(Number):
     """What the kernel or an application does. Its cycles and its footprint are in ``conf/costs/``."""
 
-    APP_EVENT = auto()  # the application's event loop: one ready connection out of the event queue
-    APP_WAIT = auto()  # asking for events when none is ready
+    APP_EVENT = auto()  # the application's event loop: take one ready connection from the event queue
+    APP_WAIT = auto()  # ask for events when there are none
     WRITE_CALL = auto()  # system call write(): entry, file and socket checks, exit
     SOSEND_UNIT = auto()  # one unit of zero-copy socket send: map the page, build its mbuf, append
     PAGE_WIRE = auto()  # wire a page of the application, under the page queues' lock
@@ -85,8 +88,8 @@ class Operation(Number):
     TCP_PREDICT = auto()  # segment checks, options, header prediction: after it, the segment cannot change the table
     TCP_INPUT = auto()  # established-state segment processing
     SB_DROP = auto()  # one acknowledged mbuf off the send buffer, free it
-    PAGE_UNWIRE = auto()  # give a page back, under the page queues' lock
-    SO_WAKEUP = auto()  # tell the event queue that a socket became writable
+    PAGE_UNWIRE = auto()  # free a page of the application, under the page queues' lock
+    SO_WAKEUP = auto()  # notify the event queue that a socket became writable
     MBUF_ALLOC = auto()  # one mbuf from the core's free list
     MBUF_FREE = auto()  # one mbuf to the core's free list
     MBUF_ZONE = auto()  # exchange a batch of mbufs with the shared zone
@@ -99,22 +102,22 @@ class Operation(Number):
     WAKEUP = auto()  # make a thread runnable
     IPI_SEND = auto()  # interrupt another core
     IPI_RECEIVE = auto()  # be interrupted by another core
-    MESSAGE_SEND = auto()  # put a request or packet on an owner's message port
-    MESSAGE_RECEIVE = auto()  # take one off the port
-    LOOKUP_REFERENCE = auto()  # reference of a connection that was found without a lock, taken and dropped
-    BUCKET_LOCK = auto()  # lock of one bucket of the connection table, and the connection's reference count
-    BACKLOG_ADD = auto()  # put a packet on the backlog of a connection that an application works on
-    BACKLOG_TAKE = auto()  # take one off the backlog
-    MESSAGE_APPEND = auto()  # put a request or packet on a port of this core, which no other core touches
-    MESSAGE_COLLECT = auto()  # take messages off such a port
-    MESSAGE_POST = auto()  # put one into the queue of another core's interprocessor interrupts
-    MESSAGE_DELIVER = auto()  # take one out of this core's own queue of such, and append it to its port
-    PERIMETER_ADD = auto()  # leave a message in the queue of a perimeter
-    PERIMETER_TAKE = auto()  # take one out of the queue
+    MESSAGE_SEND = auto()  # put an item on an owner's message port
+    MESSAGE_RECEIVE = auto()  # take a batch of items off the port
+    LOOKUP_REFERENCE = auto()  # take and drop a reference of a connection that was found without a lock
+    BUCKET_LOCK = auto()  # lock one bucket of the connection table, and take and drop a reference of the connection
+    BACKLOG_ADD = auto()  # put a packet on the backlog of a connection that an application has locked
+    BACKLOG_TAKE = auto()  # take a packet off the backlog
+    MESSAGE_APPEND = auto()  # put an item on a port of this core, which no other core touches
+    MESSAGE_COLLECT = auto()  # take a batch of items off such a port
+    MESSAGE_POST = auto()  # put an item into the queue of another core's interprocessor interrupts
+    MESSAGE_DELIVER = auto()  # take an item out of this core's own queue, and append it to its port
+    PERIMETER_ADD = auto()  # leave an item in the queue of a perimeter
+    PERIMETER_TAKE = auto()  # take an item out of the queue
     CONNECTION_CREATE = auto()  # answer a SYN: pcb, timers and socket of a new connection
     CONNECTION_INSERT = auto()  # put a pcb into its bucket of the connection table
     CONNECTION_REMOVE = auto()  # take a pcb out of its bucket, free it with its socket
-    BUCKET_SECTION = auto()  # lock of one bucket for an insertion or a removal, where look-ups take no lock of all
+    BUCKET_SECTION = auto()  # lock one bucket for an insertion or a removal, where no lock covers the whole table
     LISTENER_QUEUE = auto()  # one connection into, between or out of the queues of a listening socket, under its lock
     ACCEPT_CALL = auto()  # system call accept(): descriptor, file, the peer's address, events of the new socket
     CLOSE_CALL = auto()  # system call close(): descriptor, file, events
@@ -122,7 +125,7 @@ class Operation(Number):
 
 
 class LockClass(Number):
-    """Locks of which statistics are kept together. `GLOBAL` are the global TCP/IP locks."""
+    """Locks whose statistics are kept together. `GLOBAL` are the global TCP/IP locks: of the connection table and of groups."""
 
     GLOBAL = auto()
     CONNECTION = auto()
@@ -140,7 +143,7 @@ class LockClass(Number):
 
 
 class LineEvent(Number):
-    """What the cores of a windowed simulation tell each other of a cache line."""
+    """What a core of a windowed simulation did with a cache line, as the other cores learn it."""
 
     FETCHED = auto()
     OWNED = auto()
@@ -149,7 +152,7 @@ class LineEvent(Number):
 
 
 class ThreadState(Number):
-    """What a thread does as the scheduler sees it."""
+    """What the scheduler knows of a thread."""
 
     BLOCKED = auto()
     RUNNABLE = auto()
@@ -157,15 +160,15 @@ class ThreadState(Number):
 
 
 class Waiting(Number):
-    """How far a thread is with the lock that it tries to take."""
+    """How far a thread is with the lock that it wants."""
 
     NOT = auto()
     FOR_LOCK = auto()
-    GRANTED = auto()  # the lock was handed over, which its thread has not noticed yet
+    GRANTED = auto()  # the lock was granted to the thread, which has not run since
 
 
 class Fault(Number):
-    """Why a simulation broke down. Each is a bug of the simulator, or a size that was reckoned wrong."""
+    """Why a simulation broke down. Each is a bug of the simulator, or a size that was computed wrong."""
 
     NONE = auto()
     ARRIVALS_FULL = auto()

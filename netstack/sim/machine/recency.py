@@ -1,7 +1,7 @@
 """The order in which the ways of a cache set were last used, as sixteen nibbles of one 64-bit word.
 
-The lowest nibble is the way used last, the highest in use the one that is replaced next: exact LRU without time stamps
-and without a search. Knows no lines.
+The lowest nibble is the way used last. The highest nibble in use is the way that is replaced next. This is exact LRU without time
+stamps and without a search. Knows no lines.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def initial_order(ways: int) -> int:
 
 @compiled
 def _shift_of(order, way):
-    """Return the bit at which `way` stands in the order: the first nibble that is zero once `way` is taken off all."""
+    """Return the lowest bit of the nibble that holds `way`: the first nibble that is zero after an XOR of all with `way`."""
     difference = order ^ (np.int64(way) * _LOWEST_BITS)
     zeros = (difference - _LOWEST_BITS) & ~difference & _HIGHEST_BITS
     return _trailing_zeros(zeros) - (_BITS - 1)
@@ -51,7 +51,7 @@ def _shift_of(order, way):
 
 @compiled
 def next_victim(order, ways):
-    """Return the way to be filled next: an empty one if there is one, else the least recently used."""
+    """Return the way to be filled next: an empty one if there is one, else the least recently used one."""
     return (order >> (_BITS * (ways - 1))) & 15
 
 
@@ -72,7 +72,7 @@ def filled(order, ways):
 
 @compiled
 def emptied(order, way, ways):
-    """Return the order after `way` lost its line: it is the next victim."""
+    """Return the order after `way` lost its line: the way is the next victim."""
     below = (np.int64(1) << _shift_of(order, way)) - 1
     last = _BITS * (ways - 1)
     others = (order & below) | ((order >> _BITS) & ~below)

@@ -1,6 +1,6 @@
 """A preemptive scheduler with priorities: run queues, context switches, wake-ups across cores.
 
-A core runs its thread step by step; preemption happens between steps. Knows threads, not their programs.
+A core runs its thread step by step. Preemption happens between steps. Knows threads, not their programs.
 """
 
 from netstack.jit.compilation import compiled
@@ -12,7 +12,7 @@ from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, threa
 
 @compiled
 def settle_spin(machine, core, now):
-    """Account the time that `core` has spun up to `now`."""
+    """Account for the time that `core` has spun up to `now`."""
     cpu = core_of(machine, core)
     if now > cpu.clock:
         cpu.cycles[Category.LOCK_SPIN] += now - cpu.clock
@@ -22,7 +22,7 @@ def settle_spin(machine, core, now):
 
 @compiled
 def settle_idle(machine, core, now):
-    """Account the time that `core` has idled up to `now`."""
+    """Account for the time that `core` has idled up to `now`."""
     cpu = core_of(machine, core)
     if now > cpu.clock:
         cpu.cycles[Category.IDLE] += now - cpu.clock
@@ -31,7 +31,7 @@ def settle_idle(machine, core, now):
 
 @compiled
 def _choose_core(machine, thread):
-    """Return the core a runnable thread should get: its own if pinned, else an idle one, else the least urgent."""
+    """Return the core for a runnable thread: its own if it is pinned, else an idle one, else that of the least urgent thread."""
     if thread.pinned >= 0:
         return thread.pinned
     best = thread.core
@@ -51,7 +51,7 @@ def _choose_core(machine, thread):
 
 @compiled
 def notify_core(machine, waker, thread_index):
-    """Let the core of a runnable thread know, by interprocessor interrupt if it is another one than `waker`."""
+    """Notify the core of a runnable thread, by an interprocessor interrupt if the core is not `waker`."""
     thread = thread_of(machine, thread_index)
     target = _choose_core(machine, thread)
     thread.core = target
@@ -66,7 +66,7 @@ def notify_core(machine, waker, thread_index):
 
 @compiled
 def send_ipi(machine, core, target):
-    """Interrupt another core from `core`: one that runs a thread takes it before its next step, any other after the latency."""
+    """Interrupt another core from `core`. One that runs a thread takes it before its next step, any other after the latency."""
     charge(machine, core, Operation.IPI_SEND)
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
@@ -77,7 +77,7 @@ def send_ipi(machine, core, target):
 
 @compiled
 def make_runnable(machine, waker, thread_index):
-    """Put a thread that waits for nothing any more on the run queue."""
+    """Put a thread on the run queue, and notify its core."""
     thread = thread_of(machine, thread_index)
     thread.state = ThreadState.RUNNABLE
     machine.ready_sequence += 1
@@ -88,7 +88,7 @@ def make_runnable(machine, waker, thread_index):
 
 @compiled
 def wakeup(machine, waker, thread_index):
-    """Wake a thread that waits for work. Any other looks for work before it sleeps, in the same step: nothing is lost."""
+    """Wake a thread that waits for work. Any other thread looks for work in the step in which it sleeps: no wake-up is lost."""
     thread = thread_of(machine, thread_index)
     if thread.state == ThreadState.BLOCKED and thread.blocked_on < 0:
         make_runnable(machine, waker, thread_index)
@@ -103,7 +103,7 @@ def sleep(machine, core):
 
 @compiled
 def _deschedule(machine, core):
-    """Take the current thread from `core`. Those who spin on its locks stop: their step decides again, and sleeps."""
+    """Take the thread off `core`. Cores that spin for its locks stop: their threads try again, and sleep."""
     cpu = core_of(machine, core)
     if thread_of(machine, cpu.thread).locks_held > 0:
         for other in range(machine.cores_used):
@@ -117,7 +117,7 @@ def _deschedule(machine, core):
 
 @compiled
 def take_interrupts(machine, core, now):
-    """Bring `core` to `now`: end idling, take what interrupts it."""
+    """Account for spinning or idling of `core` up to `now`, and charge the interrupts that it took."""
     cpu = core_of(machine, core)
     if cpu.spinning_on >= 0:
         settle_spin(machine, core, now)
@@ -133,7 +133,7 @@ def take_interrupts(machine, core, now):
 
 @compiled
 def begin_step(machine, core):
-    """Switch threads on `core` where due, after its interrupts. Return whether a thread runs."""
+    """Switch threads on `core` if one is due; return whether a thread runs."""
     cpu = core_of(machine, core)
     if cpu.spinning_on >= 0:
         if cpu.resched == 0:
@@ -151,7 +151,7 @@ def begin_step(machine, core):
 
 @compiled
 def switch(machine, core):
-    """Give `core` the most urgent runnable thread, the one that waits longest among equals. Return whether there is one."""
+    """Give `core` the most urgent runnable thread, among equals the one that waits longest; return whether there is one."""
     cpu = core_of(machine, core)
     best = -1
     priority = -1
@@ -197,7 +197,7 @@ def end_step(machine, core):
 
 @compiled
 def interrupt_core(machine, core, now):
-    """Interrupt `core` at `now` from a device; it pays on its next step."""
+    """Interrupt `core` at `now` from a device. Its next step is charged for it."""
     cpu = core_of(machine, core)
     cpu.interrupts += 1
     if cpu.thread < 0 or cpu.spinning_on >= 0:
@@ -206,7 +206,7 @@ def interrupt_core(machine, core, now):
 
 @compiled
 def make_runnable_from_interrupt(machine, core, thread_index):
-    """Wake a thread from a device interrupt taken by `core`; the interrupt's own cost covers the wake-up."""
+    """Wake a thread from a device interrupt that `core` takes. The cost of the interrupt covers the wake-up."""
     thread = thread_of(machine, thread_index)
     if thread.state != ThreadState.BLOCKED or thread.blocked_on >= 0:
         return

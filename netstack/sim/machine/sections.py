@@ -1,7 +1,7 @@
-"""Short critical sections: locks that are held for some operations only, by a thread that cannot be preempted meanwhile.
+"""Short critical sections: locks that are held for a few operations only, by a thread that cannot be preempted meanwhile.
 
-They are no events of their own: whoever enters waits out the time that the section was last occupied. Who owns which section
-is the caller's business.
+They are no events of their own: a core that enters waits until the section was last left. The caller knows which section
+protects what.
 """
 
 from netstack.jit.compilation import compiled
@@ -12,10 +12,10 @@ from netstack.sim.machine.state import core_of, lock_class_of, section_of
 
 @compiled
 def enter_section(machine, core, section, lock_class):
-    """Enter a section of `lock_class` on `core`: spin out what is left of the time that it is occupied.
+    """Enter a section of `lock_class` on `core`: spin while it is occupied.
 
-    The step of a core runs ahead of its clock, so that a section may have been reserved for later. One that has not started yet
-    is no obstacle.
+    A step runs to its end before other cores act: another core may have entered the section at a later time than this core's.
+    That is no obstacle.
     """
     cpu = core_of(machine, core)
     statistics = lock_class_of(machine, lock_class)

@@ -1,7 +1,7 @@
 """The state of the machine beside its caches: one record per kind of thing, reached through accessors.
 
-Only the layout is here; what moves in it is in `memory`, `locks`, `scheduler` and `nic`. Knows no TCP.
-Times are core cycles since the start of the simulation; -1 means "none" in every index field.
+Only the layout is here. What changes it is in `memory`, `sections`, `locks`, `scheduler` and `nic`. Knows no TCP. Times are core
+cycles since the start of the simulation. -1 means "none" in every index field.
 """
 
 from typing import Annotated
@@ -18,16 +18,16 @@ LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never 
 class Section(Record):
     """A short critical section, see `sections`."""
 
-    start: i8  # when it was last entered
-    end: i8  # when it was last left
+    start: i8  # when it was last entered, -1 before
+    end: i8  # when it was last left, -1 before
 
 
 class Machine(Record):
     """The machine: sizes, latencies, and where its tables are."""
 
     # Sizes
-    cores: i8  # of the machine
-    cores_used: i8  # by the organization, the first ones
+    cores: i8  # of the machine, used or not
+    cores_used: i8  # used by the organization: the first ones
     own_core: i8  # windowed: the core that this replica belongs to
     nodes: i8  # memory nodes
     threads: i8  # of the kernel and of applications
@@ -35,50 +35,50 @@ class Machine(Record):
     kinds: i8  # structures
     locks: i8  # adaptive mutexes
     lines: i8  # cache lines of all structures
-    ready_sequence: i8  # counts threads that became runnable: who waits longest runs first
+    ready_sequence: i8  # number of the thread that became runnable last; windowed: from time and actor of the step
     fault: i8  # Fault: why the simulation broke down
     # Caches
-    l1_sets: i8  # of each core
-    l1_ways: i8  # of each set
-    l1_stride: i8  # bytes of a set
-    l2_sets: i8  # of each core
-    l2_ways: i8  # of each set that data may use
-    l2_stride: i8  # bytes of a set
+    l1_sets: i8  # per core
+    l1_ways: i8  # per set
+    l1_stride: i8  # bytes per set
+    l2_sets: i8  # per core
+    l2_ways: i8  # per set, those that data may use
+    l2_stride: i8  # bytes per set
     exclusive: i8  # 1: a line is in L1 or in L2; 0: L2 has all lines of L1
     # Latencies in cycles
-    l2_hit: i8  # the core's own L2
-    memory_local: i8  # memory of the core's own node
-    memory_remote: i8  # memory of another node
-    cache_same_node: i8  # the cache of another core of the node
-    cache_other_node: i8  # the cache of a core of another node
-    upgrade: i8  # a write to a line that others hold as well
+    l2_hit: i8  # stall of a hit in the core's own L2
+    memory_local: i8  # stall of a fetch from memory of the core's own node
+    memory_remote: i8  # stall of a fetch from memory of another node
+    cache_same_node: i8  # stall of a fetch from another core's cache in the same node
+    cache_other_node: i8  # stall of a fetch from a core's cache in another node
+    upgrade: i8  # stall of a write to a line that other cores hold as well
     ipi_latency: i8  # until an interprocessor interrupt reaches a core that waits
     # Network interfaces
     transmit_slots: i8  # per NIC: descriptors and interface queue
     transmit_descriptors: i8  # per NIC
     receive_slots: i8  # per NIC
-    arrival_capacity: i8  # frames on the way per NIC
-    interrupt_interval: i8  # least cycles between interrupts of a NIC
-    link_units_per_byte: i8  # 1/1024 cycles that a byte takes on the link
-    receive_ring_kind: i8  # the structure that DMA writes descriptors of
-    receive_buffer_kind: i8  # the structure that DMA writes frames to
-    receive_buffer_lines: i8  # lines of a frame
-    transmit_ring_kind: i8  # the structure that DMA writes descriptors back to
+    arrival_capacity: i8  # per NIC: most frames on the way
+    interrupt_interval: i8  # per NIC: least cycles between two interrupts
+    link_units_per_byte: i8  # time of a byte on the link, in 1/1024 cycles
+    receive_ring_kind: i8  # structure of the descriptors that DMA writes on arrival, -1 for none
+    receive_buffer_kind: i8  # structure of the buffers that DMA writes frames to, -1 for none
+    receive_buffer_lines: i8  # cache lines that DMA writes per frame
+    transmit_ring_kind: i8  # structure of the descriptors that DMA writes back, -1 for none
     # Addresses of tables
     core_table: i8  # Core
     thread_table: i8  # Thread
     lock_table: i8  # Lock
-    lock_class_table: i8  # LockStatistics
+    lock_class_table: i8  # LockStatistics, by lock class
     section_table: i8  # Section, by lock class
     nic_table: i8  # Nic
     line_table: i8  # records of each cache line, see `cache_state`
-    line_stride: i8  # bytes of the records of a line
-    l1_table: i8  # sets of all cores
-    l2_table: i8  # sets of all cores
+    line_stride: i8  # bytes of the records per line
+    l1_table: i8  # sets, by core
+    l2_table: i8  # sets, by core
     count_table: i8  # MissCount, by core and structure
-    kind_table: i8  # Structure
-    operation_table: i8  # OperationCost
-    touch_table: i8  # Touch
+    kind_table: i8  # Structure, by number of the structure
+    operation_table: i8  # OperationCost, by Operation
+    touch_table: i8  # Touch, by operation
     transmit_table: i8  # TransmitSlot, by NIC
     receive_table: i8  # ReceiveSlot, by NIC
     arrival_table: i8  # Arrival, by NIC
@@ -87,78 +87,78 @@ class Machine(Record):
 class Structure(Record):
     """A data structure's cache lines."""
 
-    first_line: i8  # of its first instance
-    lines: i8  # of each instance
-    per: i8  # Instance: what it exists once for
+    first_line: i8  # first cache line of instance 0
+    lines: i8  # cache lines per instance
+    per: i8  # Instance: what the structure exists once for
 
 
 class OperationCost(Record):
     """What an operation costs."""
 
-    cycles: i8  # of its instructions
-    category: i8  # Category that they count as
+    cycles: i8  # of its instructions, without stalls
+    category: i8  # Category of these cycles
     atomic_cycles: i8  # of its locked instructions
-    first_touch: i8  # the first row of its footprint
-    last_touch: i8  # one behind the last row
+    first_touch: i8  # index of the first row of its footprint
+    last_touch: i8  # index after the last row
 
 
 class Touch(Record):
     """One row of a footprint: lines of the current instance of a structure."""
 
-    kind: i8  # the structure
-    first_line: i8  # of instance 0
-    lines: i8  # of each instance
+    kind: i8  # number of the structure
+    first_line: i8  # first line touched, in instance 0
+    lines: i8  # cache lines per instance of the structure
     per: i8  # Instance: what the structure exists once for
-    count: i8  # lines touched, from `first_line` on
-    write: i8  # 1: written
+    count: i8  # how many lines are touched, from `first_line` on
+    write: i8  # 1: they are written, 0: read
 
 
 class Core(Record):
-    """A core."""
+    """A processor core."""
 
-    clock: i8  # up to which its cycles are accounted
+    clock: i8  # time up to which its cycles are accounted for
     next_time: i8  # when it acts next, NEVER while it spins or idles
-    thread: i8  # that runs on it
+    thread: i8  # the thread that runs on it
     spinning_on: i8  # the lock that its thread spins for
-    spin_settlements: i8  # how often its spinning was accounted, by itself or another core
-    resched: i8  # 1: another thread is to run
-    interrupts: i8  # of devices, taken but not yet charged
-    ipis: i8  # interprocessor interrupts, taken but not yet charged
-    context_switches: i8  # counts
-    ipis_sent: i8  # counts
+    spin_settlements: i8  # how often its spinning was accounted for: exclusive, or windowed cores could do it twice
+    resched: i8  # 1: its thread gives way before the next step
+    interrupts: i8  # device interrupts taken but not yet charged
+    ipis: i8  # interprocessor interrupts taken but not yet charged
+    context_switches: i8  # threads that the core was given
+    ipis_sent: i8  # interprocessor interrupts sent to other cores
     node: i8  # its memory node
-    free_mbuf: i8  # the head of its free list
-    free_mbufs: i8  # on its free list
-    cycles: Annotated[i8, len(Category)]  # by category
-    instance: Annotated[i8, len(Instance)]  # what operations are charged against now, by kind
+    free_mbuf: i8  # the head of its free list of mbufs
+    free_mbufs: i8  # mbufs on that list
+    cycles: Annotated[i8, len(Category)]  # by Category
+    instance: Annotated[i8, len(Instance)]  # by Instance: the one that operations are charged against now
 
 
 class Thread(Record):
     """A kernel or application thread. From `item` on, the fields belong to its program."""
 
     kind: i8  # ThreadKind
-    index: i8  # among the threads of its kind: NIC, port or application
+    index: i8  # its number among the threads of its kind: NIC, port or application
     state: i8  # ThreadState
-    phase: i8  # Phase of its item
-    core: i8  # where it ran last, or is to run
+    phase: i8  # Phase of its item: what its next step does
+    core: i8  # the core where it runs or ran last, or will run
     pinned: i8  # the only core that may run it, -1 if any may
-    priority: i8  # the higher, the more urgent; lent by waiters
-    base_priority: i8  # without what waiters lend
-    ready_sequence: i8  # when it became runnable, among all
+    priority: i8  # higher is more urgent; may be lent by waiters for its locks
+    base_priority: i8  # priority without what waiters lend
+    ready_sequence: i8  # its position in the order in which threads became runnable
     blocked_on: i8  # the lock that it sleeps for
     wait_since: i8  # when it began to wait for a lock
-    waiting: i8  # Waiting: how far it is with a lock
-    locks_held: i8  # counts
-    item: i8  # what it works on
-    flow: i8  # the connection of the item
+    waiting: i8  # Waiting: how far it is with the lock that it wants
+    locks_held: i8  # adaptive mutexes that it owns
+    item: i8  # the Item that it works on
+    flow: i8  # the connection of that item
     writes_to: i8  # application: the connection that it writes to
-    remaining_bytes: i8  # application: left of its visit to the connection
-    lock: i8  # that the item needs
-    flags: i8  # what TCP asks for the item
-    batch_left: i8  # messages before it pays or gives way
-    message_kind: i8  # ItemKind of the message that it took off its port
-    waits_for: i8  # WaitsFor, while it sleeps without a lock
-    table_locked: i8  # 1: its item ended with the connection table's lock held
+    remaining_bytes: i8  # application: bytes that it may still write at this visit of the connection
+    lock: i8  # the lock that the item needs, of its connection or group
+    flags: i8  # flags that TCP returned for the item, see `netstack.tcp.flags`
+    batch_left: i8  # items that it may still take before it pays again, or leaves the perimeter
+    message_kind: i8  # port: ItemKind of the item that it took off its port last
+    waits_for: i8  # WaitsFor: what it waits for while it sleeps without a lock
+    table_locked: i8  # 1: it holds the connection table's lock, which its next step releases
 
 
 class Lock(Record):
@@ -167,42 +167,42 @@ class Lock(Record):
     owner: i8  # the thread that holds it
     sleepers: i8  # threads that sleep for it
     lock_class: i8  # LockClass
-    acquired_at: i8  # by its owner
+    acquired_at: i8  # when its owner acquired it
 
 
 class LockStatistics(Record):
     """What happened to the locks of a class."""
 
-    acquisitions: i8  # counts
+    acquisitions: i8  # with and without a wait
     waited: i8  # acquisitions that did not succeed at once
-    wait_cycles: i8  # of all acquisitions
-    hold_cycles: i8  # of all releases
-    sleeps: i8  # waits that slept
-    releases: i8  # counts
+    wait_cycles: i8  # from the first try to the acquisition, over all acquisitions
+    hold_cycles: i8  # from acquisition to release, over all releases
+    sleeps: i8  # times that a waiter went to sleep
+    releases: i8  # by whoever held a lock
 
 
 class Nic(Record):
-    """A NIC. Transmit slots run from head, the oldest not reclaimed, to tail."""
+    """A network interface. Its transmit slots in use run from head, the oldest that is not reclaimed, to tail."""
 
-    next_time: i8  # of its next interrupt
+    next_time: i8  # when it interrupts next, NEVER if nothing is due
     thread: i8  # its inbound thread
-    core: i8  # that it interrupts
+    core: i8  # the core that it prefers to interrupt, if its thread is not pinned
     masked: i8  # 1: it must not interrupt
-    last_interrupt: i8  # when
-    transmit_free: i8  # when the link is free to send, in 1/1024 cycles
-    receive_free: i8  # when the link is free to receive, in 1/1024 cycles
+    last_interrupt: i8  # when it last interrupted
+    transmit_free: i8  # when the link can send the next frame, in 1/1024 cycles
+    receive_free: i8  # when the link can receive the next frame, in 1/1024 cycles
     transmit_head: i8  # running position of the oldest slot in use
     transmit_tail: i8  # running position of the next free slot
     transmit_departed: i8  # running position of the oldest frame that has not left
     receive_head: i8  # running position of the oldest frame in the receive ring
     receive_tail: i8  # running position of the next free receive slot
-    arrivals: i8  # frames on the way
-    arrival_sequence: i8  # counts frames: the order of those that arrive at one time
-    frames_sent: i8  # counts
-    frames_arrived: i8  # counts those put on their way to the host
-    frames_received: i8  # counts those taken off the receive ring
-    transmit_drops: i8  # counts frames that ring and interface queue had no room for
-    receive_drops: i8  # counts frames that the receive ring had no room for
+    arrivals: i8  # frames on the way to the host
+    arrival_sequence: i8  # number of the last frame put on its way; orders frames of equal time
+    frames_sent: i8  # frames put into the ring or the interface queue
+    frames_arrived: i8  # frames put on their way to the host
+    frames_received: i8  # frames taken off the receive ring
+    transmit_drops: i8  # frames that ring and interface queue had no room for
+    receive_drops: i8  # frames that the receive ring had no room for
     section: Section  # of the driver's lock
 
 
@@ -210,26 +210,26 @@ class TransmitSlot(Record):
     """A frame in the transmit ring or the interface queue."""
 
     departure: i8  # when its last bit leaves
-    mbuf: i8  # that holds it
+    mbuf: i8  # the mbuf that holds it
 
 
 class Arrival(Record):
     """A frame on the way to the host, in a heap by time."""
 
-    time: i8  # when it reaches the end of the link, if that is free
-    sequence: i8  # breaks ties
-    item: i8  # of the frame
+    time: i8  # when it reaches the end of the link, if the link is free
+    sequence: i8  # order among frames of equal time
+    item: i8  # the Item of the packet
 
 
 class ReceiveSlot(Record):
     """A frame in the receive ring."""
 
-    item: i8  # of the frame
+    item: i8  # the Item of the packet
 
 
 MACHINE_WITH_JOURNAL = with_journal(Machine.dtype)
 MACHINE_TABLE = journaled("machine", MACHINE_WITH_JOURNAL, word_policies(MACHINE_WITH_JOURNAL, (), (), ("ready_sequence",)))
-"""The machine's record itself: what is no table in it is merged like one."""
+"""The machine's record itself: its scalar fields are merged like the record of a table."""
 
 _slot_of = table_accessor(TransmitSlot.dtype, "transmit_table")
 _receive_slot_of = table_accessor(ReceiveSlot.dtype, "receive_table")
@@ -259,7 +259,7 @@ lock_class_of = table_accessor(LockStatistics.dtype, "lock_class_table", added=t
 """Return the statistics of a lock class."""
 
 section_of = table_accessor(Section.dtype, "section_table", last=("start", "end"))
-"""Return the kernel-wide critical section of a lock class that has one lock only."""
+"""Return the section of a lock class that has one lock in the whole kernel."""
 
 nic_of = table_accessor(
     Nic.dtype,
@@ -287,7 +287,7 @@ def thread_on(machine, core):
 
 @compiled
 def node_of(machine, core):
-    """Return the memory node of a core, which never changes: a journal has nothing to note."""
+    """Return the memory node of a core. It never changes: a journal has nothing to note."""
     return _core_at(machine.core_table, core).node
 
 
@@ -299,7 +299,7 @@ def transmit_slot_of(machine, nic, position):
 
 @compiled
 def transmit_descriptor(machine, nic, position):
-    """Return the number of the ring's descriptor that the running `position` falls on; frames in the queue wait for theirs."""
+    """Return the number of the descriptor that the running `position` falls on. Frames in the interface queue wait for theirs."""
     return nic * machine.transmit_descriptors + position % machine.transmit_descriptors
 
 

@@ -1,1 +1,1 @@
-"""Who may touch which connection: the choices of an organization, and the threads that act on them."""
+"""Which core may work on which connection: the choices of an organization, and the programs of threads that follow them."""

@@ -16,39 +16,42 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "placement": ("pinned", "free"),
 }
 FINDS_FIRST = ("rcu", "bucket_lock")
-"""Look-ups that are done with before the connection's lock is tried, and hold nothing then."""
+"""Look-ups that end before the connection's lock is tried, and then hold nothing."""
 MAX_GROUPS = 4096
 
 
 @dataclass
 class OrganizationConfig:
-    """Who processes a message, and what keeps the cores from colliding.
+    """Who processes an item, and what keeps the cores from colliding.
+
+    An item is a received packet, a request of an application or an expired timer.
 
     Attributes:
-        dispatch: Who gets a received packet first. `nic_thread`: the inbound thread of its NIC, which takes it up to IP.
+        dispatch: Who gets a received packet first. `nic_thread`: the inbound thread of its NIC, which runs IP input.
             `software_hash`: a thread of the core that the connection hashes to. `netisr`: a network thread, to which the
-            inbound thread hands the packet before IP: the owner of the connection's group if groups have one, else the only
-            one there is.
-        handoff: What happens to a message. `inline`: whoever has it processes it. `queue`: it goes to the owner's thread, and
-            applications wait for the answer. `inline_else_queue`: whoever has it enters the group's perimeter and processes
-            it if nobody is inside; otherwise the message is left in the group's queue, which whoever is inside drains.
-        port: How a message reaches the thread of a port. `locked`: appended under the port's lock. `ipi_queue`: appended
-            without any lock by the port's own core only; other cores post it to that core and interrupt it.
+            inbound thread hands the packet before IP. It is the owner of the connection's group if groups have owners, else
+            the only network thread.
+        handoff: What happens to an item. `inline`: the thread that has it processes it. `queue`: it goes to the owner's thread,
+            and applications wait for the answer. `inline_else_queue`: the thread that has it enters the group's perimeter and
+            processes it if nobody is inside. Otherwise the item is left in the group's queue, which the thread inside drains.
+        port: How an item reaches the thread of a message port. `locked`: it is appended under the port's lock. `ipi_queue`: only
+            the port's own core appends it, without a lock. Other cores post it to that core and interrupt it.
         serialize: What keeps two cores out of one connection.
-        contention: What a received packet does that finds an application inside its connection: `wait`, or go on the
+        contention: What happens to a received packet that finds an application inside its connection. It `wait`s, or goes on the
             connection's `backlog`, which the application empties before it leaves.
-        groups: Connection groups. Null makes as many as cores.
+        groups: How many connection groups there are. Null makes as many as cores.
         lookup: How a connection is found: under one `global_lock`, in the table of its `group`, without a lock (`rcu`), or
             under the lock of a bucket.
-        transmit: Who runs the send path.
-        listener: How many sockets listen on the server's port, each with a lock and queues of its own, which a connection enters
-            with its SYN, moves between when its handshake ends, and leaves by accept(). `shared`: one for all. `partitioned`: one
-            a connection group, as its table is. `replicated`: one an application thread, for the connections that it will
-            accept. Which application accepts a connection is not changed by it: that of the client's number.
-        batch: Messages that a port's thread takes at a time; of a perimeter, those that one drain takes at most, before the
-            group's own thread is woken to go on, or takes a break until the clock's next tick.
-        placement: Whether threads stay on their core. Threads of ports always do, but for the only one of `netisr`.
-        cores: Limits the organization to the machine's first cores; null uses all of them.
+        transmit: Who runs the send path. `caller`: the thread that has the item. `owner`: the thread of the connection's group.
+        listener: How many sockets listen on the host's port. Each has a lock and queues of its own. A connection enters them with
+            its SYN, moves between them when its handshake ends, and leaves them by accept(). `shared`: one for all.
+            `partitioned`: one per connection group, like the table. `replicated`: one per application thread, for the
+            connections that it will accept. The choice does not change which application accepts a connection: the client's
+            number decides that.
+        batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
+            group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
+        placement: Whether threads stay on their core. Threads of ports always do, except the only one of `netisr`.
+        cores: How many of the machine's cores are used, the first ones. Null uses all.
     """
 
     name: str = "connp_l"

@@ -1,7 +1,7 @@
-"""The way of an item through the protocol: look-up, serialization, processing, output, and out again.
+"""The way of an item through the protocol: look-up, serialization, processing, output, and the end.
 
-Which locks, queues and perimeters are on its way is data of the organization; which thread brings it is the business of
-`threads`. A step ends where another core could matter: before a lock is tried or released, and after each segment.
+Which locks, queues and perimeters are on its way is data of the organization. Which thread brings it is decided in `threads`. A
+step ends where another core could interfere: before a lock is tried or released, and after each segment.
 """
 
 from netstack.jit.compilation import compiled
@@ -25,7 +25,7 @@ from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESE
 
 @compiled
 def step_item(machine, stack, core):
-    """Take the item of the thread on `core` one phase further; `plan.PHASES` has their order.
+    """Take the item of the thread on `core` one phase further. `plan.PHASES` has their order.
 
     FINISH is no phase of this function: `threads` calls `finish_item` for it.
     """
@@ -56,7 +56,7 @@ def begin_item(machine, stack, core, index, group):
 
 @compiled
 def _search_under_table_lock(machine, stack, core):
-    """LOOKUP_LOCK: take the connection table's lock and search the table under it."""
+    """LOOKUP_LOCK: acquire the connection table's lock, and search the table under it."""
     if acquire(machine, core, stack.global_lock):
         _lookup(machine, stack, core)
         thread_on(machine, core).phase = Phase.SERIALIZE
@@ -64,7 +64,7 @@ def _search_under_table_lock(machine, stack, core):
 
 @compiled
 def _enter_connection(machine, stack, core):
-    """SERIALIZE: take the lock or enter the perimeter of the item's connection, or leave the item to whoever is inside."""
+    """SERIALIZE: acquire the lock or enter the perimeter of the item's connection, or leave the item to whoever is inside."""
     thread = thread_on(machine, core)
     if stack.use_perimeter != 0:
         _enter_or_queue(machine, stack, core)
@@ -79,7 +79,7 @@ def _enter_connection(machine, stack, core):
 
 @compiled
 def _release_table_and_process(machine, stack, core):
-    """PROCESS: let go of the connection table's lock, unless the item might change the table, and run the protocol."""
+    """PROCESS: run the protocol, after a release of the connection table's lock unless the item might change the table."""
     thread = thread_on(machine, core)
     if may_change_table(stack, thread.item):
         thread.table_locked = 1
@@ -90,9 +90,9 @@ def _release_table_and_process(machine, stack, core):
 
 @compiled
 def _lookup(machine, stack, core):
-    """Find the connection of the current item, and its lock where connections have one.
+    """Find the connection of the current item, and the connection's lock if it has one.
 
-    A packet of no connection belongs to its client: to the record that the client's connections follow each other in.
+    A packet of no connection belongs to its client: to the record of that client's connections.
     """
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
@@ -112,7 +112,7 @@ def _lookup(machine, stack, core):
 
 @compiled
 def _admit(machine, stack, core):
-    """Take the current item into its connection. A global lookup lock is still held: the item might close the connection."""
+    """Admit the current item to its connection. A global table lock is still held: the item might close the connection."""
     thread = thread_on(machine, core)
     kind = item_of(stack, thread.item).kind
     if kind == ItemKind.SEND:
@@ -158,7 +158,7 @@ def _process(machine, stack, core):
 
 @compiled
 def _end_protocol(machine, stack, core):
-    """Last work on the connection under its lock: list its timers, tell the application what it waits for."""
+    """End the work on the connection under its lock: list its timers, and notify the application."""
     thread = thread_on(machine, core)
     arm(stack, thread.flow, Side.LOCAL)
     if thread.flags & TCP_ACKED:
@@ -178,7 +178,7 @@ def _owned_by_application(machine, core):
 
 @compiled
 def _leave_to_owner(machine, stack, core):
-    """Leave an item to the application that holds the connection, a timer to the next tick; a request waits (False)."""
+    """Leave a packet to the application that holds the connection, a timer to the next tick. A request waits: return False."""
     thread = thread_on(machine, core)
     kind = item_of(stack, thread.item).kind
     if kind != ItemKind.PACKET and kind != ItemKind.TIMER:
@@ -196,9 +196,9 @@ def _leave_to_owner(machine, stack, core):
 
 @compiled
 def _enter_or_queue(machine, stack, core):
-    """Enter the item's perimeter if nobody is inside; otherwise leave it in the perimeter's queue and go on.
+    """Enter the item's perimeter if nobody is inside; otherwise leave the item in the perimeter's queue.
 
-    Whoever is the first inside after a drain that was cut short lets those in the queue go first.
+    If a drain was cut short, the first thread inside appends its item to the queue and takes the oldest.
     Source: squeue_enter() of Solaris 10.
     """
     cpu = core_of(machine, core)
@@ -236,9 +236,9 @@ def enter_for_queue(machine, stack, core, perimeter):
 
 @compiled
 def _item_of_pool(machine, stack, index):
-    """Return an item that may wait: a packet as it is, anything else in a copy, for its thread goes on with its own record.
+    """Return an item that may wait: one of a pool as it is, that of a thread in a copy, because the thread uses its own again.
 
-    The bytes of a request count against the send buffer from here on (tcp_squeue_bytes of Solaris).
+    The send buffer keeps room for the bytes of a request from here on (tcp_squeue_bytes of Solaris).
     """
     if index < stack.items:
         return index
@@ -257,7 +257,7 @@ def _item_of_pool(machine, stack, index):
 
 @compiled
 def _take_inside(machine, stack, core):
-    """Being inside a perimeter, take the first item of its queue into its connection."""
+    """Inside a perimeter, admit the oldest item of its queue to its connection."""
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     perimeter = thread.lock - stack.group_lock_first
@@ -278,7 +278,7 @@ def _take_inside(machine, stack, core):
 
 @compiled
 def finish_item(machine, stack, core):
-    """FINISH: leave the connection, after what others left to whoever is inside; answer whoever asked."""
+    """FINISH: process what others left, then leave the connection, and answer the request."""
     thread = thread_on(machine, core)
     if stack.use_perimeter != 0:
         _finish_inside(machine, stack, core)
@@ -300,9 +300,9 @@ def finish_item(machine, stack, core):
 
 @compiled
 def _finish_inside(machine, stack, core):
-    """Drain the perimeter's queue, up to the batch; then leave, and wake the perimeter's thread for what is left.
+    """Drain the perimeter's queue, up to the batch. Then leave, and wake the perimeter's thread for what is left.
 
-    That thread itself takes a break then, until the next tick of the clock, for others to enter meanwhile.
+    That thread itself takes a break until the next tick of the clock, so that others can enter.
     Source: squeue_drain() and squeue_worker() of Solaris 10.
     """
     thread = thread_on(machine, core)
@@ -324,7 +324,7 @@ def _finish_inside(machine, stack, core):
 
 @compiled
 def end_breaks(machine, stack, now):
-    """Wake the threads of perimeters that took a break, at a tick of the clock."""
+    """Wake the threads of perimeters that take a break, at a tick of the clock."""
     for perimeter in range(stack.ports):
         worker_index = queue_of(stack, perimeter).thread
         worker = thread_of(machine, worker_index)
@@ -336,7 +336,7 @@ def end_breaks(machine, stack, now):
 
 @compiled
 def _answer(machine, stack, core):
-    """Wake the application that waits for the request that was just processed."""
+    """Wake the application whose request has been processed."""
     asker_index = item_of(stack, thread_on(machine, core).item).thread
     asker = thread_of(machine, asker_index)
     asker.waits_for = WaitsFor.WORK

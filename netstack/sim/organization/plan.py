@@ -1,7 +1,7 @@
 """What the choices of an organization mean: the only place where they become numbers.
 
-`Plan` is what compiled code reads, field for field in the stack's record. `Population` is how many of everything there are.
-Knows no state and no address.
+`Plan` is what compiled code reads, field for field in the stack's record. `Population` is how many of everything there are. Knows
+no state and no address.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ PHASES: dict[str, tuple[Phase, ...]] = {
     "nobody else": (Phase.OUTPUT, Phase.FINISH),
 }
 """The phases of an item, one per step of its thread, by what keeps others out. OUTPUT is repeated for each segment, and left out
-where there is none. In the first row the table's lock is taken in LOOKUP_LOCK and let go in PROCESS; in the others what is in
-front of OUTPUT (look-up, protocol) belongs to the step before."""
+if there is none. In the first row, LOOKUP_LOCK acquires the table's lock and PROCESS releases it. In the others, what precedes
+OUTPUT (look-up, protocol) belongs to the step before."""
 
 SEARCHED_FIRST = {"rcu": Operation.LOOKUP_REFERENCE, "bucket_lock": Operation.BUCKET_LOCK}
-"""Look-ups that are done with before the connection's lock is tried, and hold nothing then: what each costs beside the walk."""
+"""Look-ups that end before the connection's lock is tried, and then hold nothing: what each costs beside the walk."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,18 @@ class Plan:
     """An organization's choices as compiled code reads them."""
 
     queue_packets: bool  # received packets go to a port
-    queue_requests: bool  # so do requests and timers, and applications wait for the answer
+    queue_requests: bool  # requests and timers go to a port too, and applications wait for the answer
     use_global_lock: bool  # the connection table has one lock
     lookup_first: bool  # the table is searched before the connection's lock is tried
     lookup_operation: int  # Operation that such a search costs beside its walk, -1 for none
     use_backlog: bool  # packets that find an application inside wait in the connection's backlog
-    use_perimeter: bool  # whoever is inside a group does what others leave
+    use_perimeter: bool  # whoever is inside a group processes what others leave
     use_ipi_queues: bool  # ports have no lock, other cores send interrupts
-    input_by_owner: bool  # the port's thread does IP input, not the NIC's
+    input_by_owner: bool  # the port's thread does IP input, not the NIC's thread
     lock_kind: LockKind
     first_phase: Phase
     listener_kind: ListenerKind
-    batch: int  # messages that a thread takes at a time
+    batch: int  # items that a port's thread takes at a time, or a drain of a perimeter at most
 
 
 def plan_of(org: OrganizationConfig) -> Plan:
@@ -79,7 +79,7 @@ class MachinePart:
     """How much of the machine an organization uses; field for field in the machine's record."""
 
     cores_used: int  # the first ones
-    nics: int  # as the kernel sees them: with a ring, an interrupt and an inbound thread each
+    nics: int  # each with rings, an interrupt and an inbound thread
     locks: int  # the connection table's, then those of groups or connections
 
 
@@ -90,17 +90,17 @@ class Population:
     machine: MachinePart
     groups: int  # connection groups
     ports: int  # message ports or perimeters, each with a thread
-    queues: int  # the ports', then those on the way to each, then backlogs
+    queues: int  # those of ports, then those on the way to each port, then backlogs
     listeners: int  # listening sockets
     lock_class: LockClass  # of all locks but the table's
-    locked_instructions: bool  # whether the kernel has any
+    locked_instructions: bool  # whether the kernel executes any
     pins_threads: bool  # whether a thread stays on its core
-    pins_ports: bool  # whether the thread of a port does
+    pins_ports: bool  # whether the thread of a port stays on its core
     queued_units: bool  # whether each unit of a send buffer may wait as an item
 
 
 def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, app_threads_per_core: int) -> Population:
-    """Return the population of a valid organization on a machine, with so many connections and application threads."""
+    """Return the population of a valid organization on a machine, for so many connections and application threads per core."""
     cores = org.core_count(machine.cores)
     groups = org.groups if org.groups is not None else cores
     if org.handoff != "inline":

@@ -1,6 +1,7 @@
-"""Where messages wait for somebody else: ports of owners, queues between cores, backlogs of connections, queues of perimeters.
+"""Where items wait for another thread: message ports, queues between cores, backlogs of connections, queues of perimeters.
 
-All are lists of items. Puts them in and takes them out, in order, at a cost. Knows nothing of how a message is processed.
+All are lists of items in order. An item in one of them is a message. Charges the cost of putting it in and taking it out. Knows
+nothing of how it is processed.
 """
 
 from netstack.jit.compilation import compiled
@@ -44,7 +45,7 @@ def _count_sent(stack):
 
 @compiled
 def send_message(machine, stack, core, item, port_index):
-    """Send an item to a port and have its thread woken. A full port loses packets, never requests."""
+    """Send an item to a port, and wake the port's thread. A full port drops packets, but never requests or timers."""
     if stack.use_ipi_queues != 0:
         _send_to_core(machine, stack, core, item, port_index)
         return
@@ -58,7 +59,9 @@ def send_message(machine, stack, core, item, port_index):
 
 @compiled
 def _send_to_core(machine, stack, core, item, port_index):
-    """Append to a port of the own core; into another core's queue, with an interrupt if it was empty (lwkt_send_ipiq())."""
+    """Append an item to a port of the own core, or to another core's queue, with an interrupt if that was empty.
+
+    Source: lwkt_send_ipiq() of DragonFlyBSD."""
     port = queue_of(stack, port_index)
     in_transit = queue_of(stack, stack.ipi_queue_first + port_index)
     target = thread_of(machine, port.thread).pinned
@@ -78,7 +81,7 @@ def _send_to_core(machine, stack, core, item, port_index):
 
 @compiled
 def deliver_messages(machine, stack, core):
-    """Handler of an interprocessor interrupt: append what other cores sent to the ports of `core`, and wake their threads."""
+    """Append what other cores sent to the ports of `core`, and wake their threads: the handler of interprocessor interrupts."""
     for port_index in range(core, stack.ports, machine.cores_used):
         in_transit = queue_of(stack, stack.ipi_queue_first + port_index)
         if in_transit.count > 0:
@@ -91,7 +94,7 @@ def deliver_messages(machine, stack, core):
 
 @compiled
 def _refused(stack, item, waiting):
-    """Drop a packet that finds a full port; return whether it was one."""
+    """Drop a packet that finds a full port; return whether the item was dropped."""
     if item_of(stack, item).kind != ItemKind.PACKET or waiting < stack.port_capacity:
         return False
     stack.queue_drops += 1
@@ -101,7 +104,7 @@ def _refused(stack, item, waiting):
 
 @compiled
 def open_port(machine, stack, core, port_index):
-    """Pay for the next messages that the port's thread takes: under the port's lock, if it has one."""
+    """Charge the port's thread for the next batch that it takes, under the port's lock if it has one."""
     if stack.use_ipi_queues != 0:
         core_of(machine, core).instance[Instance.GROUP] = port_index
         charge(machine, core, Operation.MESSAGE_COLLECT)
@@ -118,14 +121,14 @@ def _charge_port(machine, stack, core, port_index, operation):
 
 @compiled
 def take_message(stack, queue_index):
-    """Take the oldest message off a queue that is not empty."""
+    """Take the oldest item off a queue that is not empty, and count it as received."""
     stack.messages_received += 1
     return _take(stack, queue_index)
 
 
 @compiled
 def put_left(machine, stack, core, item, queue_index, operation):
-    """Append an item to the queue of something that the thread on `core` keeps others out of."""
+    """Append an item to a queue that the thread on `core` keeps others out of."""
     charge(machine, core, operation)
     _append(stack, queue_index, item)
     _count_sent(stack)

@@ -1,7 +1,7 @@
 """The programs of the threads: applications, inbound threads of NICs, owners of message ports, and the TCP clock.
 
-All of them turn what they find into items, and an item goes one way: to its owner's port, or through the protocol as `items`
-has it. Which of these exist is data of the organization.
+All of them turn what they find into items. An item goes to its owner's port, or through the protocol (`items`). Which threads
+exist is data of the organization.
 """
 
 from netstack.jit.compilation import compiled
@@ -60,7 +60,7 @@ def step_thread(machine, stack, core):
 
 @compiled
 def _next_write(machine, stack, core):
-    """Application: write the next unit to the current connection, close it after its last, or turn to the next that is ready."""
+    """Application: write the next unit to the current connection, close it after its last, or take the next ready one."""
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     if thread.writes_to >= 0 and flow_of(stack, thread.writes_to).unwritten_bytes == 0:
@@ -101,7 +101,7 @@ def _next_write(machine, stack, core):
 
 @compiled
 def _end_service(machine, stack, core):
-    """Application: close the current connection, to which all is written, or wait for its client to close it."""
+    """Application: close the current connection, to which all is written, or leave it until its client closes."""
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     flow_index = thread.writes_to
@@ -121,7 +121,7 @@ def _end_service(machine, stack, core):
 
 @compiled
 def _make_request(machine, stack, core, request):
-    """Application: have a request processed by the owner of its connection's group, or process it."""
+    """Application: send a request to the owner of its connection's group and wait, or process it."""
     thread = thread_on(machine, core)
     group = flow_of(stack, item_of(stack, request).flow).group
     if stack.queue_requests != 0:
@@ -134,7 +134,7 @@ def _make_request(machine, stack, core, request):
 
 @compiled
 def _next_frame(machine, stack, core):
-    """Inbound thread of a NIC: take one frame up to its owner, or clean up, allow interrupts and sleep when there is none."""
+    """Inbound thread of a NIC: take one frame up to its owner. If there is none, reclaim sent frames, or unmask and sleep."""
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     nic = thread.index
@@ -164,7 +164,7 @@ def _next_frame(machine, stack, core):
 
 @compiled
 def _next_timer(machine, stack, core):
-    """TCP clock: take one connection whose timer expired."""
+    """TCP clock: make an item of one connection whose timer expired."""
     thread = thread_on(machine, core)
     if stack.expired_head < 0:
         sleep(machine, core)
@@ -189,7 +189,7 @@ def _next_timer(machine, stack, core):
 
 @compiled
 def clock_tick(machine, stack, now):
-    """Run the timer wheel at `now`: remote timers at once, local ones by the clock thread, starts of connections."""
+    """Run a tick of the timer wheel at `now`: remote timers and starts at once, local timers by the clock thread."""
     slot = wheel_slot_of(stack, stack.next_tick)
     entry = slot.head
     slot.head = -1
@@ -227,7 +227,7 @@ def clock_tick(machine, stack, now):
 
 @compiled
 def _start(machine, stack, flow_index):
-    """Begin a connection's transfer: its application finds it writable. A client opens its first connection instead."""
+    """Begin a connection's transfer: it becomes ready for its application. If connections end, its client opens the first one."""
     flow = flow_of(stack, flow_index)
     flow.started = 1
     if stack.bytes_per_connection != 0:
@@ -244,7 +244,7 @@ def _start(machine, stack, flow_index):
 
 @compiled
 def _next_message(machine, stack, core):
-    """Owner of a port: take the next message; a batch is paid for once. A perimeter's thread enters it for what is queued."""
+    """Owner of a port: take the next item, charged once per batch. A perimeter's thread enters it for what is queued."""
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     if stack.use_perimeter != 0:

@@ -1,4 +1,4 @@
-"""The numbers by which compiled code knows items, threads, phases and choices of the stack. Each is named here only."""
+"""The numbers that compiled code uses for items, threads, phases and choices of the stack. Each is named here only."""
 
 from enum import auto
 
@@ -13,7 +13,7 @@ class Side(Number):
 
 
 class ItemKind(Number):
-    """What an item is."""
+    """What an item is: a received packet, a request of an application or an expired timer."""
 
     PACKET = auto()  # a received packet
     SEND = auto()  # a request of an application to send
@@ -31,9 +31,9 @@ class ThreadKind(Number):
 
 
 class Phase(Number):
-    """What the thread of an item does with it in its next step; see `organization.items`."""
+    """What the thread of an item does with it in its next step, see `organization.items`."""
 
-    NEXT = auto()  # there is no item: look for one
+    NEXT = auto()  # there is no item: take the next one
     LOOKUP_LOCK = auto()
     SERIALIZE = auto()
     PROCESS = auto()
@@ -45,9 +45,9 @@ class WaitsFor(Number):
     """What a thread that sleeps without a lock waits for."""
 
     WORK = auto()
-    EVENTS = auto()  # an application: a connection that is ready
-    REPLY = auto()  # an application: the answer to its request
-    TICK = auto()  # a perimeter's thread: the next tick of the clock
+    EVENTS = auto()  # application: a connection that is ready
+    REPLY = auto()  # application: the answer to its request
+    TICK = auto()  # a perimeter's thread: the next tick of the timer wheel
 
 
 class LockKind(Number):
@@ -61,14 +61,14 @@ class LockKind(Number):
 class ListenerKind(Number):
     """What a listening socket exists once for."""
 
-    SHARED = auto()  # the host
-    PARTITIONED = auto()  # a connection group
-    REPLICATED = auto()  # an application thread
+    SHARED = auto()  # per host
+    PARTITIONED = auto()  # per connection group
+    REPLICATED = auto()  # per application thread
 
 
 class Admission(Number):
-    """What became of a received segment when it was taken to its connection."""
+    """What became of a received segment that was taken to its connection."""
 
     KNOWN = auto()  # it belongs to the connection
-    OPENED = auto()  # a SYN, which made one
-    REFUSED = auto()  # it belongs to none
+    OPENED = auto()  # it is a SYN that opened a connection
+    REFUSED = auto()  # it belongs to no connection

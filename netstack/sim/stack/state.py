@@ -1,6 +1,7 @@
 """The state of the stack beside the machine's: connections, sockets, mbufs, items and queues.
 
-Only the layout and the allocators that cost nothing are here. -1 means "none" in every index field. Knows no organization.
+Only the layout is here, and the pools of items, which cost no cycles. -1 means "none" in every index field. Knows no
+organization.
 """
 
 from typing import Annotated
@@ -16,75 +17,76 @@ from netstack.tcp.lookup import BUCKET, tuple_hash
 from netstack.tcp.pcb import PCB, pcb_copy
 
 PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
-BUCKETS_PER_LINE = 8  # list heads of the connection table in a cache line
+BUCKETS_PER_LINE = 8  # hash buckets of the connection table per cache line
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
 
 
 class Flow(Record):
-    """A connection as the host sees it beside its pcb: socket, send buffer (a list of mbufs), entries in the timer wheel.
+    """A connection beside its pcb: socket, send buffer (a list of mbufs), and entries in the timer wheel.
 
-    The connections of a client that opens one after the other follow each other in the same record, each with a port of its own.
+    If clients open one connection after the other, those of one client follow each other in the same record. Each has a port of
+    its own.
     """
 
-    nic: i4  # that its segments take
+    nic: i4  # the NIC that its segments take
     app_thread: i4  # the application thread that serves it
     group: i4  # its connection group
     next_expired: i4  # the next connection whose timer expired
-    outbound_cycles: i8  # from the host's link to the peer
-    inbound_cycles: i8  # from the peer to the host's link
-    acked_bytes: i8  # that the peer acknowledged
-    written_bytes: i8  # that reached the send buffer
-    front_bytes: i8  # acknowledged bytes of the first mbuf
-    first_mbuf: i4  # of the send buffer
-    last_mbuf: i4  # of the send buffer
-    next_ready: i4  # the next connection of the event queue
-    tick: Annotated[i4, 2]  # by side: the tick of the wheel that it is listed under
+    outbound_cycles: i8  # delay from the host's link to the peer
+    inbound_cycles: i8  # delay from the peer to the host's link
+    acked_bytes: i8  # payload that the peer acknowledged
+    written_bytes: i8  # payload that entered the send buffer
+    front_bytes: i8  # bytes of the first mbuf that are acknowledged
+    first_mbuf: i4  # the oldest of the send buffer
+    last_mbuf: i4  # the newest of the send buffer
+    next_ready: i4  # the next connection in the event queue
+    tick: Annotated[i4, 2]  # by side: the wheel's tick under which it is listed
     next_timer: Annotated[i4, 2]  # by side: the next entry of the tick, 2 x connection + side
-    previous_timer: Annotated[i4, 2]  # by side: the entry before
-    waiting_bytes: i4  # of send requests that wait in a queue: the send buffer has room for them already
-    unwritten_bytes: i4  # left for the application to write; of an endless connection always some
+    previous_timer: Annotated[i4, 2]  # by side: the previous entry of the tick
+    waiting_bytes: i4  # of send requests in queues, for which the send buffer keeps room
+    unwritten_bytes: i4  # left for the application to write; above 0 for ever if connections never end
     section: Section  # of the send buffer's lock
-    ready: i1  # 1: on the event queue, or at work by its application
-    expired: i1  # 1: among the connections whose timer expired
-    started: i1  # 1: its transfer, or its client, has begun
-    open: i1  # 1: the host has its pcb in the table
-    accepted: i1  # 1: the application has it
+    ready: i1  # 1: in the event queue, or served by its application
+    expired: i1  # 1: in the list of connections whose timer expired
+    started: i1  # 1: its transfer or its client has begun
+    open: i1  # 1: its pcb is in the table
+    accepted: i1  # 1: the application has accepted it and not closed it
 
 
 class Mbuf(Record):
     """A buffer of the kernel: one send unit of a connection, or the headers of a frame."""
 
     written_at: i8  # when the application wrote it
-    bytes: i4  # of payload
-    next: i4  # of the send buffer or the free list
+    bytes: i4  # payload, if it is in a send buffer
+    next: i4  # the next one in the send buffer or the free list
 
 
 class Item(Record):
-    """What is to be done with a connection: a received packet (its segment has the same index), a request, an expired timer."""
+    """Work for a connection: a received packet (its segment has the same index), a request or an expired timer."""
 
     kind: i4  # ItemKind
-    flow: i4  # the connection
-    next: i4  # of a queue or the pool
-    thread: i4  # that waits for the answer
-    bytes: i4  # of a send request; of a timer the client's port, by which its connection is known from a later one
-    mbuf: i4  # of a send request
-    slot: i4  # the receive slot whose buffer a packet came in
-    written_at: i8  # when the application wrote what is to be sent
+    flow: i4  # the connection, or the client's record
+    next: i4  # the next one in a queue or the pool
+    thread: i4  # request: the thread that waits for the answer
+    bytes: i4  # request to send: payload; timer: the client's port, by which its connection is known from a later one
+    mbuf: i4  # request to send: the mbuf of the payload
+    slot: i4  # packet: the receive slot whose buffer holds it
+    written_at: i8  # request to send: when the application wrote the payload
 
 
 class Queue(Record):
-    """Items in order: a port, what is on its way to one, a connection's backlog, or what waits for a perimeter."""
+    """Items in order: a message port, what is on its way to one, a connection's backlog, or what waits for a perimeter."""
 
     head: i8  # the oldest item
     tail: i8  # the newest item
     count: i8  # items
-    thread: i8  # that is woken for them
+    thread: i8  # port or perimeter: the thread that is woken for the items
     section: Section  # of the port's lock
 
 
 class ReadyQueue(Record):
-    """An application thread's event queue: connections that became ready, in order."""
+    """An application thread's event queue: its connections that are ready, in order."""
 
     head: i8  # the first connection
     tail: i8  # the last connection
@@ -99,7 +101,7 @@ class WheelSlot(Record):
 
 
 class Pool(Record):
-    """Free items. In a windowed simulation each core has a pool, and takes from others when its own is empty."""
+    """Free items. In a windowed simulation each core has a pool, and takes from others if its own is empty."""
 
     head: i8  # the first free item
     count: i8  # free items
@@ -108,7 +110,7 @@ class Pool(Record):
 class Counter(Record):
     """A counter of a histogram."""
 
-    value: i8  # counts
+    value: i8  # how often it was counted
 
 
 class Stack(Record):
@@ -118,89 +120,89 @@ class Stack(Record):
     conns: i8  # connections, or clients
     groups: i8  # connection groups, each with a part of the connection table
     buckets_per_group: i8  # hash buckets
-    hash_seed: i8  # of the hash of 4-tuples
-    send_buffer: i8  # bytes of each socket's send buffer
-    write_bytes: i8  # most bytes that an application writes at a visit of a connection
-    send_unit: i8  # bytes of a send request
+    hash_seed: i8  # seed of the hash of 4-tuples
+    send_buffer: i8  # bytes of each send buffer
+    write_bytes: i8  # most bytes that an application writes per visit of a connection
+    send_unit: i8  # most bytes of a send request
     lowat: i8  # bytes of room that make a socket writable
-    cycles_per_us: i8  # of all cores
-    mbufs: i8  # of all kinds
+    cycles_per_us: i8  # the clock of all cores
+    mbufs: i8  # all mbufs
     free_mbuf: i8  # the head of the shared zone's list
-    free_mbufs: i8  # in the shared zone
-    items: i8  # of the pools; those behind belong to a thread each
-    pool: i8  # that this process takes from first
-    pools: i8  # windowed: one per core
+    free_mbufs: i8  # mbufs in the shared zone
+    items: i8  # items of the pools; behind them each application thread and the clock thread have one
+    pool: i8  # the pool that this process takes from first
+    pools: i8  # one, or windowed one per core
     app_threads: i8  # application threads
     ports: i8  # message ports or perimeters, each with a thread
-    port_capacity: i8  # packets that a port holds
+    port_capacity: i8  # items in a port above which packets are dropped
     ipi_queue_first: i8  # the first queue on the way to a port
     backlog_first: i8  # the first queue that is a backlog
-    batch: i8  # messages that a thread takes at a time
-    wheel_slots: i8  # of the timer wheel
-    tick_cycles: i8  # between ticks of the wheel
-    next_tick: i8  # of the wheel
-    timers_listed: i8  # in the wheel
+    batch: i8  # items that a port's thread takes at a time, or a drain of a perimeter at most
+    wheel_slots: i8  # lists of the timer wheel
+    tick_cycles: i8  # time between ticks of the wheel
+    next_tick: i8  # number of the wheel's next tick
+    timers_listed: i8  # entries in the wheel
     expired_head: i8  # the first connection whose timer expired
-    clock_thread: i8  # that works on those
+    clock_thread: i8  # the thread that runs expired timers
     clock_next: i8  # when the next tick is due
     # Counters: added up when cores are merged
-    acked_bytes: i8  # acknowledged by peers
-    written_bytes: i8  # that reached send buffers
-    data_segments: i8  # sent, with payload
-    retransmitted_segments: i8  # of them, sent again
-    timeouts: i8  # of retransmission timers
-    interface_queue_drops: i8  # segments that an interface had no room for
+    acked_bytes: i8  # payload that peers acknowledged
+    written_bytes: i8  # payload that entered send buffers
+    data_segments: i8  # segments sent with payload
+    retransmitted_segments: i8  # segments sent that repeat payload, SYN or FIN
+    timeouts: i8  # expiries of retransmission timers
+    interface_queue_drops: i8  # segments that a NIC had no room for
     queue_drops: i8  # packets that a port had no room for
-    hand_offs: i8  # items left to another thread
+    hand_offs: i8  # items left to another thread or to whoever holds a connection or perimeter
     messages_sent: i8  # items put into queues
     messages_received: i8  # items taken out of queues
-    items_taken: i8  # off the pools
-    items_freed: i8  # to the pools
-    mbufs_taken: i8  # off free lists of cores
-    mbufs_freed: i8  # to free lists of cores
+    items_taken: i8  # items taken off pools
+    items_freed: i8  # items given back to pools
+    mbufs_taken: i8  # mbufs taken off free lists of cores
+    mbufs_freed: i8  # mbufs given back to free lists of cores
     # The organization's plan, see `organization.plan`
     queue_packets: i8  # 1: received packets go to a port
-    queue_requests: i8  # 1: so do requests and timers, and applications wait for the answer
+    queue_requests: i8  # 1: requests and timers go to a port too, and applications wait for the answer
     use_global_lock: i8  # 1: the connection table has one lock
     lookup_first: i8  # 1: the table is searched before the connection's lock is tried
-    lookup_operation: i8  # Operation that such a search costs beside its walk
+    lookup_operation: i8  # Operation that such a search costs beside its walk, -1 for none
     use_backlog: i8  # 1: packets that find an application inside wait in the connection's backlog
-    use_perimeter: i8  # 1: whoever is inside a group does what others leave
+    use_perimeter: i8  # 1: whoever is inside a group processes what others leave
     use_ipi_queues: i8  # 1: ports have no lock, other cores send interrupts
-    input_by_owner: i8  # 1: the port's thread does IP input, not the NIC's
-    lock_kind: i8  # LockKind
-    first_phase: i8  # Phase
+    input_by_owner: i8  # 1: the port's thread does IP input, not the NIC's thread
+    lock_kind: i8  # LockKind: what an item needs
+    first_phase: i8  # Phase of a new item
     connection_lock_first: i8  # the lock of connection 0
     group_lock_first: i8  # the lock of group 0
     global_lock: i8  # the connection table's lock
     app_thread_first: i8  # the first application thread
     port_thread_first: i8  # the first thread of a port
-    inpcb_kind: i8  # the structure of a pcb's addresses and ports
-    bytes_per_connection: i8  # after which it is closed; 0: connections never end
-    think_cycles: i8  # between connections of a client
-    client_closes_first: i8  # 1: when it has all bytes
+    inpcb_kind: i8  # the structure of a pcb's addresses and ports, -1 for none
+    bytes_per_connection: i8  # payload after which a connection is closed; 0: connections never end
+    think_cycles: i8  # pause of a client between connections
+    client_closes_first: i8  # 1: the client closes when it has all bytes; 0: when the host has closed
     listener_kind: i8  # ListenerKind
-    connections_opened: i8  # counts
-    connections_closed: i8  # counts
-    resets_sent: i8  # counts
-    stray_segments: i8  # counts received segments of no connection
+    connections_opened: i8  # by a SYN, or at the start
+    connections_closed: i8  # and removed from the table
+    resets_sent: i8  # answers to segments of no connection
+    stray_segments: i8  # received segments of no connection that opened none
     # Addresses of tables
     pcb_table: i8  # PCB, by connection
-    peer_table: i8  # PCB of the remote end
+    peer_table: i8  # PCB of the remote end, by connection
     bucket_table: i8  # BUCKET, by group
-    flow_table: i8  # Flow
+    flow_table: i8  # Flow, by connection
     mbuf_table: i8  # Mbuf
     item_table: i8  # Item
     segment_table: i8  # SEGMENT, by item
     queue_table: i8  # Queue
     ready_table: i8  # ReadyQueue, by application thread
-    wheel_table: i8  # WheelSlot
-    latency_table: i8  # Counter
+    wheel_table: i8  # WheelSlot, by tick
+    latency_table: i8  # Counter, by bucket of latency
     out_segment_table: i8  # SEGMENT, by side
     pool_table: i8  # Pool
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
     listener_table: i8  # Section, by listening socket
-    bucket_section_table: i8  # Section, by bucket
+    bucket_section_table: i8  # Section, by hash bucket
 
 
 STACK_WITH_JOURNAL = with_journal(Stack.dtype)
@@ -228,10 +230,10 @@ COUNTERS = (
 )
 """Fields of the stack's record that are added up when cores are merged."""
 STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ()))
-"""The stack's record itself: what is no table in it is merged like one."""
+"""The stack's record itself: its scalar fields are merged like the record of a table."""
 
 flow_of = table_accessor(Flow.dtype, "flow_table", last=("section",))
-"""Return the connection's host-side record."""
+"""Return the connection's record beside its pcb."""
 
 pcb_of = table_accessor(PCB, "pcb_table")
 """Return the connection's protocol control block."""
@@ -240,7 +242,7 @@ peer_of = table_accessor(PCB, "peer_table")
 """Return the protocol control block of the remote end."""
 
 bucket_of = table_accessor(BUCKET, "bucket_table")
-"""Return one bucket of the connection hash tables."""
+"""Return one hash bucket of the connection table."""
 
 mbuf_of = table_accessor(Mbuf.dtype, "mbuf_table")
 """Return the mbuf."""
@@ -252,22 +254,25 @@ segment_of = table_accessor(SEGMENT, "segment_table")
 """Return the TCP segment of a received packet."""
 
 out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
-"""Return the scratch segment that output of one side is built in."""
+"""Return the segment that the output of one side is built in, scratch memory."""
 
 queue_of = table_accessor(Queue.dtype, "queue_table", last=("section",))
-"""Return a queue: the ports come first, from `ipi_queue_first` what is on its way to each, from `backlog_first` the backlogs."""
+"""Return a queue.
+
+The ports come first, from `ipi_queue_first` on what is on its way to each, from `backlog_first` on the backlogs.
+"""
 
 ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
 
 listener_of = table_accessor(Section.dtype, "listener_table", last=("start", "end"))
-"""Return when a listening socket's lock was last held."""
+"""Return the section of a listening socket's lock."""
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
-"""Return when the lock of a bucket was last held."""
+"""Return the section of a hash bucket's lock."""
 
 latency_of = table_accessor(Counter.dtype, "latency_table", added=("value",))
-"""Return one bucket of the write-to-acknowledgment histogram."""
+"""Return the counter of one bucket of the write-to-acknowledgment histogram."""
 
 pool_of = table_accessor(Pool.dtype, "pool_table")
 """Return a pool of free items."""
@@ -289,13 +294,13 @@ def group_of_hash(stack, value):
 
 @compiled
 def bucket_of_hash(stack, value):
-    """Return the bucket of a hash, in the table of its group."""
+    """Return the index of the hash bucket, in the table of its group."""
     return group_of_hash(stack, value) * stack.buckets_per_group + value % stack.buckets_per_group
 
 
 @compiled
 def buckets_of_hash(stack, value):
-    """Return the address of the buckets of a hash's group."""
+    """Return the address of the hash buckets of a hash's group."""
     return stack.bucket_table + group_of_hash(stack, value) * stack.buckets_per_group * BUCKET_BYTES
 
 
@@ -316,14 +321,14 @@ def packet_group(stack, packet):
 
 @compiled
 def renew_pcb(stack, flow, side):
-    """Make the pcb of one end what that of a new client's connection begins with."""
+    """Reset the pcb of one end to what a client's connection begins with."""
     table = stack.pcb_table if side == Side.LOCAL else stack.peer_table
     pcb_copy(table + flow * PCB_BYTES, stack.pcb_template_table + side * PCB_BYTES)
 
 
 @compiled
 def side_of(stack, flow, side):
-    """Return the pcb of one end: LOCAL or REMOTE."""
+    """Return the pcb of one end, LOCAL or REMOTE."""
     if side == Side.LOCAL:
         return pcb_of(stack, flow)
     return peer_of(stack, flow)
@@ -337,7 +342,7 @@ def wheel_slot_of(stack, tick):
 
 @compiled
 def take_item(machine, stack):
-    """Take an item off the pool. Faults and returns item 0 when the pool is empty."""
+    """Take an item off a pool; return its index. Faults and returns 0 if all pools are empty."""
     pool = pool_of(stack, stack.pool)
     other = 0
     while pool.count == 0 and other < stack.pools:
@@ -357,7 +362,7 @@ def take_item(machine, stack):
 
 @compiled
 def free_item(stack, index):
-    """Give an item back."""
+    """Give an item back to the pool."""
     pool = pool_of(stack, stack.pool)
     item_of(stack, index).next = pool.head
     pool.head = index
@@ -367,7 +372,7 @@ def free_item(stack, index):
 
 @compiled
 def latency_bucket(microseconds):
-    """Return the histogram bucket of a latency: sixteen buckets an octave, exact below sixteen."""
+    """Return the histogram bucket of a latency in us: sixteen buckets per octave, exact below 32."""
     octave = 0
     value = max(microseconds, 0)  # the clocks of two cores may differ by the window
     while value >= 2 * LATENCY_BUCKETS_PER_OCTAVE:

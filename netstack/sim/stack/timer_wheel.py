@@ -1,6 +1,6 @@
-"""A timing wheel of one-millisecond ticks for the TCP timers of both ends, one entry per end.
+"""A timing wheel of one-millisecond ticks for the TCP timers of both ends, with one entry per end.
 
-Deadlines move with almost every segment, so entries are lazy: one that comes up early is listed again.
+Deadlines move with almost every segment. Entries are therefore lazy: one that comes up early is listed again.
 Source of the structure: Varghese and Lauck, "Hashed and hierarchical timing wheels", SOSP 1987, scheme 6.
 """
 
@@ -31,7 +31,7 @@ def entry_side(entry):
 
 @compiled
 def arm(stack, flow_index, side):
-    """List the end's earliest deadline, unless it is listed no later already."""
+    """List the end's earliest deadline, unless the end is listed under that tick or an earlier one."""
     deadline_us = tcp_next_deadline_us(side_of(stack, flow_index, side))
     if deadline_us == 0:
         return
@@ -50,7 +50,7 @@ def arm(stack, flow_index, side):
 
 @compiled
 def list_end(stack, flow_index, side, tick):
-    """List an end that is not listed under a tick."""
+    """List an end under a tick. It must not be listed."""
     flow = flow_of(stack, flow_index)
     slot = wheel_slot_of(stack, tick)
     entry = entry_of(flow_index, side)

@@ -1,1 +1,1 @@
-"""Applications and remote peers. Knows no organization."""
+"""The workload: its configuration, and the remote peers. Knows no organization."""

@@ -4,22 +4,22 @@ from dataclasses import dataclass
 
 from netstack.errors import ConfigError
 
-HEADER_BYTES = 52  # IPv4 (20) and TCP (20) headers, timestamps option (12): RFC 791, RFC 9293, RFC 7323
+HEADER_BYTES = 52  # IPv4 (20) and TCP (20) headers, time stamps option (12): RFC 791, RFC 9293, RFC 7323
 CLOSES_FIRST = ("host", "client")
 
 
 @dataclass
 class WorkloadConfig:
-    """Event-driven application threads write to their connections as long as there is room, for ever or so many bytes each.
+    """Event-driven application threads write to their connections as long as there is room.
 
-    A visit of a connection writes at most `write_bytes`, one `send_unit_bytes` a protocol request (a page, with
-    zero-copy I/O). A connection becomes writable when `lowat_bytes` fit. `mbufs` bounds the pages and headers of
-    all send buffers together: with many connections each buffer is smaller.
+    A visit of a connection writes at most `write_bytes`, with `send_unit_bytes` per protocol request (a page, with zero-copy
+    I/O). A connection becomes writable when `lowat_bytes` fit. `mbufs` bounds the pages and headers of all send buffers together:
+    with many connections each buffer is smaller.
 
-    With `bytes_per_connection` of 0, connections are open from the beginning and never end. Otherwise each is opened by its
-    remote client, gets that many bytes and is closed at both ends, first by `closes_first` (`host` or `client`), which is in
-    TIME-WAIT for `time_wait_us` then. The client opens the next one `think_us` after the host has forgotten the last. A lost SYN
-    or SYN-ACK is repeated after `initial_rto_us`.
+    With `bytes_per_connection` of 0, connections are open from the beginning and never end. Otherwise a remote client opens each
+    one, gets that many bytes, and both ends close it. The end that `closes_first` (`host` or `client`) is then in TIME-WAIT for
+    `time_wait_us`. The client opens the next connection `think_us` after the host has forgotten the last one and the client's
+    end is done. A lost SYN or SYN-ACK is repeated after `initial_rto_us`.
     """
 
     name: str = "bulk_send"
@@ -44,7 +44,7 @@ class WorkloadConfig:
 
     @property
     def mss_bytes(self) -> int:
-        """Payload of a full segment: the MTU less IP and TCP headers with timestamps."""
+        """Payload of a full segment: the MTU less IP and TCP headers with time stamps."""
         return self.mtu_bytes - HEADER_BYTES
 
     def validate(self) -> None:

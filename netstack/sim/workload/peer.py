@@ -1,7 +1,7 @@
-"""The remote ends of all connections: the same TCP, free of charge, at a random distance.
+"""The remote ends of all connections: the same TCP at no cost, at a random distance.
 
-A frame is processed when it is sent, with the time of its arrival as now; order within a connection is kept, because the link
-keeps it. Knows nothing of the machine but its NICs.
+A frame is processed when it is sent, at the time of its arrival. The link keeps the order within a connection, so that this does
+too. Knows nothing of the machine but its NICs.
 """
 
 from netstack.jit.compilation import compiled
@@ -32,7 +32,7 @@ FIRST_PORT, LAST_PORT = 1024, 65535
 
 @compiled
 def peer_receive(machine, stack, flow_index, segment, now):
-    """Deliver a segment to the remote end, whose last bit left the host at `now` cycles; send its answers on their way."""
+    """Deliver a segment whose last bit left the host at `now` cycles to the remote end, and send the answers."""
     flow = flow_of(stack, flow_index)
     arrival = now + flow.outbound_cycles
     now_us = arrival // stack.cycles_per_us
@@ -52,14 +52,17 @@ def peer_receive(machine, stack, flow_index, segment, now):
 
 @compiled
 def _refuse(machine, stack, flow_index, segment, now):
-    """Answer a segment of no connection of the client."""
+    """Answer a segment that belongs to no connection of the client."""
     if reset_reply(segment, out_segment(stack, Side.REMOTE)):
         _send(machine, stack, flow_index, now)
 
 
 @compiled
 def _close(machine, stack, flow_index, flags, now):
-    """A client closes when the host has, or first, when it has all bytes; notice when its end is done with."""
+    """Close the client's end once the host has closed, or once it has all bytes if it closes first.
+
+    Opens the next connection if both ends are done with this one.
+    """
     peer = peer_of(stack, flow_index)
     received_all = stack.client_closes_first != 0 and seq_sub(peer.rcv_nxt, peer.irs) > stack.bytes_per_connection
     closes = flags & TCP_FINISHED != 0 or (peer.state == State.ESTABLISHED and received_all)
@@ -71,13 +74,13 @@ def _close(machine, stack, flow_index, flags, now):
 
 @compiled
 def _is_done(pcb):
-    """Return whether the user of an end is done with its connection."""
+    """Return whether an end is done with its connection."""
     return pcb.state == State.CLOSED or pcb.state == State.TIME_WAIT
 
 
 @compiled
 def open_next(machine, stack, flow_index, now):
-    """Let the client open its next connection if the last one is done with at both ends, as one of them is at `now`."""
+    """Open the client's next connection if both ends are done with the last one. One of them is so at `now`."""
     peer = peer_of(stack, flow_index)
     if flow_of(stack, flow_index).open == 0 and _is_done(peer):
         peer_open(machine, stack, flow_index, max(now, peer.last_received_us * stack.cycles_per_us) + stack.think_cycles)
@@ -85,7 +88,7 @@ def open_next(machine, stack, flow_index, now):
 
 @compiled
 def peer_open(machine, stack, flow_index, now):
-    """Open a connection from the client's next port at `now`: its SYN goes on its way."""
+    """Open a connection from the client's next port: its SYN is sent at `now`."""
     peer = peer_of(stack, flow_index)
     client_address, host_address, host_port = peer.local_address, peer.foreign_address, peer.foreign_port
     client_port = peer.local_port + 1 if peer.local_port < LAST_PORT else FIRST_PORT
@@ -104,7 +107,7 @@ def peer_open(machine, stack, flow_index, now):
 
 @compiled
 def initial_sequence(value, now_us):
-    """Return a connection's first number: a clock of 4 us and the hash of its 4-tuple (RFC 6528, section 3)."""
+    """Return a connection's first number: a clock with ticks of 4 us plus the hash of its 4-tuple (RFC 6528, section 3)."""
     return (value + now_us // 4) & 0xFFFFFFFF
 
 
@@ -127,7 +130,7 @@ def _peer_output(machine, stack, flow_index, now):
 
 @compiled
 def _send(machine, stack, flow_index, now):
-    """Put the segment that was built on its way to the host."""
+    """Send the segment that was built to the host."""
     flow = flow_of(stack, flow_index)
     packet = take_item(machine, stack)
     item = item_of(stack, packet)
@@ -139,7 +142,7 @@ def _send(machine, stack, flow_index, now):
 
 @compiled
 def copy_segment(target, source):
-    """Copy what TCP reads of a segment."""
+    """Copy the fields that TCP reads of a segment."""
     target.source_address = source.source_address
     target.destination_address = source.destination_address
     target.source_port = source.source_port

@@ -1,1 +1,1 @@
-"""Cores that run alone for a window of time, and exchange messages at its end."""
+"""The windowed engine: cores run alone for a window of time, and exchange messages at its end."""

@@ -1,9 +1,8 @@
-"""One core of a windowed simulation: what it owns, and the step from the messages of a window to its own.
+"""One core of a windowed simulation: what it owns, and the step from the messages of a window to its own message.
 
-A core holds a replica of the machine's state, its own caches, and nothing that another core could reach. In a window it runs
-its own events alone, step by step, on what it knows. Its messages say what each step did. At the end of the window every core
-gets the messages of all. Steps that do not hold, see `merge`, are done again in the next window.
-Knows nothing of who carries the messages.
+A core owns a replica of the state, with its own caches, and nothing that another core could reach. In a window it runs its own
+events alone, step by step, on what it knows. Its message says what each step did. At the end of the window every core gets the
+messages of all. Steps that do not hold, see `merge`, are repeated in the next window. Knows nothing of who carries the messages.
 """
 
 from itertools import accumulate
@@ -29,12 +28,12 @@ from netstack.sim.machine.numbers import Fault
 from netstack.sim.machine.state import MACHINE_TABLE, MACHINE_WITH_JOURNAL, core_of, nic_of
 from netstack.sim.stack.state import STACK_TABLE, STACK_WITH_JOURNAL
 
-MAX_STEPS = 64  # of a core in a window
+MAX_STEPS = 64  # per core and window
 MESSAGE_CAPACITY = 1 << 18  # words
 ACCESSES, TWIN_WORDS, UNDONE, EVENTS = 1 << 16, 1 << 20, 1 << 18, 1 << 16  # capacities of a journal
 MACHINE_NUMBER, STACK_NUMBER = MACHINE_TABLE.number, STACK_TABLE.number
 TIME_SHIFT, ACTOR_SHIFT = 12, 4
-"""Where time and actor stand in the sequence number of the first thread that a step makes runnable."""
+"""The bits of time and actor in the sequence numbers of the threads that a step makes runnable."""
 
 _machine_at = record_accessor(MACHINE_WITH_JOURNAL)
 _stack_at = record_accessor(STACK_WITH_JOURNAL)
@@ -42,10 +41,12 @@ _stack_at = record_accessor(STACK_WITH_JOURNAL)
 
 @compiled(nogil=True)
 def step_core(machine_address, stack_address, core, messages, starts, window, window_cycles, until, marks, order, message):
-    """Finish the last window of one core and run its next one: the whole step, on the addresses of its state.
+    """Finish the last window of one core, and run its next one.
+
+    The state is at two addresses; the other arguments are those of `merge` and `run_window`.
 
     Returns:
-        The words of the message, -1 when the journal is full.
+        The words of the message, -1 if the journal or the message is full.
     """
     machine = _machine_at(machine_address, 0)
     stack = _stack_at(stack_address, 0)
@@ -70,7 +71,7 @@ def next_event(machine, stack):
 
 @compiled
 def run_window(machine, stack, journal, core, until, marks, message):
-    """Run the events of `core`, of its NICs and, on core 0, of the timer wheel that begin before `until`; fill `message`.
+    """Run the events of `core`, of its NICs and, on core 0, of the timer wheel that begin before `until`, and fill `message`.
 
     Returns:
         The words of the message.
@@ -161,21 +162,21 @@ class WindowedCore:
 
     @property
     def share(self) -> float:
-        """How much of the simulation is done, from 0 to 1."""
+        """How much of the planned simulation is done, from 0 to 1."""
         return self._measurement.share
 
     def step(self, messages: np.ndarray, starts: np.ndarray) -> np.ndarray:
         """Finish the last window by the messages of all cores, and run the next one; return this core's message.
 
-        When no core has a step to tell of, the simulation pauses. It is over when nothing is returned. The array is valid until
+        If no core has done a step, the simulation pauses. It is over when an empty array is returned. The array is valid until
         the next step.
 
         Args:
-            messages: The messages of all cores one after the other; empty before the first window.
-            starts: Where each core's begin, and their end.
+            messages: The messages of all cores one after the other, as 64-bit words. Empty before the first window.
+            starts: Where each core's message begins, and where the last one ends.
 
         Raises:
-            RuntimeError: A window holds more than its journal does.
+            RuntimeError: A window has more entries than its journal has room for.
         """
         if len(messages) == codec.HEAD_WORDS * (len(starts) - 1) and self._window > 0:
             self._pause()
@@ -200,13 +201,13 @@ class WindowedCore:
         return self._message[:used]
 
     def _pause(self) -> None:
-        """All events before the pause are done: account waiting cores, and take a snapshot where the measurement begins."""
+        """Account for waiting cores up to the pause, before which all events are done; take a snapshot where measuring begins."""
         settle(self.simulation.machine, self._measurement.next_pause_cycles)
         if self._measurement.pause(int(self.simulation.stack["acked_bytes"])):
             self._before = snapshot(self.simulation)
 
     def own_counts(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the miss counters of this core's caches, before the measured interval and now: only this core has them."""
+        """Return the miss counters of this core's caches, before the measured interval and now. Only this core has them."""
         assert self._before is not None
         rows = self._count_rows(self.core)
         return self._before.tables["count"][rows], self.simulation.tables["count"][rows]
@@ -216,7 +217,7 @@ class WindowedCore:
         return slice(core * kinds, (core + 1) * kinds)
 
     def result(self, counts: list[tuple[np.ndarray, np.ndarray]], wall_seconds: float) -> Result:
-        """Check the laws and return the result, with the miss counters of all cores.
+        """Check the laws; return the result, with the miss counters of all cores.
 
         Raises:
             ConservationError: A law was broken: the simulator has a bug.
@@ -230,10 +231,10 @@ class WindowedCore:
 
 
 def nothing(cores: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the cores get before the first window: no message."""
+    """Return what the cores get before the first window: no messages, and where each begins."""
     return np.zeros(0, np.int64), np.zeros(cores + 1, np.int64)
 
 
 def join(parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the messages of all cores one after the other, and where each begins."""
+    """Return the messages of all cores one after the other, where each begins, and where the last one ends."""
     return np.concatenate(parts), np.array(list(accumulate(map(len, parts), initial=0)))

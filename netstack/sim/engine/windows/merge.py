@@ -1,7 +1,8 @@
-"""The end of a window: which steps of all cores hold, in one order that every core finds by itself.
+"""The end of a window: which steps of all cores hold, in an order that every core computes by itself.
 
-The first step that touched what another core changed before it, or that comes after an event which another core was given, does
-not hold, and neither do those that follow it. Each core takes its own back, and carries out those of others that hold.
+The first step does not hold that touched what another core changed before it, or that comes after an event that a step brought
+about on another core. The steps after it do not hold either. Each core undoes its own of these, and applies those of other cores
+that hold.
 """
 
 import numpy as np
@@ -21,19 +22,19 @@ CORE_BITS = 8
 
 @compiled
 def writer_mark(window, core):
-    """Return how a record is marked that `core` changed in a window."""
+    """Return the mark of a record that `core` changed in a window."""
     return window << CORE_BITS | core
 
 
 @compiled
 def _is_by_another(mark, window, core):
-    """Return whether a core other than `core` changed the record of a mark in this window."""
+    """Return whether a mark says that a core other than `core` changed the record in this window."""
     return mark >> CORE_BITS == window and mark & ((1 << CORE_BITS) - 1) != core
 
 
 @compiled
 def merge(machine, stack, journal, core, messages, starts, window, marks, order):
-    """Decide which steps of the last window hold, take back those of `core` that do not, and carry out those of others.
+    """Decide which steps of the last window hold, undo those of `core` that do not, and apply those of other cores.
 
     Args:
         machine: The machine.
@@ -41,10 +42,10 @@ def merge(machine, stack, journal, core, messages, starts, window, marks, order)
         journal: Address of the journal.
         core: The core that this replica belongs to.
         messages: The messages of all cores, one after the other.
-        starts: Where those of each core begin, and their end.
+        starts: Where the message of each core begins, and where the last one ends.
         window: Number of the window.
-        marks: Entries in the journal's undo list before each step of `core`.
-        order: Scratch memory: where the steps that hold begin, and whose they are, in order.
+        marks: How many changes the journal had noted before each step of `core`.
+        order: Scratch memory for the steps that hold, in order: where each begins, and its core.
 
     Returns:
         How many steps hold.
@@ -113,7 +114,7 @@ def _collides(journal, messages, step, core, window):
 
 @compiled
 def _wakes_at(machine, messages, step, core):
-    """Return when the earliest event of another core is due that a step brought about, NEVER if it brought about none."""
+    """Return the time of the earliest event that a step brought about on another core, NEVER for none."""
     earliest = NEVER
     for position in range(changes_of(messages, step), events_of(messages, step), 2):
         field = codec.word_field(messages[position])
@@ -135,7 +136,7 @@ def _mark_written(journal, messages, step, core, window):
 
 @compiled
 def _carry_out(journal, messages, step, is_own):
-    """Make the changes of a step that holds. What a core added itself is there already."""
+    """Apply the changes of a step that holds. What a core itself added to counters is there already."""
     tables = journal_at(journal, 0).table_address
     for position in range(changes_of(messages, step), events_of(messages, step), 2):
         place = messages[position]

@@ -1,7 +1,7 @@
-"""What the cores of a windowed simulation tell each other at the end of a window, as words of 64 bits.
+"""The messages that the cores of a windowed simulation exchange at the end of a window, as words of 64 bits.
 
 A message is a head, then the steps of a core in order. A step is a head, the records that it touched, the words that it changed,
-and what it did with cache lines. Knows how these are written and read, not what is made of them.
+and what it did with cache lines. Knows how these are written and read, not what they are used for.
 """
 
 from typing import Any
@@ -12,24 +12,24 @@ from netstack.jit.tables import ADDED, JOURNALED, LOCAL_ONLY
 
 MESSAGE_HEAD = ("words", "steps")
 MESSAGE_WORDS, MESSAGE_STEPS = range(len(MESSAGE_HEAD))
-"""The head of a message: how many words and steps it has."""
+"""The positions in the head of a message: how many words and how many steps it has."""
 HEAD_WORDS = len(MESSAGE_HEAD)
 STEP_WORDS = 5
 TIME, ACTOR, TOUCHED, CHANGED, TOLD = range(STEP_WORDS)
-"""The head of a step: when, by whom; then how many records touched, changes (a place and a value each) and events there are."""
+"""The positions in the head of a step: time, actor; how many touched records, changes (a word and its value) and events."""
 INDEX_BITS, WORD_BITS = 40, 10
 INDEX_MASK, WORD_MASK = (1 << INDEX_BITS) - 1, (1 << WORD_BITS) - 1
 
 
 @compiled
 def touched_record(table, index):
-    """Return how a record is marked: the table's number and the index."""
+    """Return the mark of a record: its table's number and its index."""
     return table << INDEX_BITS | index
 
 
 @compiled
 def record_table(record):
-    """Return the table of a marked record."""
+    """Return the number of the table of a marked record."""
     return record >> INDEX_BITS
 
 
@@ -41,13 +41,13 @@ def record_index(record):
 
 @compiled
 def changed_word(table, word, index):
-    """Return how a word of a record is marked."""
+    """Return the mark of a word of a record: table, word and index."""
     return (table << WORD_BITS | word) << INDEX_BITS | index
 
 
 @compiled
 def word_table(place):
-    """Return the table of a marked word."""
+    """Return the number of the table of a marked word."""
     return place >> (INDEX_BITS + WORD_BITS)
 
 
@@ -59,7 +59,7 @@ def word_number(place):
 
 @compiled
 def word_field(place):
-    """Return table and word of a marked word, as `field_mark` has them."""
+    """Return table and word of a marked word, as `field_mark` returns them."""
     return place >> INDEX_BITS
 
 
@@ -72,7 +72,7 @@ def field_mark(table: str, field: str) -> int:
 
 @compiled
 def is_before(messages, one, other):
-    """Return whether a step comes before another: by time, then by who acts first at the same time."""
+    """Return whether a step comes before another: by time, at equal times by the order of actors."""
     if messages[one + TIME] != messages[other + TIME]:
         return messages[one + TIME] < messages[other + TIME]
     return messages[one + ACTOR] < messages[other + ACTOR]
@@ -80,33 +80,33 @@ def is_before(messages, one, other):
 
 @compiled
 def records_of(step):
-    """Return where the records that a step touched begin."""
+    """Return the position of the first record that a step touched."""
     return step + STEP_WORDS
 
 
 @compiled
 def changes_of(messages, step):
-    """Return where a step's changes begin."""
+    """Return the position of a step's first change."""
     return records_of(step) + messages[step + TOUCHED]
 
 
 @compiled
 def events_of(messages, step):
-    """Return where a step's events begin."""
+    """Return the position of a step's first event."""
     return changes_of(messages, step) + 2 * messages[step + CHANGED]
 
 
 @compiled
 def step_behind(messages, step):
-    """Return where the next step begins."""
+    """Return the position of the next step."""
     return events_of(messages, step) + messages[step + TOLD]
 
 
 @compiled
 def append_step(journal, time, actor, first_event, message, used):
-    """Append what the last step did to a message of `used` words; return where it ends now.
+    """Append what the last step did to a message of `used` words; return the words that it has now.
 
-    The message is full when the journal's `overflow` is set. Changes are noted, so that the step can be taken back.
+    If the message is full, the journal's `overflow` is set. Changes are noted in the journal: the step can be undone.
     """
     entry = journal_at(journal, 0)
     step = used
