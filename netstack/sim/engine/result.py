@@ -35,7 +35,7 @@ class MissStatistics:
 
 @dataclass(kw_only=True)
 class Result:
-    """The statistics of one simulated point. All are deterministic but `wall_*`, which depend on the computer that simulates."""
+    """The statistics of one simulated point. All are deterministic but `wall_*`, which depend on the host computer."""
 
     goodput_mbps: float = _statistic("Mb/s", "payload acknowledged per simulated time")
     utilization: float = _statistic("1", "share of cycles that were not idle, over all cores used")

@@ -58,7 +58,7 @@ COUNT_BYTES = MissCount.dtype.itemsize
 
 
 def line_stride(cores: int) -> int:
-    """Return the bytes of one line's records. They are consecutive: one access of the simulating computer finds all."""
+    """Return the bytes of one line's records. They are consecutive: one access of the host computer finds them all."""
     return _multiple_of_8(PLACE_OFFSET + cores * Place.dtype.itemsize)
 
 
