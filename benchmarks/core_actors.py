@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import label_values
-from benchmarks.points import compose_point
+from experiments.config.compose import compose_simulation
 from experiments.run.cluster import start_or_join
 from experiments.run.core_actors import CoreActor, CoreActors, compile_rounds, exchange, gather, no_messages, pin
 from experiments.run.task import compile_once
@@ -77,7 +77,7 @@ def median_ms(step: Callable[[], Any], count: int = ROUNDS) -> float:
 def point_of(cores: int) -> SimulationConfig:
     """Return a point of connp_l with 48 connections a core."""
     machine = ("machine=epyc_16", f"machine.cores={cores}", f"machine.nic.count={max(1, cores // 4)}") if cores != 4 else ()
-    return compose_point("org=connp_l", f"conns={48 * cores}", *machine, *LONG)
+    return compose_simulation("org=connp_l", f"conns={48 * cores}", *machine, *LONG)
 
 
 def measure_round(ray: Any, cores: int, batch: int) -> Round:
@@ -152,7 +152,7 @@ def measure_rounds(ray: Any, cores: Sequence[int], batches: Sequence[int], conso
 
 def compare_sweep(ray: Any, console: Console) -> None:
     """Print the wall time of a sweep by core actors, their start included, beside the same windows in one process."""
-    configs = [compose_point(f"org={org}", f"conns={conns}", *SHORT) for org in ORGANIZATIONS for conns in LOADS]
+    configs = [compose_simulation(f"org={org}", f"conns={conns}", *SHORT) for org in ORGANIZATIONS for conns in LOADS]
     started = time.perf_counter()
     inline = [simulate(config) for config in configs]
     between = time.perf_counter()

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.figures import label_values
-from benchmarks.points import compose_point
+from experiments.config.compose import compose_simulation
 from experiments.run.task import compile_once
 from netstack.errors import ConfigError
 from netstack.sim import Result, simulate
@@ -44,9 +44,9 @@ def compare_windows(
     compile_once(windows=True)
     for org in organizations:
         for conns in loads:
-            exact = simulate(compose_point(f"org={org}", f"conns={conns}"))
+            exact = simulate(compose_simulation(f"org={org}", f"conns={conns}"))
             for window_us in windows_us:
-                result = simulate(compose_point(f"org={org}", f"conns={conns}", f"engine.window_us={window_us}"))
+                result = simulate(compose_simulation(f"org={org}", f"conns={conns}", f"engine.window_us={window_us}"))
                 row = (*errors(exact, result), result.wall_seconds / exact.wall_seconds)
                 rows[org, conns, window_us] = row
                 table.add_row(f"{org} {conns:,}", f"{window_us:g}", *(f"{value:+.1f}" for value in row[:3]), f"{row[3]:.0f}")

@@ -16,7 +16,8 @@ import sys
 
 from rich.console import Console
 
-from benchmarks.points import ROOT, compose_point, organization_names
+from benchmarks.points import ROOT, organization_names
+from experiments.config.compose import compose_simulation
 from netstack.sim import memory_needed_bytes, prepare, simulate
 
 LIMIT_BYTES = 4 * 2**30
@@ -26,7 +27,7 @@ MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 def measure(organization: str, conns: int) -> dict[str, float]:
     """Simulate the point in this process; return its peak resident size, and what was expected of its tables."""
-    config = compose_point(f"org={organization}", f"conns={conns}", *INTERVALS)
+    config = compose_simulation(f"org={organization}", f"conns={conns}", *INTERVALS)
     result = simulate(config)
     return {
         "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT_BYTES,

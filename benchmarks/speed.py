@@ -30,8 +30,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.points import compose_point, organization_names
+from benchmarks.points import organization_names
 from benchmarks.simpy_model import Server, UnsupportedError
+from experiments.config.compose import compose_simulation
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, prepare, simulate, source_digest
 
@@ -78,7 +79,7 @@ def point_config(organization: str, conns: int) -> SimulationConfig:
     """Compose a point with the interval of its load."""
     warmup_ms, measure_ms = next((warmup, measure) for most, warmup, measure in INTERVALS_MS if conns <= most)
     intervals = (f"engine.warmup_ms={warmup_ms}", f"engine.measure_ms={measure_ms}")
-    return compose_point(f"org={organization}", f"conns={conns}", *intervals)
+    return compose_simulation(f"org={organization}", f"conns={conns}", *intervals)
 
 
 def time_point(organization: str, conns: int, repetitions: int) -> Point:

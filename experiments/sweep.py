@@ -16,9 +16,11 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from experiments.config.configuration import RayConfig, TrackingConfig
 from experiments.config.grids import ExperimentConfig
-from experiments.points.point import Outcome, Point, UnwritableError, remove_unfinished, sweep_id
+from experiments.config.schema import RayConfig, TrackingConfig
+from experiments.config.user_errors import UnfinishedError
+from experiments.points.folders import UnwritableError, remove_unfinished, writing
+from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
 from experiments.present.table import label_width, line, print_table, write_summary
 from experiments.run.on_ray import simulate_on_ray
 from experiments.run.task import compile_once, is_compiled
@@ -39,11 +41,11 @@ class SweepSettings:
     command: str = ""
 
 
-class PointsFailedError(Exception):
+class PointsFailedError(UnfinishedError):
     """Some points failed; the others are finished."""
 
 
-class NotLoggedError(Exception):
+class NotLoggedError(UnfinishedError):
     """Points are finished, but not all of them are in MLflow."""
 
 
@@ -87,7 +89,7 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
     """
     name = sweep_id(points)
     folder = settings.output_dir / "sweeps" / name
-    with _writing(folder):
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with _claimed(folder), _logbook(settings) as logbook:
         if logbook is not None:
@@ -95,13 +97,13 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
         status = "KILLED"
         files: list[Path] = []
         try:
-            with _writing(folder):
-                remove_unfinished(settings.output_dir)
+            with writing(folder):
+                remove_unfinished(folder_of_points(settings.output_dir))
                 listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
                 (folder / "points.yaml").write_text(yaml.safe_dump(listing, sort_keys=False))
             outcomes = _stream(points, settings, console, logbook)
             print_table(console, outcomes)
-            with _writing(folder):
+            with writing(folder):
                 files = _write_files(folder, outcomes, settings)
             failed = [outcome for outcome in outcomes if outcome.result is None]
             status = "FAILED" if failed else "FINISHED"
@@ -184,15 +186,6 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
         title = settings.experiment.title or settings.experiment.name
         files.append(write_report(folder / "report.html", outcomes, title, settings.command, settings.output_dir))
     return files
-
-
-@contextmanager
-def _writing(folder: Path) -> Generator[None, None, None]:
-    """Say of the sweep's own files what `Point.save` says of a point's."""
-    try:
-        yield
-    except OSError as error:
-        raise UnwritableError(folder, error) from error
 
 
 @contextmanager

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from experiments.config.configuration import register_schema, simulation_config
+from experiments.config.compose import compose_simulation
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, simulate
 from netstack.sim.organization.config import CHOICES, OrganizationConfig
@@ -127,12 +126,8 @@ def test_a_constant_in_a_file_is_found_and_refused(key: str, value: object, tmp_
         return  # what the loader converts
     (tmp_path / "org").mkdir()
     (tmp_path / "org" / "made_up.yaml").write_text(yaml.safe_dump(values))
-    register_schema()
-    with (
-        pytest.raises((HydraException, OmegaConfBaseException, ConfigError), match=str(key)),
-        initialize_config_dir(str(CONF), version_base="1.3"),
-    ):
-        simulation_config(compose("config", ["org=made_up", f"hydra.searchpath=[file://{tmp_path}]"]))
+    with pytest.raises((HydraException, OmegaConfBaseException, ConfigError), match=str(key)):
+        compose_simulation("org=made_up", f"hydra.searchpath=[file://{tmp_path}]")
 
 
 @pytest.mark.parametrize("path", SIMULATOR, ids=lambda path: str(path.relative_to(ROOT)))

@@ -9,13 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf.errors import OmegaConfBaseException
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from experiments.calibrate.fit import Fit, FitError, fit
+from experiments.calibrate.fit import Fit, fit
 from experiments.calibrate.targets import (
     SPECIFICATION,
     CalibrationConfig,
@@ -29,10 +28,7 @@ from experiments.calibrate.targets import (
     rewritten,
     targets,
 )
-from experiments.config.command_line import BAD_INPUT, INTERRUPTED, terminal
-from experiments.config.configuration import check_workers
-from experiments.config.user_errors import describe
-from netstack.errors import ConfigError
+from experiments.config.command_line import check_workers, exit_code_of, terminal
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,18 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="points at a time (one a CPU)")
     given = parser.parse_args(arguments)
-    console = terminal()
-    try:
+
+    def command() -> None:
         specification = read_specification(given.specification)
         check_workers(given.workers)
-        calibrate(specification, given.dry_run, given.workers, console)
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written", file=sys.stderr)
-        return INTERRUPTED
-    except (ConfigError, FitError, OmegaConfBaseException) as error:
-        print(f"error: {describe(error, []) or error}", file=sys.stderr)
-        return BAD_INPUT
-    return 0
+        calibrate(specification, given.dry_run, given.workers, terminal())
+
+    return exit_code_of(command, [], kept="nothing was written")
 
 
 def calibrate(specification: CalibrationConfig, dry_run: bool, workers: int, console: Console) -> Fit:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
+from experiments.config.user_errors import InputError
+
 NO_INFLUENCE = 0.2  # tolerances of all targets together, for a parameter 2.7 times as large
 ALIKE = 0.95  # cosine between the effects of two parameters
 NEAR_BOUND = 0.005  # relative
@@ -22,8 +24,8 @@ Model = Callable[[tuple[float, ...]], tuple[float, ...]]
 """From the values of the parameters to those of the targets, each in order."""
 
 
-class FitError(ValueError):
-    """Parameters that the targets cannot determine; the message is one line."""
+class FitError(InputError):
+    """Parameters that the targets cannot determine."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from omegaconf import MISSING
 
 from experiments.calibrate.fit import Fit, Parameter, Target
 from experiments.calibrate.yaml_edit import NotInFileError, with_block, with_values
-from experiments.config.configuration import read_structured
 from experiments.config.constant_groups import Constants, differences, scaled
+from experiments.config.locations import CONF
+from experiments.config.reader import read_structured
 from experiments.paper.claims import CLAIMS
-from experiments.paper.places import CONF, HEAVY, Composition, compose_places
+from experiments.paper.places import HEAVY, Composition, compose_places
 from experiments.paper.verdicts import Place, PointKey, Within
 from experiments.points.provenance import commit_label, provenance
 from experiments.run.task import compile_once
@@ -176,7 +177,7 @@ def compose(specification: CalibrationConfig) -> Composition:
     for config in some.configs.values():
         config.engine.warmup_ms, config.engine.measure_ms = specification.warmup_ms, specification.measure_ms
     others = compose_places(heavy, range(1, specification.heavy_repetitions + 1))
-    return Composition({**some.configs, **others.configs}, some.choices)
+    return Composition({**some.configs, **others.configs}, some.files)
 
 
 def rewritten(composition: Composition, free: Sequence[Free], fit: Fit, lines: Sequence[str]) -> dict[Path, str]:
@@ -190,7 +191,7 @@ def rewritten(composition: Composition, free: Sequence[Free], fit: Fit, lines: S
     groups = dict.fromkeys(key.partition(".")[0] for one in free for key in one.members)
     texts = {}
     for group in groups:
-        path = CONF / group / f"{composition.choices[group]}.yaml"
+        path = composition.files[group]
         own = {key[1:]: value for key, value in changes.items() if key[0] == group}
         try:
             texts[path] = with_block(with_values(path.read_text(), own), BLOCK, lines)

@@ -1,23 +1,52 @@
 """What all command lines share, and that of Hydra before it is read: there options may stand anywhere.
 
-``--dry-run`` becomes the key ``dry_run``.
+Knows exit codes and where lines go, not what a command does.
 """
 
 import sys
+from collections.abc import Callable, Sequence
 
 from hydra._internal.utils import get_args_parser
 from rich.console import Console
 
+from experiments.config.schema import MOST_WORKERS
+from experiments.config.user_errors import InputError, UnfinishedError, describe
+from netstack.errors import ConfigError
+
 BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
 """Exit codes."""
+KEPT = "finished points are kept, the same command runs the rest"
+"""What an interrupt leaves of a sweep, and how to go on."""
 PLAIN_WIDTH = 140  # of output that is not a terminal
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 WITH_OPTIONAL_VALUE = ("--info", "-i")
 
 
-class UnknownOptionError(ValueError):
-    """An option that does not exist; the message is one line."""
+class UnknownOptionError(InputError):
+    """An option that does not exist."""
+
+
+def exit_code_of(command: Callable[[], object], arguments: Sequence[str], kept: str = KEPT) -> int:
+    """Run a command; return 0, or say in a line why not all was done and return the exit code. Errors of ours are raised.
+
+    Args:
+        command: What to run.
+        arguments: What the user typed.
+        kept: What an interrupt leaves.
+    """
+    try:
+        command()
+    except KeyboardInterrupt:
+        return _fail(INTERRUPTED, f"interrupted: {kept}")
+    except UnfinishedError as error:
+        return _fail(FAILED_POINTS, f"error: {error}")
+    except Exception as error:
+        message = describe(error, arguments)
+        if message is None:
+            raise
+        return _fail(BAD_INPUT, f"error: {message}")
+    return 0
 
 
 def terminal() -> Console:
@@ -25,8 +54,14 @@ def terminal() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
+def check_workers(workers: int) -> None:
+    """Raise ConfigError when the option ``--workers`` has no number of workers."""
+    if not 1 <= workers <= MOST_WORKERS:
+        raise ConfigError("--workers", workers, f"must be from 1 to {MOST_WORKERS}")
+
+
 def arguments_for_hydra(arguments: list[str]) -> list[str]:
-    """Return what a user typed with options first: Hydra wants its overrides in one piece.
+    """Return what a user typed with options first: Hydra wants its overrides in one piece. ``--dry-run`` becomes a key.
 
     Raises:
         UnknownOptionError: Something begins with a dash and is no option.
@@ -49,3 +84,8 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
     if unknown:
         raise UnknownOptionError(f"{unknown[0]}: unknown option; keys are given as key=value, options are in run.py --help")
     return [*options, *overrides]
+
+
+def _fail(code: int, line: str) -> int:
+    print(line, file=sys.stderr)
+    return code

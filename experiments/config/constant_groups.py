@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from experiments.points.names import flattened
+from experiments.config.values import flattened, is_number
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig
 from netstack.sim.machine.costs import parse_touch
@@ -49,7 +49,7 @@ class Constants:
                 raise ConfigError(self.name, pattern, f"matches no key{f'; did you mean {near[0]}?' if near else ''}")
             for key in matching:
                 value = values[key]
-                if isinstance(value, bool) or not isinstance(value, int | float):
+                if not is_number(value):
                     raise ConfigError(self.name, key, "must be the key of a number")
                 if self.source_says in str(values.get(f"{key.rpartition('.')[0]}.source", "")):
                     found[key] = value

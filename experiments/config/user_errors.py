@@ -1,22 +1,33 @@
-"""Turns what a user's input can raise into one line: key, value, what is allowed."""
+"""What a user sees of an error: one line that says key, value, and what is allowed.
+
+Knows the errors of Hydra, OmegaConf and YAML, and two kinds of our own; which command raised them it does not know.
+"""
 
 import dataclasses
 import difflib
 import re
+from collections.abc import Sequence
 
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError
 
-from experiments.config.command_line import UnknownOptionError
-from experiments.config.configuration import RunConfig
-from experiments.points.names import flattened
+from experiments.config.schema import RunConfig
+from experiments.config.values import flattened
 from netstack.errors import ConfigError
 
 
-def describe(error: BaseException, overrides: list[str]) -> str | None:
+class InputError(ValueError):
+    """Input that cannot be used, and that is no value of a key; the message is one line."""
+
+
+class UnfinishedError(Exception):
+    """A command that did not do all of its work; the message is one line."""
+
+
+def describe(error: BaseException, overrides: Sequence[str]) -> str | None:
     """Return one line for an error of the user's, who gave `overrides`; None for one of ours."""
-    if isinstance(error, ConfigError | UnknownOptionError):
+    if isinstance(error, ConfigError | InputError):
         return str(error)
     if isinstance(error, MissingConfigException):
         return _missing_option(error)
@@ -39,7 +50,7 @@ def _missing_option(error: MissingConfigException) -> str:
     return f"{match[1]}={match[2]}: unknown; available are {', '.join(options)}"
 
 
-def _composition(error: BaseException, overrides: list[str]) -> str:
+def _composition(error: BaseException, overrides: Sequence[str]) -> str:
     """Read key, value and reason out of the chain of what Hydra and OmegaConf say."""
     texts = []
     current: BaseException | None = error

@@ -5,7 +5,7 @@ Knows configurations, not how they are run. The order of results is that of the 
 
 from collections.abc import Sequence
 
-from experiments.points.names import flat_values
+from experiments.config.values import flat_values, is_number, varied_keys
 from experiments.points.point import Point
 
 SEED = "seed"
@@ -20,7 +20,7 @@ def coarse_first(points: Sequence[Point]) -> list[Point]:
     if not points:
         return []
     flat = [flat_values(point.config) for point in points]
-    numeric = [key for key in _varied(flat) if key != SEED and all(_is_number(values.get(key)) for values in flat)]
+    numeric = [key for key in varied_keys(flat) if key != SEED and all(is_number(values.get(key)) for values in flat)]
     ranks = {key: refinement(sorted({values[key] for values in flat})) for key in numeric}  # pyright: ignore
     seeds = {seed: rank for rank, seed in enumerate(dict.fromkeys(values[SEED] for values in flat))}
 
@@ -47,14 +47,3 @@ def refinement(values: Sequence) -> dict[object, tuple[int, int]]:
     for rank, (place, at_level) in enumerate(places):
         found.setdefault(values[place], (at_level, rank))
     return found
-
-
-def _varied(flat: Sequence[dict[str, object]]) -> list[str]:
-    """Return the keys that do not have the same value in all points."""
-    first = flat[0]
-    keys = dict.fromkeys(key for values in flat for key, value in values.items() if key not in first or first[key] != value)
-    return list(keys)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

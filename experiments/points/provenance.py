@@ -5,11 +5,9 @@ import subprocess
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
+from experiments.config.locations import SOURCES
 from netstack.sim import source_digest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @cache
@@ -35,7 +33,7 @@ def commit_label(known: Mapping[str, str]) -> str | None:
 
 def _git(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "-C", str(SOURCES), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

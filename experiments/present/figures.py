@@ -13,8 +13,9 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.config.values import number
 from experiments.points.breakdown import busy_cycles
-from experiments.points.names import AXIS, number
+from experiments.points.names import AXIS
 from experiments.points.point import Outcome
 from experiments.points.seeds import Repetitions, repetitions
 from netstack.sim import Result, link_limit_mbps

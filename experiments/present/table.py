@@ -8,8 +8,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from experiments.config.values import flat_values, number
 from experiments.points.breakdown import COLUMNS, column_cycles
-from experiments.points.names import flat_values, number
 from experiments.points.point import Outcome, Point
 from experiments.points.seeds import repetitions
 

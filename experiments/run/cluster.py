@@ -11,28 +11,28 @@ import sys
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-import experiments
-import netstack
+from experiments.config.locations import SOURCES
 from netstack.errors import ConfigError
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configurations and results are small
 WARNING_FACTOR = 4  # Ray writes to the terminal when this many times as many processes were started as it starts at a time
 MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
 CONNECT_SECONDS = 3
+SENT = ("netstack", "experiments")
+"""The packages that workers import."""
 CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
 
 
-def check_cluster(address: str) -> None:
+def check_cluster(address: str | None) -> None:
     """Raise ConfigError when nobody listens at an address such as ``host:6379``.
 
-    What ``auto`` finds only Ray knows.
+    None is Ray on this computer; what ``auto`` finds only Ray knows.
     """
-    if address == "auto":
+    if address in (None, "auto"):
         return
     if address.startswith("ray://"):
         allowed = "must be HOST:PORT or auto: from outside of a cluster send the command into it with `ray job submit`"
@@ -56,7 +56,6 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
-    packages = [Path(str(package.__file__)).parent for package in (netstack, experiments)]
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of points is said in one line each, elsewhere
@@ -64,12 +63,11 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
     at_termination = signal.getsignal(signal.SIGTERM)
     try:
         if address:
-            modules = {"py_modules": [str(package) for package in packages]}
+            modules = {"py_modules": [str(SOURCES / package) for package in SENT]}
             with _without_standard_error():  # to which Ray's core writes a line each second while nobody answers
                 ray.init(address=address, runtime_env=modules if send_sources else None, **quiet)
         else:
-            root = str(packages[0].parent)
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")]))
             cpus = workers or (processes if processes < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
             ray.init(
                 address="local",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from experiments.config.configuration import RayConfig
+from experiments.config.schema import RayConfig
 from experiments.points.order import coarse_first
 from experiments.points.point import Outcome, Point
 from experiments.run.cluster import cpus_of, fits, start_or_join

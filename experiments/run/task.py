@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numba
 
-from netstack.jit.compilation import use_cache_of_these_sources
 from netstack.sim import SimulationConfig, prepare, simulate, source_digest
 
 
@@ -39,5 +38,8 @@ def is_compiled(*, windows: bool = False) -> bool:
 
 
 def _marker(windows: bool) -> Path:
+    """Return the file that says so, in the folder of these sources, to which `netstack` directs Numba's cache."""
+    folder = Path(numba.config.CACHE_DIR)  # pyright: ignore[reportAttributeAccessIssue]
+    folder.mkdir(parents=True, exist_ok=True)
     name = f"compiled-{sys.implementation.cache_tag}-numba-{numba.__version__}"
-    return use_cache_of_these_sources() / (f"{name}-windows" if windows else name)
+    return folder / (f"{name}-windows" if windows else name)

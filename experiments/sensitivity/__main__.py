@@ -14,27 +14,28 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 from omegaconf import MISSING
-from omegaconf.errors import OmegaConfBaseException
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED, terminal
-from experiments.config.configuration import RayConfig, TrackingConfig, check_workers, read_structured
+from experiments.config.command_line import check_workers, exit_code_of, terminal
 from experiments.config.constant_groups import Constants, scaled
-from experiments.config.user_errors import describe
+from experiments.config.locations import CONF
+from experiments.config.reader import read_structured
+from experiments.config.schema import RayConfig, TrackingConfig
+from experiments.config.user_errors import UnfinishedError
 from experiments.paper.claims import CLAIMS, CONNP_L, CONNP_T, MSGP, UP
-from experiments.paper.places import CONF, HEAVY, compose_places
+from experiments.paper.places import HEAVY, compose_places
 from experiments.paper.verdicts import Place, PointKey
+from experiments.points.folders import check_output_dir
 from experiments.points.names import AXIS, PointName
-from experiments.points.point import Outcome, Point, check_output_dir, sweep_id
+from experiments.points.point import Outcome, Point, sweep_id
 from experiments.points.provenance import provenance
 from experiments.run.cluster import check_cluster
 from experiments.run.on_ray import simulate_on_ray
 from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, Sensitivity, restricted, sensitivity_of, survival, tornado_figure
 from experiments.store.logbook import Logbook, check_reachable
-from experiments.store.runs import tracking_uri
 from netstack.errors import ConfigError
 from netstack.sim import Result, SimulationConfig
 
@@ -224,18 +225,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-tracking", action="store_true", help="write nothing to MLflow")
     parser.add_argument("--specification", type=Path, default=SPECIFICATION, metavar="FILE", help="conf/sensitivity.yaml")
     given = parser.parse_args(arguments)
-    console = terminal()
-    try:
-        return _main(given, console)
-    except KeyboardInterrupt:
-        print("interrupted: finished points are kept, the same command runs the rest", file=sys.stderr)
-        return INTERRUPTED
-    except (ConfigError, OmegaConfBaseException) as error:
-        print(f"error: {describe(error, [])}", file=sys.stderr)
-        return BAD_INPUT
+    return exit_code_of(lambda: _run(given, terminal()), [])
 
 
-def _main(given: argparse.Namespace, console: Console) -> int:
+def _run(given: argparse.Namespace, console: Console) -> None:
     if given.workers is not None:
         check_workers(given.workers)
     specification = read_specification(given.specification)
@@ -245,25 +238,21 @@ def _main(given: argparse.Namespace, console: Console) -> int:
     if given.dry_run:
         done = sum(point.result_file.exists() for point in points)
         console.print(f"{len(points)} points, {done} done, {len(points) - done} to run", highlight=False)
-        return 0
+        return
     check_output_dir(given.output_dir)
     tracking = TrackingConfig(enabled=not given.no_tracking)
-    if tracking.enabled:
-        check_reachable(tracking_uri(tracking, given.output_dir))
-    if given.ray_address is not None:
-        check_cluster(given.ray_address)
+    check_reachable(tracking, given.output_dir)
+    check_cluster(given.ray_address)
     failed = run(points, given.workers, given.ray_address, console)
     if failed:
         where = failed[0].point.failure_file.parent
-        print(f"error: {len(failed)} of {len(points)} points failed (details: {where})", file=sys.stderr)
-        return FAILED_POINTS
+        raise UnfinishedError(f"{len(failed)} of {len(points)} points failed (details: {where})")
     sensitivity = analyse(plan, specification, grid)
     files = write(sensitivity, given.output_dir / ("sensitivity-quick" if given.quick else "sensitivity"))
     print_survival(console, sensitivity)
     if tracking.enabled:
         _log(points, files, tracking, given.output_dir)
     console.print(f"written: {files[0]} and {len(files) - 1} figures", highlight=False, soft_wrap=True)
-    return 0
 
 
 def _points(configs: Mapping[PointKey, SimulationConfig], change: str, output_dir: Path) -> dict[PointKey, Point]:

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from experiments.config.configuration import TrackingConfig
+from experiments.config.schema import TrackingConfig
 from experiments.points.point import Outcome
 from experiments.store.runs import Tracker, tracking_uri
 from experiments.store.writers import may_pass
@@ -24,8 +24,11 @@ CONNECT_SECONDS = 3
 LONGEST_PAUSE_SECONDS = 5.0  # between two tries to reach a store that is away
 
 
-def check_reachable(uri: str) -> None:
-    """Raise ConfigError when the tracking store cannot be reached."""
+def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
+    """Raise ConfigError when the tracking store is wanted and cannot be reached."""
+    if not tracking.enabled:
+        return
+    uri = tracking_uri(tracking, output_dir)
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):
         try:

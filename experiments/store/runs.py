@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.config.configuration import TrackingConfig
-from experiments.points.names import flat_values
-from experiments.points.point import Outcome, output_id
+from experiments.config.schema import TrackingConfig
+from experiments.config.values import flat_values
+from experiments.points.folders import output_id
+from experiments.points.point import Outcome
 from experiments.points.provenance import provenance
 from experiments.store.writers import RunRecord, log_values, writer_for
 

@@ -21,9 +21,10 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from ray._private.object_ref_generator import ObjectRefGenerator
 
-import run
 from experiments import sweep
-from experiments.points.names import flattened, name_points
+from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED
+from experiments.config.values import flattened
+from experiments.points.names import name_points
 from experiments.points.point import Point, sweep_id
 from experiments.run import on_ray
 from experiments.store import logbook, runs
@@ -132,7 +133,7 @@ def test_a_failed_and_a_killed_point_do_not_stop_the_others(tmp_path: Path, monk
 
     with monkeypatch.context() as patch:
         patch.setattr(on_ray, "run_task", broken)
-        assert launch(patch, tmp_path, "-m", "conns=24,12,6") == run.FAILED_POINTS
+        assert launch(patch, tmp_path, "-m", "conns=24,12,6") == FAILED_POINTS
     captured = capsys.readouterr()
     assert "2 of 3 points failed: connp_l conns=24, connp_l conns=12" in captured.err
     assert len(results(tmp_path)) == 1
@@ -167,7 +168,7 @@ def test_nothing_of_ray_is_left_to_the_garbage_collector(tmp_path: Path, monkeyp
     try:
         with monkeypatch.context() as patch:
             patch.setattr(on_ray, "run_task", broken)
-            assert launch(patch, tmp_path, "-m", "conns=24,12", "tracking=none") == run.FAILED_POINTS
+            assert launch(patch, tmp_path, "-m", "conns=24,12", "tracking=none") == FAILED_POINTS
         assert [each for each in gc.get_objects() if isinstance(each, ObjectRefGenerator)] == []
     finally:
         gc.enable()
@@ -178,7 +179,7 @@ def test_a_broken_law_fails_a_single_point(tmp_path: Path, monkeypatch: pytest.M
         raise ConservationError("cycles are missing")
 
     monkeypatch.setattr(sweep, "simulate", broken)
-    assert launch(monkeypatch, tmp_path, "conns=6") == run.FAILED_POINTS
+    assert launch(monkeypatch, tmp_path, "conns=6") == FAILED_POINTS
     assert "cycles are missing" in capsys.readouterr().err
     assert not (tmp_path / "points").exists()
     _, _, (single,) = logged(tmp_path)
@@ -197,7 +198,7 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(tmp_path: Path)
             time.sleep(0.02)
         os.killpg(process.pid, signal.SIGINT)
         output, error = process.communicate()
-    assert process.returncode == run.INTERRUPTED, output + error
+    assert process.returncode == INTERRUPTED, output + error
     assert error == "interrupted: finished points are kept, the same command runs the rest\n"
     assert len(results(tmp_path)) == 1
     assert [path.name for path in (tmp_path / "points").iterdir() if path.name.startswith(".")] == []
@@ -262,7 +263,7 @@ def test_what_mlflow_refused_is_logged_by_the_next_launch(tmp_path: Path, monkey
     monkeypatch.setattr(sweep, "simulate_on_ray", local)
     with monkeypatch.context() as patch:
         patch.setattr(logbook.Tracker, "log", full)
-        assert launch(patch, tmp_path, "-m", "conns=6", "tracking.patience_s=0") == run.FAILED_POINTS
+        assert launch(patch, tmp_path, "-m", "conns=6", "tracking.patience_s=0") == FAILED_POINTS
     assert "MLflow: OSError: no space left; results are kept" in capsys.readouterr().err
     assert len(results(tmp_path)) == 1
     assert launch(monkeypatch, tmp_path, "-m", "conns=6") == 0
@@ -276,7 +277,7 @@ def test_a_sweep_that_runs_already_is_refused(tmp_path: Path, monkeypatch: pytes
     (folder,) = (tmp_path / "sweeps").iterdir()
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert launch(monkeypatch, tmp_path, "-m", "conns=6", "tracking=none") == run.BAD_INPUT
+        assert launch(monkeypatch, tmp_path, "-m", "conns=6", "tracking=none") == BAD_INPUT
     assert "another process is running this sweep" in capsys.readouterr().err
 
 

@@ -2,5 +2,8 @@
 
 from pathlib import Path
 
+from experiments.config.locations import CONF
+
 ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
+
+__all__ = ["CONF", "ROOT"]

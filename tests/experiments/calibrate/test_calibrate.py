@@ -11,6 +11,7 @@ import yaml
 from experiments.calibrate import __main__ as calibrate
 from experiments.calibrate import targets as calibration
 from experiments.calibrate.targets import FITTED, SPECIFICATION, CalibrationConfig, FreeConfig
+from experiments.config.command_line import BAD_INPUT
 from experiments.config.constant_groups import Constants, scaled
 from netstack.sim import Result, SimulationConfig
 
@@ -46,8 +47,7 @@ def stand_in(composed: Compose, make_result: Callable[..., Result], conf: Path, 
 
     monkeypatch.setattr(calibration, "simulate", closed_form)
     monkeypatch.setattr(calibration, "compile_once", lambda: None)
-    monkeypatch.setattr(calibration, "CONF", conf)
-    monkeypatch.setattr("experiments.paper.places.CONF", conf)
+    monkeypatch.setattr("experiments.config.compose.CONF", conf)
     return asked
 
 
@@ -175,7 +175,7 @@ def test_bad_input_is_one_clear_line(name: str, stand_in: list, tmp_path: Path, 
     parameter, message = BAD[name]
     (tmp_path / "free.yaml").write_text(f"parameters:\n  p: {parameter}\n")
     texts = [(conf / file).read_text() for file in FILES]
-    assert calibrate.main(["--specification", str(tmp_path / "free.yaml")]) == calibrate.BAD_INPUT
+    assert calibrate.main(["--specification", str(tmp_path / "free.yaml")]) == BAD_INPUT
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ")
     assert message in error
@@ -188,14 +188,14 @@ def test_bad_input_is_one_clear_line(name: str, stand_in: list, tmp_path: Path, 
 )
 def test_a_bad_specification_is_one_clear_line(text: str, message: str, stand_in: list, tmp_path: Path, capsys) -> None:
     (tmp_path / "free.yaml").write_text(text)
-    assert calibrate.main(["--specification", str(tmp_path / "free.yaml")]) == calibrate.BAD_INPUT
+    assert calibrate.main(["--specification", str(tmp_path / "free.yaml")]) == BAD_INPUT
     (error,) = capsys.readouterr().err.splitlines()
     assert message in error
 
 
 def test_a_missing_specification_and_no_workers(tmp_path: Path, capsys) -> None:
-    assert calibrate.main(["--specification", str(tmp_path / "none.yaml")]) == calibrate.BAD_INPUT
-    assert calibrate.main(["--workers", "0"]) == calibrate.BAD_INPUT
+    assert calibrate.main(["--specification", str(tmp_path / "none.yaml")]) == BAD_INPUT
+    assert calibrate.main(["--workers", "0"]) == BAD_INPUT
     missing, workers = capsys.readouterr().err.splitlines()
     assert "must be a file that can be read" in missing
     assert workers == "error: --workers=0: must be from 1 to 1024"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import run
+from experiments.config.command_line import BAD_INPUT
 from tests.helpers.folders import ROOT
 
 BAD = {
@@ -71,7 +72,7 @@ def test_bad_input_is_one_clear_line(
     output_dir = tmp_path / "outputs"
     arguments = ["run.py", *(["-m"] if multirun else []), f"output_dir={output_dir}", *overrides]
     monkeypatch.setattr(sys, "argv", arguments)
-    assert run.main() == run.BAD_INPUT
+    assert run.main() == BAD_INPUT
     error = capsys.readouterr().err.strip()
     assert error.startswith("error: ")
     assert len(error.splitlines()) == 1
@@ -87,7 +88,7 @@ def test_a_bad_point_stops_a_sweep_before_it_starts(
     overrides, value, allowed = BAD_SWEEP[name]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["run.py", "-m", *overrides])
-    assert run.main() == run.BAD_INPUT
+    assert run.main() == BAD_INPUT
     (error,) = capsys.readouterr().err.splitlines()
     assert value in error
     assert allowed in error
@@ -96,7 +97,7 @@ def test_a_bad_point_stops_a_sweep_before_it_starts(
 
 def test_a_sweep_without_its_option(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["run.py", "conns=6,12"])
-    assert run.main() == run.BAD_INPUT
+    assert run.main() == BAD_INPUT
     assert capsys.readouterr().err == "error: conns=6,12: several values are a sweep, which needs the option -m\n"
 
 
@@ -104,7 +105,7 @@ def test_an_output_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: py
     (tmp_path / "file").write_text("in the way")
     for arguments in (["run.py"], ["run.py", "-m"]):
         monkeypatch.setattr(sys, "argv", [*arguments, f"output_dir={tmp_path}/file/outputs"])
-        assert run.main() == run.BAD_INPUT
+        assert run.main() == BAD_INPUT
         error = capsys.readouterr().err.strip()
         assert len(error.splitlines()) == 1
         assert error.startswith("error: output_dir=")

@@ -9,6 +9,7 @@ import pytest
 
 import run
 from experiments import sweep
+from experiments.config.command_line import BAD_INPUT
 from experiments.config.grids import ExperimentConfig
 from experiments.paper.claims import CLAIMS
 from experiments.paper.verdicts import places_of
@@ -142,7 +143,7 @@ def test_a_bad_experiment_is_one_clear_line(name: str, tmp_path: Path, monkeypat
         arguments = ["experiment=mine"]
     else:
         arguments = written(tmp_path, text)
-    assert launch(monkeypatch, f"output_dir={tmp_path}/outputs", *arguments) == run.BAD_INPUT
+    assert launch(monkeypatch, f"output_dir={tmp_path}/outputs", *arguments) == BAD_INPUT
     (error,) = capsys.readouterr().err.splitlines()
     assert error.startswith("error: ")
     assert value in error
@@ -151,10 +152,10 @@ def test_a_bad_experiment_is_one_clear_line(name: str, tmp_path: Path, monkeypat
 
 
 def test_two_experiments_or_none_of_the_sweep_option(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    assert launch(monkeypatch, "experiment=paper,paper") == run.BAD_INPUT
+    assert launch(monkeypatch, "experiment=paper,paper") == BAD_INPUT
     assert capsys.readouterr().err == "error: experiment=paper,paper: must be one: several are several commands\n"
     monkeypatch.setattr(sys, "argv", ["run.py", "experiment=paper"])
-    assert run.main() == run.BAD_INPUT
+    assert run.main() == BAD_INPUT
     assert "experiment=paper: several points are a sweep, which needs the option -m" in capsys.readouterr().err
 
 

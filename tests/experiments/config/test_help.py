@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import run
-from experiments.config.configuration import RunConfig
+from experiments.config.schema import RunConfig
 
 LINE = "  python run.py "
 

@@ -15,6 +15,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 import run
+from experiments.config.command_line import FAILED_POINTS
 from netstack.sim import SimulationConfig, simulate
 from tests.helpers.folders import ROOT
 from tests.helpers.launching import launch, results
@@ -152,7 +153,7 @@ def test_sources_that_are_sent_go_before_those_that_are_installed(started: str, 
     outputs = tmp_path / "outputs"
     on = (f"ray.address={started}", "tracking=none")
     refused = from_elsewhere(tmp_path / "tree", outputs, *on, "ray.send_sources=false")
-    assert refused.returncode == run.FAILED_POINTS, refused.stdout + refused.stderr
+    assert refused.returncode == FAILED_POINTS, refused.stdout + refused.stderr
     assert "a node has another version of netstack installed (ray.send_sources=true sends this one)" in refused.stdout
     assert results(outputs) == {}
     sent = from_elsewhere(tmp_path / "tree", outputs, *on)
@@ -169,5 +170,5 @@ def test_a_point_that_no_node_can_take(started: str, tmp_path: Path, monkeypatch
     """More memory than any of the nodes says it has, and less than this machine has."""
     monkeypatch.setattr("experiments.run.on_ray.memory_needed_bytes", lambda _: 2**50)
     on = (f"ray.address={started}", "ray.patience_s=0")
-    assert launch(monkeypatch, tmp_path, "-m", "conns=6", "tracking=none", *on) == run.FAILED_POINTS
+    assert launch(monkeypatch, tmp_path, "-m", "conns=6", "tracking=none", *on) == FAILED_POINTS
     assert "NoNodeError: no node has one CPU and 1048576.0 GiB of memory" in capsys.readouterr().out

@@ -21,7 +21,7 @@ import pytest
 from mlflow import MlflowClient
 from ray.cluster_utils import Cluster
 
-import run
+from experiments.config.command_line import FAILED_POINTS
 from experiments.run import on_ray
 from netstack.sim import SimulationConfig, simulate, source_digest
 from tests.helpers.folders import ROOT
@@ -184,7 +184,7 @@ def test_a_point_that_takes_too_long(
     """It fails alone, its process ends, and the next launch runs it again."""
     with monkeypatch.context() as patch:
         patch.setattr(on_ray, "run_task", disturbed(tmp_path / "marker", lambda: time.sleep(600)))
-        assert launch(patch, outputs, *SWEEP, *on, "ray.time_limit_s=10") == run.FAILED_POINTS
+        assert launch(patch, outputs, *SWEEP, *on, "ray.time_limit_s=10") == FAILED_POINTS
     assert "TimeLimitError: took longer than ray.time_limit_s=10" in capsys.readouterr().out
     process = int((tmp_path / "marker").read_text())
     wait_for(lambda: not Path(f"/proc/{process}/cmdline").exists() or not Path(f"/proc/{process}/cmdline").read_bytes())
@@ -254,7 +254,7 @@ def test_a_disk_that_is_full(on, outputs: Path, undisturbed, monkeypatch: pytest
         shutil.copy(outputs / "mlflow.db", disk)
         with (disk / "ballast").open("wb") as ballast:
             ballast.write(bytes(os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize - 100_000))
-        assert launch(monkeypatch, disk, *SWEEP, *on) == run.FAILED_POINTS
+        assert launch(monkeypatch, disk, *SWEEP, *on) == FAILED_POINTS
         (error,) = capsys.readouterr().err.splitlines()
         assert "cannot be written (No space left on device); finished points are kept" in error
         assert results(disk).items() <= undisturbed.items()

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config.configuration import RayConfig
+from experiments.config.command_line import BAD_INPUT, FAILED_POINTS
 from experiments.config.constant_groups import Constants
+from experiments.config.schema import RayConfig
 from experiments.points.point import Outcome, Point
 from experiments.sensitivity import __main__ as module
 from experiments.sensitivity.__main__ import SPECIFICATION, main, plan_of, read_specification
@@ -111,7 +112,7 @@ def test_a_failed_point_is_said_and_tried_again(
     specification: Path, tmp_path: Path, simulated: list, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.setattr(f"{__name__}.FAIL", "locks +20 %")
-    assert main(arguments(specification, tmp_path, "--quick")) == module.FAILED_POINTS
+    assert main(arguments(specification, tmp_path, "--quick")) == FAILED_POINTS
     assert capsys.readouterr().err.startswith("error: 1 of 28 points failed")
     assert not (tmp_path / "outputs" / "sensitivity-quick").exists()
     before = len(simulated)
@@ -171,16 +172,16 @@ def test_bad_input_is_one_clear_line(name: str, tmp_path: Path, simulated: list,
     assert old in SMALL
     path = tmp_path / "bad.yaml"
     path.write_text(SMALL.replace(old, new))
-    assert main(arguments(path, tmp_path)) == module.BAD_INPUT
+    assert main(arguments(path, tmp_path)) == BAD_INPUT
     (error,) = capsys.readouterr().err.splitlines()
     assert message in error
     assert simulated == []
 
 
 def test_bad_options_are_one_clear_line(specification: Path, tmp_path: Path, capsys) -> None:
-    assert main(arguments(tmp_path / "none.yaml", tmp_path)) == module.BAD_INPUT
-    assert main(arguments(specification, tmp_path, "--workers", "0")) == module.BAD_INPUT
-    assert main(arguments(specification, tmp_path, "--ray-address", "nowhere")) == module.BAD_INPUT
+    assert main(arguments(tmp_path / "none.yaml", tmp_path)) == BAD_INPUT
+    assert main(arguments(specification, tmp_path, "--workers", "0")) == BAD_INPUT
+    assert main(arguments(specification, tmp_path, "--ray-address", "nowhere")) == BAD_INPUT
     missing, workers, address = capsys.readouterr().err.splitlines()
     assert "must be a file that can be read" in missing
     assert workers.startswith("error: --workers=0: must be")

@@ -15,12 +15,9 @@ CHURN = ["workload=churn", "workload.bytes_per_connection=1000", "workload.time_
 OVERRIDES = ["conns=6", "engine.warmup_ms=1.2", "engine.measure_ms=0.6", "workload.start_spread_us=0"]
 SCRIPT = """
 import sys
-from hydra import compose, initialize_config_dir
-from experiments.config.configuration import register_schema, simulation_config
+from experiments.config.compose import compose_simulation
 from netstack.sim import simulate
-register_schema()
-with initialize_config_dir(sys.argv[1], version_base="1.3"):
-    config = simulation_config(compose("config", sys.argv[2:]))
+config = compose_simulation(*sys.argv[1:])
 print(simulate(config).to_json())
 """
 
@@ -41,7 +38,7 @@ def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfi
 
 def same_result(composed: Callable[..., SimulationConfig], overrides: list[str]) -> dict:
     """Return the result of a point, which is the same interpreted and compiled."""
-    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT, str(ROOT / "conf"), *overrides]
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT, *overrides]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     interpreted, compiled = json.loads(done.stdout), json.loads(simulate(composed(*overrides)).to_json())

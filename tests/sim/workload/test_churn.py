@@ -35,8 +35,7 @@ LOSSY = (
 )
 TRACE = """
 import sys
-from hydra import compose, initialize_config_dir
-from experiments.config.configuration import register_schema, simulation_config
+from experiments.config.compose import compose_simulation
 from netstack.sim.build.build import build
 from netstack.sim.engine.exact import run_until
 from netstack.sim.kernel import transmit
@@ -57,9 +56,7 @@ def logged_send(machine, stack, flow_index, now, call=peer._send):
     call(machine, stack, flow_index, now)
 
 transmit.peer_receive, peer._send = logged_receive, logged_send
-register_schema()
-with initialize_config_dir(sys.argv[1], version_base="1.3"):
-    config = simulation_config(compose("config", sys.argv[2:]))
+config = compose_simulation(*sys.argv[1:])
 simulation = build(config)
 while simulation.stack["connections_closed"] == 0:
     run_until(simulation.machine, simulation.stack, int(simulation.stack["clock_next"]) + 2200)
@@ -68,7 +65,7 @@ while simulation.stack["connections_closed"] == 0:
 
 def trace(*overrides: str) -> list[str]:
     """Return the segments of a client's first connection, in the order they were sent, and of the next its SYN."""
-    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", TRACE, str(ROOT / "conf"), *CHURN, "conns=1", *overrides]
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", TRACE, *CHURN, "conns=1", *overrides]
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     lines = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
     return lines[: lines.index("client SYN 0", 1) + 1]

@@ -1,0 +1,42 @@
+"""Composes configurations from `conf/` as a command line does, for whatever has none: studies, tests and benchmarks.
+
+Knows Hydra, not what the configurations are for.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import hydra
+
+from experiments.config.locations import CONF
+from experiments.config.reader import simulation_config
+from experiments.config.schema import SIMULATED, register_schema
+from netstack.sim import SimulationConfig
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed simulation, and the file of `conf/` that was chosen for each group."""
+
+    config: SimulationConfig
+    files: dict[str, Path]
+
+
+def compose(*overrides: str) -> Composed:
+    """Compose `conf/config.yaml` with overrides such as ``org=up``.
+
+    Raises:
+        ConfigError: A value cannot be simulated.
+        HydraException: An override or a file cannot be used.
+    """
+    register_schema()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        found = hydra.compose("config", list(overrides), return_hydra_config=True)
+    choices = found.hydra.runtime.choices
+    files = {group: CONF / group / f"{choices[group]}.yaml" for group in SIMULATED if group in choices}
+    return Composed(simulation_config(found), files)
+
+
+def compose_simulation(*overrides: str) -> SimulationConfig:
+    """Return the validated simulation that overrides such as ``org=up`` give. Raises what `compose` raises."""
+    return compose(*overrides).config

@@ -1,0 +1,120 @@
+"""The schema of `conf/`: everything that a user can set, with types, defaults and ranges.
+
+Knows Hydra's store of schemas, not how a configuration is composed or read.
+"""
+
+from dataclasses import dataclass, field, fields
+
+from hydra.core.config_store import ConfigStore
+
+from experiments.config.grids import ExperimentConfig
+from netstack.errors import ConfigError
+from netstack.sim import EngineConfig, SimulationConfig
+from netstack.sim.machine.config import MachineConfig
+from netstack.sim.machine.costs import CostsConfig
+from netstack.sim.organization.config import OrganizationConfig
+from netstack.sim.workload.config import WorkloadConfig
+
+MOST_WORKERS = 1024
+MAX_BATCH = 1024
+PLACEMENTS = ("PACK", "SPREAD")
+
+
+@dataclass
+class TrackingConfig:
+    """Where MLflow keeps runs: a `uri` of null is a database file below `output_dir`. `patience_s`: for a store that is away."""
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment: str = "network-stack-parallelization"
+    patience_s: float = 300.0
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that cannot be used."""
+        if self.uri == "":
+            raise ConfigError("tracking.uri", "", "must be given, for example tracking.uri=http://host:5000")
+        if not self.patience_s >= 0:
+            raise ConfigError("tracking.patience_s", self.patience_s, "must be 0 or more seconds")
+
+
+@dataclass
+class RayConfig:
+    """Where points run, and what becomes of those that are lost or do not end.
+
+    Attributes:
+        address: HOST:PORT of a running cluster, or auto for one on this machine; null starts Ray on this computer.
+        send_sources: Whether a cluster gets the sources of this project with the sweep, or has the same installed.
+        retries: How often a point is run again that was lost with its worker or node.
+        time_limit_s: Of a point, from its start in a worker; null for none.
+        patience_s: How long a point waits for a node of the cluster that has what it needs.
+        batch: Points whose cores are actors (engine=ray) that are simulated in lock-step.
+        placement: Where the actors of a batch are put: PACK on few nodes, SPREAD over many.
+        pin: Whether each actor is bound to a CPU of its node, round robin.
+    """
+
+    address: str | None = None
+    send_sources: bool = True
+    retries: int = 2
+    time_limit_s: float | None = None
+    patience_s: float = 300.0
+    batch: int = 64
+    placement: str = "PACK"
+    pin: bool = True
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that cannot be used."""
+        if self.retries < 0:
+            raise ConfigError("ray.retries", self.retries, "must be 0 or more")
+        if self.time_limit_s is not None and not self.time_limit_s > 0:
+            raise ConfigError("ray.time_limit_s", self.time_limit_s, "must be above 0 seconds, or null for no limit")
+        if not self.patience_s >= 0:
+            raise ConfigError("ray.patience_s", self.patience_s, "must be 0 or more seconds")
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise ConfigError("ray.batch", self.batch, f"must be a whole number from 1 to {MAX_BATCH}")
+        if self.placement not in PLACEMENTS:
+            raise ConfigError("ray.placement", self.placement, f"allowed are {', '.join(PLACEMENTS)}")
+
+
+@dataclass
+class RunConfig:
+    """Everything a user can set; `conf/config.yaml` explains the top level."""
+
+    conns: int = 192
+    seed: int = 1
+    output_dir: str = "outputs"
+    workers: int | None = None
+    ray: RayConfig = field(default_factory=RayConfig)
+    dry_run: bool = False
+    machine: MachineConfig = field(default_factory=MachineConfig)
+    costs: CostsConfig = field(default_factory=CostsConfig)
+    org: OrganizationConfig = field(default_factory=OrganizationConfig)
+    workload: WorkloadConfig = field(default_factory=WorkloadConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+
+    @property
+    def simulation(self) -> SimulationConfig:
+        """The simulated part. Its sections are shared, not copied; it validates itself."""
+        return SimulationConfig(**{name: getattr(self, name) for name in SIMULATED})
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value around the simulation that cannot be used."""
+        if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
+            raise ConfigError("workers", self.workers, f"must be a whole number from 1 to {MOST_WORKERS}, or null for one a CPU")
+        self.ray.validate()
+        self.tracking.validate()
+        self.experiment.validate()
+
+
+KEYS = tuple(key.name for key in fields(RunConfig))
+"""The top-level keys."""
+SIMULATED = tuple(key.name for key in fields(SimulationConfig))
+"""Keys of the simulation: those of a point."""
+SURROUNDINGS = tuple(key for key in KEYS if key not in SIMULATED)
+"""Keys around the simulation: those of a whole sweep, not of a point."""
+
+
+def register_schema() -> None:
+    """Make Hydra check types and keys of every composed configuration."""
+    ConfigStore.instance().store(name="schema", node=RunConfig)

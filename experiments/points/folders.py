@@ -1,0 +1,124 @@
+"""Folders of outputs: files that survive a power failure, the identity of an output folder, and what killed processes left.
+
+Knows files, not points.
+"""
+
+import os
+import shutil
+import socket
+import tempfile
+import uuid
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from experiments.config.command_line import KEPT
+from experiments.config.user_errors import UnfinishedError
+from netstack.errors import ConfigError
+
+UNFINISHED = ".unfinished-"
+
+
+class UnwritableError(UnfinishedError):
+    """An output cannot be written; nothing that comes after it could be kept either."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(path, error)
+        self.path, self.error = path, error
+
+    def __str__(self) -> str:
+        reason = self.error.strerror or self.error
+        return f"{self.path} cannot be written ({reason}); {KEPT}"
+
+
+@contextmanager
+def writing(path: Path) -> Generator[None, None, None]:
+    """Turn errors of what is written below a path into UnwritableError."""
+    try:
+        yield
+    except OSError as error:
+        raise UnwritableError(path, error) from error
+
+
+def keep_folder(folder: Path, files: Mapping[str, str]) -> None:
+    """Write a folder of texts: it is complete, and on the disk, when it appears. One that another process wrote stays.
+
+    Raises:
+        UnwritableError: It cannot be kept, for example because the disk is full.
+    """
+    last = folder / list(files)[-1]
+    if last.exists():
+        return
+    staging = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{UNFINISHED}{_owner(os.getpid())}-"))
+        for name, text in files.items():
+            _write_durably(staging / name, text)
+        staging.chmod(0o755)
+        _sync(staging)
+        staging.rename(folder)
+        _sync(folder.parent)
+    except OSError as error:
+        if not last.exists():
+            raise UnwritableError(folder, error) from error
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Delete what processes of this host left in a folder of folders when they were killed."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        host_and_process = path.name.removeprefix(UNFINISHED).rsplit("-", 1)[0]
+        process = host_and_process.rsplit("-", 1)[-1]
+        if process.isdecimal() and host_and_process == _owner(int(process)) and not psutil.pid_exists(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def check_output_dir(output_dir: Path) -> None:
+    """Create the output folder. Raises ConfigError when it cannot be written."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=output_dir, prefix=".writable-")
+        os.close(descriptor)
+        Path(name).unlink()
+    except OSError as error:
+        raise ConfigError("output_dir", output_dir, f"must be a folder that can be written ({error.strerror})") from error
+
+
+def output_id(output_dir: Path) -> str:
+    """Return the identity of an output folder, which it keeps wherever it is moved; it gets one when first asked."""
+    path = output_dir / "identity"
+    if not path.exists():
+        output_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=output_dir, prefix=".identity-") as file:
+            file.write(uuid.uuid4().hex)
+            file.flush()
+            os.fsync(file.fileno())
+            with suppress(FileExistsError):  # another process was faster
+                os.link(file.name, path)
+    return path.read_text()
+
+
+def _owner(process: int) -> str:
+    return f"{socket.gethostname()}-{process}"
+
+
+def _write_durably(path: Path, text: str) -> None:
+    """Write a file and wait until the disk has it."""
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Wait until the disk has a folder's entries."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
