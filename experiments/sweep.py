@@ -182,9 +182,11 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
     files = [*draw_figures(folder, outcomes), folder / "summary.csv"]
     if settings.experiment.report is not None:
         from experiments.present.html.page import write_report
+        from experiments.sensitivity.section import sensitivity_section
 
         title = settings.experiment.title or settings.experiment.name
-        files.append(write_report(folder / "report.html", outcomes, title, settings.command, settings.output_dir))
+        about = (outcomes, title, settings.command, settings.output_dir)
+        files.append(write_report(folder / "report.html", *about, sources=[sensitivity_section]))
     return files
 
 

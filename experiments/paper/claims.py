@@ -23,6 +23,7 @@ WIRE_LIMIT_MBPS = 5650.0
 UP, MSGP, CONNP_T, CONNP_L = ("up", 1), ("msgp", 1), ("connp_t", 4), ("connp_l", 128)
 """Organizations with the number of their connection groups."""
 PARALLEL = (MSGP, CONNP_T, CONNP_L)
+ORGANIZATIONS = (UP, *PARALLEL)
 GROUPS = (4, 8, 16, 32, 64, 128)
 LOCKED = (MSGP, *(("connp_l", groups) for groups in GROUPS))
 """The rows of table 1: what has global TCP/IP locks."""

@@ -6,10 +6,10 @@ Every number, rank and comparison is computed; only what an organization is made
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.paper.claims import CONNP_L, CONNP_T, MSGP, TABULATED, UP, WIRE_LIMIT_MBPS, Organization
+from experiments.paper.claims import CONNP_L, CONNP_T, MSGP, ORGANIZATIONS, TABULATED, UP, WIRE_LIMIT_MBPS, Organization
 from experiments.paper.verdicts import Points, organization_label
 from experiments.points.breakdown import busy_cycles, column_cycles, structure_misses
-from experiments.present.html.panels import ORGANIZATIONS, estimate_of, kind_of, loads_of
+from experiments.present.html.organizations import estimate_of, kind_of, loads_of
 from netstack.sim import Result
 
 DESIGN = {

@@ -11,7 +11,16 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from experiments.paper.claims import CLAIMS, CONTENTION_PERCENT, TABULATED, UP, UP_MISSES_PER_KB, contention, misses
+from experiments.paper.claims import (
+    CLAIMS,
+    CONTENTION_PERCENT,
+    ORGANIZATIONS,
+    TABULATED,
+    UP,
+    UP_MISSES_PER_KB,
+    contention,
+    misses,
+)
 from experiments.paper.verdicts import (
     ClaimOutcome,
     Estimate,
@@ -26,16 +35,14 @@ from experiments.paper.verdicts import (
 from experiments.points.point import Outcome
 from experiments.points.provenance import commit_label
 from experiments.present.html.explanation import explanations, winners
-from experiments.present.html.panels import ORGANIZATIONS, Section, Table, cell, figures
-from experiments.present.html.sensitivity import sensitivity_section
+from experiments.present.html.organizations import cell
+from experiments.present.html.panels import figures
+from experiments.present.html.parts import Section, Table
 from netstack.sim import Result
 
 SYMBOLS = {Verdict.HOLDS: "✓", Verdict.UNDECIDED: "~", Verdict.FAILS: "✗", Verdict.NOT_RUN: "–"}
-
-
 SectionSource = Callable[[Path], Section | None]
-SECTION_SOURCES: tuple[SectionSource, ...] = (sensitivity_section,)
-"""Each is given the output folder and returns a section, or None where what it shows has not been run."""
+"""Is given the output folder and returns a section, or None where what it shows has not been run."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,7 @@ def write_report(
     title: str,
     command: str,
     output_dir: Path,
-    sources: Sequence[SectionSource] = SECTION_SOURCES,
+    sources: Sequence[SectionSource] = (),
 ) -> Path:
     """Write the page of a sweep's finished points.
 
@@ -65,8 +72,8 @@ def write_report(
         outcomes: All points, finished or not.
         title: The heading.
         command: What runs the sweep again.
-        output_dir: Where sections of other modules find their data.
-        sources: What provides such sections.
+        output_dir: Where sections that come from elsewhere find their data.
+        sources: Where such sections come from.
     """
     points = {PointKey.of(outcome.point.config): outcome.result for outcome in outcomes if outcome.result is not None}
     claims = evaluate(CLAIMS, points)

@@ -12,7 +12,8 @@ from experiments.paper.verdicts import PointKey, Verdict, evaluate
 from experiments.points.names import PointName
 from experiments.points.point import Outcome, Point
 from experiments.present.html.page import claim_row, headline, write_report
-from experiments.present.html.panels import Figure, Section, Table, figures
+from experiments.present.html.panels import figures
+from experiments.present.html.parts import Figure, Section, Table
 from netstack.sim import Result, SimulationConfig
 
 World = dict[PointKey, Result]

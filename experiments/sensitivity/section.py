@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 
-from experiments.present.html.panels import Figure, Section, Table
+from experiments.present.html.parts import Figure, Section, Table
 from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, load_sensitivity, survival, tornado_figure
 
 

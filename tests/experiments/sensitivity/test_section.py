@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from experiments.paper.verdicts import Verdict
-from experiments.present.html.sensitivity import sensitivity_section
 from experiments.sensitivity.analysis import ClaimSensitivity, Effect, Judgement, Sensitivity
+from experiments.sensitivity.section import sensitivity_section
 
 
 def claim(name: str, before: Verdict, raised: Verdict) -> ClaimSensitivity:
