@@ -11,7 +11,6 @@ from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from experiments.calibrate.fit import Fit, fit
@@ -29,10 +28,11 @@ from experiments.calibrate.targets import (
     targets,
 )
 from experiments.config.command_line import check_workers, exit_code_of, terminal
+from experiments.run.progress import progress_bar
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit code: 0, 2 for input that cannot be used, 130 if interrupted."""
+    """Return the exit code: 0, 1 if a point failed, 2 for input that cannot be used, 130 if interrupted."""
     parser = argparse.ArgumentParser(prog="python -m experiments.calibrate", description=__doc__)
     parser.add_argument("--dry-run", action="store_true", help="print the fit and write nothing")
     parser.add_argument(
@@ -55,14 +55,14 @@ def calibrate(specification: CalibrationConfig, dry_run: bool, workers: int, con
     Raises:
         ConfigError: A key or value cannot be used.
         FitError: The targets do not determine a parameter.
+        PointsFailedError: A point failed.
     """
     composition = compose(specification)
     free = free_parameters(specification, next(iter(composition.configs.values())))
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with progress_bar(console, transient=True) as progress:
         bar = progress.add_task("composing")
 
-        def show(evaluation: int, done: int, points: int) -> None:
+        def show(evaluation: int, done: float, points: int) -> None:
             progress.update(bar, description=f"evaluation {evaluation}, points", completed=done, total=points)
 
         found = fit(Simulator(composition, free, workers, show), [one.parameter for one in free], targets(), specification.step)

@@ -4,7 +4,7 @@ The targets are the fitted parts of `experiments.paper.claims`; nothing else ent
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -17,15 +17,18 @@ from experiments.config.constant_groups import Constants, differences, scaled
 from experiments.config.locations import CONF
 from experiments.config.reader import read_structured
 from experiments.paper.claims import CLAIMS
-from experiments.paper.places import HEAVY, Composition, compose_places
+from experiments.paper.places import HEAVY, Composition, compose_places, points_of
 from experiments.paper.verdicts import Place, PointKey, Within
 from experiments.points.provenance import commit_label, provenance
-from experiments.run.task import compile_once
+from experiments.run.in_process import simulate_in_process
+from experiments.run.stream import PointsFailedError
 from netstack.errors import ConfigError
-from netstack.sim import Result, SimulationConfig, simulate
+from netstack.sim import Result, SimulationConfig
 
 SPECIFICATION = CONF / "calibration.yaml"
 BLOCK = "calibration"
+NOWHERE = Path()
+"""The output folder of points that are not kept."""
 FITTED = tuple(part for claim in CLAIMS for part in claim.parts if isinstance(part, Within) and part.fitted)
 """The published numbers that a fit may use."""
 
@@ -131,35 +134,37 @@ class Simulator:
     """The targets as a function of the free parameters: means over the same seeds at every evaluation."""
 
     def __init__(
-        self, composition: Composition, free: Sequence[Free], workers: int, show: Callable[[int, int, int], None]
+        self, composition: Composition, free: Sequence[Free], workers: int, show: Callable[[int, float, int], None]
     ) -> None:
         """Simulate the points of `composition`, as many at a time as there are workers.
 
         `show` is called with evaluations, and with finished and all points of the present one.
         """
         self._workers = workers
-        self._configs = composition.configs
+        self._configs = dict(sorted(composition.configs.items(), key=lambda item: -item[0].conns))  # the longest first
         self._free = free
         self._show = show
         self._evaluations = 0
 
     def __call__(self, values: tuple[float, ...]) -> tuple[float, ...]:
-        """Return the simulated value of each target."""
-        compile_once()
+        """Return the simulated value of each target. Raises PointsFailedError when a point fails.
+
+        Points run in this process and are not kept: other values of the parameters make all of them new.
+        """
         self._evaluations += 1
-        points: dict[PointKey, Result] = {}
-        self._show(self._evaluations, 0, len(self._configs))
-        with ThreadPoolExecutor(self._workers) as threads:  # compiled code runs beside other threads
-            longest_first = sorted(self._configs.items(), key=lambda item: -item[0].conns)
-            running = {threads.submit(simulate, applied(config, self._free, values)): key for key, config in longest_first}
-            try:
-                for done in as_completed(running):
-                    points[running[done]] = done.result()
-                    self._show(self._evaluations, len(points), len(self._configs))
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
-        estimates = [part.quantity.estimate(points) for part in FITTED]
+        configs = {key: applied(config, self._free, values) for key, config in self._configs.items()}
+        points = points_of(configs, f"evaluation {self._evaluations}", NOWHERE)
+        results: dict[PointKey, Result] = {}
+
+        def show(activity: str, running: int, share: float = 0.0) -> None:
+            self._show(self._evaluations, len(results) + share, len(points))
+
+        with closing(simulate_in_process(list(points.values()), self._workers, show)) as arrivals:
+            for outcome in arrivals:
+                if outcome.result is None:
+                    raise PointsFailedError(f"{outcome.point.label}: {outcome.failure}")
+                results[PointKey.of(outcome.point.config)] = outcome.result
+        estimates = [part.quantity.estimate(results) for part in FITTED]
         return tuple(estimate.mean for estimate in estimates if estimate is not None)
 
 

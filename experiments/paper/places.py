@@ -1,13 +1,15 @@
-"""Configurations of places, each an organization at a load. Does not know what the places are for."""
+"""Configurations of places, each an organization at a load, and points of them. Does not know what the places are for."""
 
 import copy
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.config.compose import Composed, compose
 from experiments.paper.verdicts import Place, PointKey
+from experiments.points.names import AXIS, PointName
+from experiments.points.point import Point
 from netstack.sim import SimulationConfig
 
 HEAVY = 1024
@@ -46,3 +48,12 @@ def compose_places(places: Iterable[Place], seeds: Iterable[int]) -> Composition
             config.validate()
             configs[PointKey.of(config)] = config
     return Composition(configs, {group: path for found in composed.values() for group, path in found.files.items()})
+
+
+def points_of(configs: Mapping[PointKey, SimulationConfig], series: str, output_dir: Path) -> dict[PointKey, Point]:
+    """Return configurations as points, which are named by a series, their place and their seed."""
+
+    def name(key: PointKey) -> PointName:
+        return PointName(f"{series}: {key.org}({key.groups})", AXIS, key.conns, key.seed)
+
+    return {key: Point(config, name(key), output_dir) for key, config in configs.items()}

@@ -56,6 +56,11 @@ class Point:
         """Why the point failed when it last ran; gone once it is finished."""
         return self.output_dir / "failures" / f"{self.fingerprint[:16]}.txt"
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the result is there."""
+        return self.result_file.exists()
+
     def load(self) -> Result | None:
         """Return the result if the point was finished before."""
         try:

@@ -7,7 +7,7 @@ import gc
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,13 @@ from experiments.points.order import coarse_first
 from experiments.points.point import Outcome, Point
 from experiments.run.cluster import cpus_of, fits, start_or_join
 from experiments.run.core_actors import CoreActors
+from experiments.run.progress import Show
 from experiments.run.task import is_compiled, run_task
 from netstack.sim import Result, memory_needed_bytes, source_digest
 
 IN_FLIGHT_A_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
 MEMORY_STEP_BYTES = 64 * 2**20  # Ray keeps a queue for each amount that is asked for
 LOOK_SECONDS = 1.0  # between two looks at what the cluster has, and at what takes too long
-
-Show = Callable[[str, int], None]
-"""Called with what goes on and the number of running points."""
 
 
 @dataclass
@@ -63,7 +61,6 @@ def simulate_on_ray(
 
     Raises:
         ConfigError: There is no cluster at the address.
-        UnwritableError: A result cannot be kept.
     """
     show("starting workers", 0)
     whole = [point for point in points if point.config.engine.kind != "ray"]
@@ -113,9 +110,7 @@ def _simulate_batch(ray: Any, actors: CoreActors, batch: Sequence[Point], retrie
             lost = LostError(f"a core's actor was lost {attempts} times, the last time by {type(error).__name__}")
             yield from (Outcome.of_error(point, lost, str(error)) for point in batch)
             return
-    for point, result in zip(batch, results, strict=True):
-        point.save(result)
-        yield Outcome(point, result)
+    yield from (Outcome(point, result) for point, result in zip(batch, results, strict=True))
 
 
 class _Flight:
@@ -158,7 +153,6 @@ class _Flight:
     def _receive(self, stream: Any) -> Outcome | None:
         """Take what a worker sends: first that it begins, then the result, or what went wrong."""
         attempt = self.flying[stream]
-        point = attempt.point
         try:
             message = self.ray.get(next(stream))
             if attempt.started is None:
@@ -173,8 +167,7 @@ class _Flight:
             del self.flying[stream]
             return self._failed(attempt, error)
         del self.flying[stream]
-        point.save(result)
-        return Outcome(point, result)
+        return Outcome(attempt.point, result)
 
     def _failed(self, attempt: Attempt, error: Exception) -> Outcome | None:
         """Put a lost point first in the queue, or return the outcome of a failed one."""

@@ -1,4 +1,4 @@
-"""What a change of constants does to claims: margins, verdicts, which claims survive, and tornado figures.
+"""What a change of constants does to claims: margins, verdicts, and which claims survive.
 
 Knows results before and after each change, not how points are run.
 """
@@ -11,18 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
+from experiments.paper.claims import CLAIMS
 from experiments.paper.verdicts import Claim, Greater, Place, Points, Verdict, Within
+from experiments.points.provenance import provenance
+from experiments.sensitivity.plan import Plan
+from netstack.sim import Result
 
-LONGEST = 15  # bars of a figure
-GROUND = 0.05  # share of a figure's width that shows where the claim would hold
-LOWER_COLOR, HIGHER_COLOR = "#1f77b4", "#d62728"
 EQUAL = -1e-9  # margin of equal sides where one is claimed to be above the other
 SYMBOLS = {True: "+", False: "-"}
 SURVIVAL_HEADINGS = ("claim", "unchanged", "survives", "does not survive")
@@ -142,6 +136,27 @@ class SurvivalRow:
         return self.claim, self.verdict.value, kept, ", ".join(self.broken_by)
 
 
+def analyse(plan: Plan, finished: Mapping[str, Result]) -> Sensitivity:
+    """Judge every claim before and after each change, on the places that were simulated.
+
+    Args:
+        plan: What was simulated.
+        finished: The results of its points, by their fingerprint.
+    """
+    results = plan.results(finished)
+    before = results[None]
+    after = {change: points for change, points in results.items() if change is not None}
+    pairs = [(claim, restricted(claim, plan.places)) for claim in CLAIMS]
+    return Sensitivity(
+        percent=plan.percent,
+        seeds=plan.seeds,
+        points=len(plan.distinct),
+        parameters=plan.parameters,
+        provenance=provenance(),
+        claims=tuple(sensitivity_of(part, whole, before, after) for whole, part in pairs if part is not None),
+    )
+
+
 def load_sensitivity(path: Path) -> Sensitivity:
     """Read what `Sensitivity.to_json` wrote, for example ``outputs/sensitivity/sensitivity.json``."""
     values = json.loads(path.read_text())
@@ -215,41 +230,6 @@ def sensitivity_of(claim: Claim, whole: Claim, before: Points, after: Mapping[tu
         before=judged(claim, before),
         effects=effects,
     )
-
-
-def tornado_figure(sensitivity: Sensitivity, name: str) -> Figure:
-    """Draw a claim's value with each group of constants lowered and raised, those that move it most on top."""
-    claim = sensitivity.claim(name)
-    values: dict[str, dict[bool, float]] = {}
-    for effect in claim.effects:
-        values.setdefault(effect.parameter, {})[effect.raised] = effect.judgement.value
-    start = claim.before.value
-    ranked = sorted(values, key=lambda parameter: max(abs(v - start) for v in values[parameter].values()), reverse=True)
-    shown, hidden = ranked[:LONGEST], ranked[LONGEST:]
-    figure, axes = plt.subplots(figsize=(8, 1.9 + 0.27 * len(shown)), layout="constrained")
-    for raised, color, offset in ((False, LOWER_COLOR, -0.19), (True, HIGHER_COLOR, 0.19)):
-        rows = [row + offset for row in range(len(shown))]
-        widths = [values[parameter].get(raised, start) - start for parameter in shown]
-        label = f"{SYMBOLS[raised]}{sensitivity.percent:g} %"
-        axes.barh(rows, widths, left=start, height=0.38, color=color, alpha=0.8, label=label)
-    axes.set_yticks(range(len(shown)), [parameter.replace("_", " ") for parameter in shown])
-    axes.invert_yaxis()
-    axes.axvline(start, color="#333333", linewidth=1)
-    left, right = axes.get_xlim()
-    right = max(right, claim.low + GROUND * (claim.low - left))
-    axes.axvspan(claim.low, right if claim.high is None else claim.high, color="#2ca02c", alpha=0.08, zorder=0)
-    for edge in (claim.low, claim.high):
-        if edge is not None:
-            axes.axvline(edge, color="#2ca02c", linewidth=1, linestyle="--")
-    axes.set_xlim(min(left, claim.low), right)
-    axes.xaxis.set_major_locator(MaxNLocator(6))
-    axes.xaxis.set_major_formatter("{x:,g}")
-    rest = f"; {len(hidden)} others move it less" if hidden else ""
-    axes.set_xlabel(f"{claim.axis}{f' ({claim.unit})' if claim.unit else ''}{rest}\nit holds where the ground is green")
-    axes.set_title(f"{claim.name}: {claim.before.verdict}", loc="left", fontsize=11)
-    figure.legend(frameon=False, loc="outside upper right", ncols=2)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
 def _single(claim: Claim) -> Within | None:

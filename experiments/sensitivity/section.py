@@ -10,7 +10,8 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 
 from experiments.present.html.parts import Figure, Section, Table
-from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, load_sensitivity, survival, tornado_figure
+from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, load_sensitivity, survival
+from experiments.sensitivity.tornado import tornado_figure
 
 
 def sensitivity_section(output_dir: Path) -> Section | None:

@@ -11,10 +11,12 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from experiments.config.schema import TrackingConfig
+from experiments.points.folders import UnwritableError
 from experiments.points.point import Outcome
 from experiments.store.runs import Tracker, tracking_uri
 from experiments.store.writers import may_pass
@@ -50,6 +52,14 @@ def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
         raise ConfigError("tracking.uri", uri, "must begin with sqlite:///, http:// or https://")
 
 
+@dataclass
+class SweepEntry:
+    """What a sweep tells its logbook before it ends: the points that failed, and the files that it wrote."""
+
+    failed: Sequence[Outcome] = ()
+    files: Sequence[Path] = ()
+
+
 class Logbook:
     """Logs one sweep, or one point, in a thread of its own: points never wait for MLflow, and an interrupt tears no run.
 
@@ -70,21 +80,32 @@ class Logbook:
         """Start to write what was and will be entered."""
         self._begun.set()
 
-    def hurry(self) -> None:
-        """Wait no more for a store that is away."""
-        self._hurry.set()
+    @contextmanager
+    def sweep(self, sweep: str, name: str, points: int) -> Generator[SweepEntry, None, None]:
+        """Make what is logged meanwhile part of a sweep, which at the end is FINISHED, FAILED or KILLED.
 
-    def open_sweep(self, sweep: str, name: str, points: int) -> None:
-        """Make what follows part of a sweep."""
+        Whoever ends it early, by an interrupt or with a full disk, does not wait for a store that is away.
+        """
+        entry = SweepEntry()
         self._enter(lambda tracker, _: tracker.open_sweep(sweep, name, points))
+        try:
+            yield entry
+        except UnwritableError:
+            self._hurry.set()
+            self._close_sweep("FAILED", entry)
+            raise
+        except Exception:
+            self._close_sweep("FAILED", entry)
+            raise
+        except BaseException:
+            self._hurry.set()
+            self._close_sweep("KILLED", entry)
+            raise
+        self._close_sweep("FAILED" if entry.failed else "FINISHED", entry)
 
     def log(self, outcome: Outcome) -> None:
         """Log a point, finished or failed."""
         self._enter(lambda tracker, again: tracker.log(outcome, again))
-
-    def close_sweep(self, status: str, files: Sequence[Path]) -> None:
-        """Attach the sweep's files and set its status: FINISHED, FAILED or KILLED."""
-        self._enter(lambda tracker, _: tracker.close_sweep(status, files))
 
     def close(self) -> None:
         """Wait until everything is written."""
@@ -95,6 +116,9 @@ class Logbook:
         """Return why something was not logged, in one line; None if all was. Call it after `close`."""
         error = self._first_error
         return f"{type(error).__name__}: {error}".splitlines()[0] if error is not None else None
+
+    def _close_sweep(self, status: str, entry: SweepEntry) -> None:
+        self._enter(lambda tracker, _: tracker.close_sweep(status, entry.files))
 
     def _enter(self, action: Callable[[Tracker, bool], None]) -> None:
         self._thread.submit(self._write, action)
@@ -135,3 +159,30 @@ class Logbook:
         with Path(uri.removeprefix("sqlite:///") + ".lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+class NoLogbook:
+    """A logbook that writes nothing."""
+
+    def begin(self) -> None:
+        """Do nothing."""
+
+    @contextmanager
+    def sweep(self, sweep: str, name: str, points: int) -> Generator[SweepEntry, None, None]:
+        """Take what a sweep tells, and drop it."""
+        yield SweepEntry()
+
+    def log(self, outcome: Outcome) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def failure(self) -> str | None:
+        """Return None: nothing was refused."""
+        return None
+
+
+def logbook_for(tracking: TrackingConfig, output_dir: Path) -> Logbook | NoLogbook:
+    """Return a logbook, or one that writes nothing where tracking is not enabled."""
+    return Logbook(tracking, output_dir) if tracking.enabled else NoLogbook()

@@ -25,8 +25,8 @@ from experiments import sweep
 from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED
 from experiments.config.values import flattened
 from experiments.points.names import name_points
-from experiments.points.point import Point, sweep_id
-from experiments.run import on_ray
+from experiments.points.point import Outcome, Point, sweep_id
+from experiments.run import in_process, on_ray
 from experiments.store import logbook, runs
 from netstack.errors import ConservationError
 from netstack.sim import SimulationConfig, simulate, source_digest
@@ -178,7 +178,7 @@ def test_a_broken_law_fails_a_single_point(tmp_path: Path, monkeypatch: pytest.M
     def broken(*_: object) -> None:
         raise ConservationError("cycles are missing")
 
-    monkeypatch.setattr(sweep, "simulate", broken)
+    monkeypatch.setattr(in_process, "simulate", broken)
     assert launch(monkeypatch, tmp_path, "conns=6") == FAILED_POINTS
     assert "cycles are missing" in capsys.readouterr().err
     assert not (tmp_path / "points").exists()
@@ -226,9 +226,7 @@ def finished_runs(output_dir: Path) -> int:
 def local(points, _workers, _ray, _show):
     """Stand in for Ray: simulate in this process."""
     for point in points:
-        result = simulate(point.config)
-        point.save(result)
-        yield sweep.Outcome(point, result)
+        yield Outcome(point, simulate(point.config))
 
 
 def test_runs_that_a_killed_launch_left_half_made_are_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

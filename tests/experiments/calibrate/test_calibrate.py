@@ -13,6 +13,7 @@ from experiments.calibrate import targets as calibration
 from experiments.calibrate.targets import FITTED, SPECIFICATION, CalibrationConfig, FreeConfig
 from experiments.config.command_line import BAD_INPUT
 from experiments.config.constant_groups import Constants, scaled
+from experiments.run import in_process
 from netstack.sim import Result, SimulationConfig
 
 CONF = SPECIFICATION.parent
@@ -37,7 +38,7 @@ def stand_in(composed: Compose, make_result: Callable[..., Result], conf: Path, 
     asked: list[SimulationConfig] = []
     total, latency = work(composed()), composed().machine.latency.cache_other_node_cycles
 
-    def closed_form(config: SimulationConfig) -> Result:
+    def closed_form(config: SimulationConfig, _follow: Callable[[float], None]) -> Result:
         asked.append(config)
         cycles, transfers = work(config) / total, config.machine.latency.cache_other_node_cycles / latency
         misses = {6: 1.8, 192: 2.3, 16384: 18.0}[config.conns]
@@ -45,8 +46,7 @@ def stand_in(composed: Compose, make_result: Callable[..., Result], conf: Path, 
             return make_result(0.96 * 4034 / cycles * (1 + 0.001 * (config.seed - 8.5)), misses)
         return make_result(5440 / (0.6 * cycles + 0.4 * transfers), misses)
 
-    monkeypatch.setattr(calibration, "simulate", closed_form)
-    monkeypatch.setattr(calibration, "compile_once", lambda: None)
+    monkeypatch.setattr(in_process, "simulate", closed_form)
     monkeypatch.setattr("experiments.config.compose.CONF", conf)
     return asked
 

@@ -14,7 +14,7 @@ from experiments.config.grids import ExperimentConfig
 from experiments.paper.claims import CLAIMS
 from experiments.paper.verdicts import places_of
 from experiments.points.names import name_points
-from experiments.points.point import Point
+from experiments.points.point import Outcome, Point
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, simulate
 
@@ -162,9 +162,7 @@ def test_two_experiments_or_none_of_the_sweep_option(monkeypatch: pytest.MonkeyP
 def local(points, _workers, _ray, _show):
     """Stand in for Ray: simulate in this process."""
     for point in points:
-        result = simulate(point.config)
-        point.save(result)
-        yield sweep.Outcome(point, result)
+        yield Outcome(point, simulate(point.config))
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -10,16 +10,8 @@ from matplotlib.patches import Rectangle
 
 from experiments.paper.claims import CLAIMS, CONNP_L, MSGP, UP, contention, goodput
 from experiments.paper.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within
-from experiments.sensitivity.analysis import (
-    LONGEST,
-    Sensitivity,
-    judged,
-    load_sensitivity,
-    restricted,
-    sensitivity_of,
-    survival,
-    tornado_figure,
-)
+from experiments.sensitivity.analysis import Sensitivity, judged, load_sensitivity, restricted, sensitivity_of, survival
+from experiments.sensitivity.tornado import LONGEST, tornado_figure
 from netstack.sim import Result
 
 MakeResult = Callable[..., Result]

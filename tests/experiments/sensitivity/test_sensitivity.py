@@ -12,8 +12,9 @@ from experiments.config.constant_groups import Constants
 from experiments.config.schema import RayConfig
 from experiments.points.point import Outcome, Point
 from experiments.sensitivity import __main__ as module
-from experiments.sensitivity.__main__ import SPECIFICATION, main, plan_of, read_specification
+from experiments.sensitivity.__main__ import main
 from experiments.sensitivity.analysis import load_sensitivity, survival
+from experiments.sensitivity.plan import SPECIFICATION, plan_of, read_specification
 from netstack.sim import Result, SimulationConfig
 
 Compose = Callable[..., SimulationConfig]
@@ -53,7 +54,6 @@ def simulated(monkeypatch: pytest.MonkeyPatch, make_result: Callable[..., Result
             if config.org.name == "msgp" and FAIL in point.label:
                 yield Outcome.of_error(point, RuntimeError("made up"), "details")
                 continue
-            point.save(result)
             yield Outcome(point, result)
 
     monkeypatch.setattr(module, "simulate_on_ray", closed_form)

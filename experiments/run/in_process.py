@@ -1,0 +1,68 @@
+"""Points in threads of this process, where compiled code runs beside other threads: no worker has to start.
+
+Knows points and outcomes, not what is done with them.
+"""
+
+import threading
+import traceback
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+
+from experiments.points.point import Outcome, Point
+from experiments.run.progress import Show
+from experiments.run.task import compile_once, is_compiled
+from netstack.sim import simulate
+
+
+class _StoppedError(Exception):
+    """Nobody waits for the point any more."""
+
+
+def simulate_in_process(points: Sequence[Point], workers: int, show: Show) -> Generator[Outcome, None, None]:
+    """Simulate so many points at a time, in their order, and yield each outcome when it comes.
+
+    Closing the generator stops what runs.
+    """
+    stopped = threading.Event()
+    shares: dict[int, float] = {}  # of running points
+
+    def show_shares() -> None:
+        running = list(shares.values())
+        show("simulating" if running else "", len(running), sum(running))
+
+    def run(index: int) -> Outcome:
+        def follow(share: float) -> None:
+            if stopped.is_set():
+                raise _StoppedError
+            shares[index] = share
+            show_shares()
+
+        try:
+            return Outcome(points[index], simulate(points[index].config, follow))
+        except Exception as error:
+            return Outcome.of_error(points[index], error, traceback.format_exc())
+        finally:
+            shares.pop(index, None)
+
+    try:
+        _compile(points, show)
+    except Exception as error:
+        yield from (Outcome.of_error(point, error, traceback.format_exc()) for point in points)
+        return
+    threads = ThreadPoolExecutor(workers)
+    try:
+        show("simulating", min(workers, len(points)))
+        for finished in as_completed([threads.submit(run, index) for index in range(len(points))]):
+            show_shares()
+            yield finished.result()
+    finally:
+        stopped.set()
+        threads.shutdown(cancel_futures=True)
+
+
+def _compile(points: Sequence[Point], show: Show) -> None:
+    """Compile what the points need, in this thread: an interrupt ends it."""
+    for windows in sorted({point.config.engine.window_us > 0 for point in points}):
+        if not is_compiled(windows=windows):
+            show("compiling once, a minute or two", 0)
+            compile_once(windows=windows)
