@@ -1,4 +1,4 @@
-"""One Hydra entry: a run is a sweep point, ``-m`` is a sweep.
+"""The command line: one point, or a sweep with ``-m``.
 
 python run.py org=connp_l conns=192
 python run.py -m org=up,msgp,connp_t,connp_l conns=6,192,16384
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 
-os.environ["HYDRA_FULL_ERROR"] = "1"  # errors come here instead of into Hydra's own report
+os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
 
 import hydra
 from omegaconf import DictConfig
@@ -48,5 +48,5 @@ def _run_as_typed() -> None:
 
 if __name__ == "__main__":
     exit_code = main()
-    gc.freeze()  # else the interpreter looks for garbage among all that was imported, for seconds, before it ends
+    gc.freeze()  # else the interpreter searches all that was imported for garbage, for seconds, before it ends
     sys.exit(exit_code)

@@ -1,4 +1,4 @@
-"""From composed configurations to a run: everything is checked and frozen before the first point starts.
+"""Checks and freezes all points of a composed sweep before the first one starts.
 
 Later edits of files therefore do not leak into waiting points.
 """

@@ -29,7 +29,7 @@ from netstack.errors import ConfigError
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """Where and how points run, and what is made of them. `command` is what runs them again."""
+    """Where and how points run, and what is made of them. `command` runs them again."""
 
     output_dir: Path
     tracking: TrackingConfig
@@ -106,7 +106,7 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
 def _run(points: Sequence[Point], settings: SweepSettings, console: Console, logbook: Logbook | NoLogbook) -> list[Outcome]:
     """Run the points on Ray; print and log each outcome when it comes. Return all in the order of `points`."""
 
-    def when_busy() -> None:  # time for what else takes seconds to start
+    def when_busy() -> None:  # time to start what else takes seconds
         Thread(target=import_module, args=("experiments.present.figures",)).start()
         logbook.begin()
 
@@ -149,7 +149,7 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
 
 @contextmanager
 def _claimed(folder: Path) -> Generator[None, None, None]:
-    """Make and hold the sweep's folder: two processes that run the same sweep would log every point twice."""
+    """Make the sweep's folder and hold its lock. Two processes with the same sweep would log every point twice."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a") as lock:

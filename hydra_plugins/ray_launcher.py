@@ -2,8 +2,8 @@
 
 Hydra finds plugins in a package of this name only. Its own sweeper composes every point twice, and hydra-ray-launcher submits
 all jobs, waits in order and raises on the first failure: see docs/decisions/0001-own-launcher.md. Here a point is composed
-once, or not at all where it differs from another in plain values only, and all points go to `experiments` in one call. An
-experiment's grids are put together here, because only a sweeper knows what the command line says beside it.
+once, or not at all if it differs from another in plain values only, and all points go to `experiments` in one call. The grids
+of an experiment are put together here, because only a sweeper knows the rest of the command line.
 """
 
 from collections.abc import Iterator, Sequence
@@ -66,19 +66,19 @@ class RayLauncher(Launcher):
     """Composes all points of a sweep, then runs them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Remember Hydra's context. The task function is not used: points run in workers."""
+        """Keep Hydra's context. The task function is not used, since points run in workers."""
         self.loader: ConfigLoader = hydra_context.config_loader
         self.config = config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run the points of a sweep; results are on disk and in MLflow, not in what is returned."""
+        """Run the points of a sweep. Results are on disk and in MLflow, not in what is returned."""
         launch(self._composed(job_overrides), multirun=True)
         return []
 
     def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[DictConfig, set[str] | None]]:
-        """Yield the points' configurations, each with the top-level keys that may differ from the one before, None for any.
+        """Yield a configuration per point, with the top-level keys that may differ from the one before, None for any.
 
-        Points that differ in plain values of the same keys share one, set anew for each.
+        Points that differ in plain values of the same keys share one, which is set anew for each point.
         """
         parser = OverridesParser.create(config_loader=self.loader)
         options = cache(self.loader.get_group_options)

@@ -60,7 +60,7 @@ class Fit:
         determined_by: Of each parameter, the target that it pairs with: most of its relative gain (Bristol 1966: slope times
             entry of the inverse, which sums to 1 over the targets) is there.
         uncertainties: Of each parameter, its relative change with a tolerance of that target.
-        warnings: What the targets do not tell, a sentence each.
+        warnings: Sentences on what the targets do not tell.
         evaluations: How often the model was evaluated.
     """
 

@@ -149,7 +149,7 @@ class Simulator:
     def __call__(self, values: tuple[float, ...]) -> tuple[float, ...]:
         """Return the simulated value of each target. Raises PointsFailedError when a point fails.
 
-        Points run in this process and are not kept: other values of the parameters make all of them new.
+        Points run in this process and are not kept: each evaluation makes all of them new.
         """
         self._evaluations += 1
         configs = {key: applied(config, self._free, values) for key, config in self._configs.items()}

@@ -1,6 +1,6 @@
-"""What all command lines share, and that of Hydra before it is read: there options may stand anywhere.
+"""What all command lines share: exit codes, the terminal, the order of options for Hydra.
 
-Knows exit codes and where lines go, not what a command does.
+Knows no command.
 """
 
 import sys
@@ -16,7 +16,7 @@ from netstack.errors import ConfigError
 BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
 """Exit codes."""
 KEPT = "finished points are kept, the same command runs the rest"
-"""What an interrupt leaves of a sweep, and how to go on."""
+"""What is left of an interrupted sweep, and how to go on."""
 PLAIN_WIDTH = 140  # of output that is not a terminal
 
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
@@ -28,7 +28,7 @@ class UnknownOptionError(InputError):
 
 
 def exit_code_of(command: Callable[[], object], arguments: Sequence[str], kept: str = KEPT) -> int:
-    """Run a command; return 0, or say in a line why not all was done and return the exit code. Errors of ours are raised.
+    """Run a command and return its exit code. What went wrong is said in a line; an error that no user caused is raised.
 
     Args:
         command: What to run.
@@ -61,7 +61,7 @@ def check_workers(workers: int) -> None:
 
 
 def arguments_for_hydra(arguments: list[str]) -> list[str]:
-    """Return what a user typed with options first: Hydra wants its overrides in one piece. ``--dry-run`` becomes a key.
+    """Return what a user typed with options first. Hydra wants its overrides in one piece; ``--dry-run`` becomes a key.
 
     Raises:
         UnknownOptionError: Something begins with a dash and is no option.

@@ -1,4 +1,4 @@
-"""Composes configurations from `conf/` as a command line does, for whatever has none: studies, tests and benchmarks.
+"""Composes configurations from `conf/` as the command line does, for studies, tests and benchmarks.
 
 Knows Hydra, not what the configurations are for.
 """

@@ -1,4 +1,4 @@
-"""Groups of constants: configuration values that are changed together, in proportion.
+"""Groups of constants that are changed together, in proportion.
 
 Knows where values stand in a configuration, not what they are changed for.
 """
@@ -61,7 +61,7 @@ class Constants:
 def scaled(config: SimulationConfig, members: Mapping[str, int | float], factor: float) -> SimulationConfig:
     """Return a copy of a configuration with the `members`, keys and their present values, multiplied by a factor.
 
-    Whole numbers are rounded, and stay at least 1. Lines of a structure take the lines that operations touch with them.
+    Whole numbers are rounded, and stay at least 1. Where the lines of a structure change, the lines that operations touch follow.
     """
     changed = copy.deepcopy(config)
     for key, value in members.items():
@@ -80,7 +80,7 @@ def differences(before: SimulationConfig, after: SimulationConfig) -> dict[tuple
 
 
 def _stretch_touches(config: SimulationConfig, name: str, lines: int) -> None:
-    """Make every touch of a structure cover the same share of it when it has `lines` lines."""
+    """Make every touch of a structure cover the same share of its new number of lines."""
     structures = config.costs.structures
     present = structures[name].lines
     for operation in config.costs.operations.values():

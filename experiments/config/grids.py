@@ -1,6 +1,6 @@
 """Experiments: files of `conf/experiment/` that name several grids of overrides, run as one sweep.
 
-Turns an experiment and what the command line says beside it into lists of overrides. Knows no points and runs nothing.
+Turns an experiment and the rest of the command line into lists of overrides. Knows no points and runs nothing.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ REPORTS = ("paper",)
 
 @dataclass
 class ExperimentConfig:
-    """An experiment: the union of its grids. Without grids it is one, of what is common and what the command line says.
+    """An experiment is the union of its grids. Without grids it has one: common values, and those of the command line.
 
     Attributes:
         name: As the file is called; empty when no file was chosen.
         title: Of the report.
         report: One of `REPORTS`, written into the sweep's folder as ``report.html``; null for tables and figures only.
         common: Overrides of all grids: a key, and its value or list of values.
-        grids: The same for each grid; what a grid says goes before what is common.
+        grids: The same per grid. Its own values replace common ones.
     """
 
     name: str = ""
@@ -49,7 +49,7 @@ class ExperimentConfig:
 
         Args:
             given: Key and whole text of each override of the command line. Values that the grids have choose among these, and a
-                grid that has none of them is left out; any others replace what the grids say of the key.
+                grid with none of them is left out. Other values replace those of the grids.
 
         Raises:
             ConfigError: No grid is left.
@@ -75,7 +75,7 @@ class ExperimentConfig:
 
 
 def _check(where: str, values: Any) -> None:
-    """Raise ConfigError for keys that an experiment cannot set, and for what is no value of a key."""
+    """Raise ConfigError for the first key that an experiment cannot set, or that has no value."""
     if not isinstance(values, dict):
         raise ConfigError(where, values, "must be a mapping of keys to values or lists of values")
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""From a composed configuration, or a YAML file, to dataclasses that are known to be usable.
+"""Reads composed configurations and YAML files into validated dataclasses.
 
 Knows OmegaConf; the simulator below does not.
 """

@@ -22,7 +22,14 @@ PLACEMENTS = ("PACK", "SPREAD")
 
 @dataclass
 class TrackingConfig:
-    """Where MLflow keeps runs: a `uri` of null is a database file below `output_dir`. `patience_s`: for a store that is away."""
+    """Where MLflow keeps runs.
+
+    Attributes:
+        enabled: Whether runs are kept at all.
+        uri: Of the store; null is a database file below `output_dir`.
+        experiment: What MLflow calls the experiment of all runs.
+        patience_s: How long a sweep waits for a store that is away.
+    """
 
     enabled: bool = True
     uri: str | None = None
@@ -43,11 +50,11 @@ class RayConfig:
 
     Attributes:
         address: HOST:PORT of a running cluster, or auto for one on this machine; null starts Ray on this computer.
-        send_sources: Whether a cluster gets the sources of this project with the sweep, or has the same installed.
+        send_sources: Whether a cluster gets the sources with the sweep; else it has the same ones installed.
         retries: How often a point is run again that was lost with its worker or node.
-        time_limit_s: Of a point, from its start in a worker; null for none.
+        time_limit_s: How long a point may take from its start in a worker; null for no limit.
         patience_s: How long a point waits for a node of the cluster that has what it needs.
-        batch: Points whose cores are actors (engine=ray) that are simulated in lock-step.
+        batch: How many points whose cores are actors (engine=ray) are simulated in lock-step.
         placement: Where the actors of a batch are put: PACK on few nodes, SPREAD over many.
         pin: Whether each actor is bound to a CPU of its node, round robin.
     """

@@ -1,6 +1,6 @@
-"""What a user sees of an error: one line that says key, value, and what is allowed.
+"""What a user sees of an error: one line with key, value, and what is allowed.
 
-Knows the errors of Hydra, OmegaConf and YAML, and two kinds of our own; which command raised them it does not know.
+Knows the errors of Hydra, OmegaConf and YAML, not which command raised them.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from netstack.errors import ConfigError
 
 
 class InputError(ValueError):
-    """Input that cannot be used, and that is no value of a key; the message is one line."""
+    """Input other than the value of a key that cannot be used. The message is one line."""
 
 
 class UnfinishedError(Exception):
-    """A command that did not do all of its work; the message is one line."""
+    """A command did not do all of its work. The message is one line."""
 
 
 def describe(error: BaseException, overrides: Sequence[str]) -> str | None:
-    """Return one line for an error of the user's, who gave `overrides`; None for one of ours."""
+    """Return one line for an error that a user caused, who gave `overrides`; None for any other."""
     if isinstance(error, ConfigError | InputError):
         return str(error)
     if isinstance(error, MissingConfigException):
@@ -51,7 +51,7 @@ def _missing_option(error: MissingConfigException) -> str:
 
 
 def _composition(error: BaseException, overrides: Sequence[str]) -> str:
-    """Read key, value and reason out of the chain of what Hydra and OmegaConf say."""
+    """Return key, value and reason from the chain of errors of Hydra and OmegaConf."""
     texts = []
     current: BaseException | None = error
     while current is not None:

@@ -42,7 +42,7 @@ def flattened(values: dict, prefix: str = "") -> dict[str, object]:
 
 
 def varied_keys(flat: Sequence[dict[str, object]], prefix: str = "") -> list[str]:
-    """Return the keys with a prefix that do not have the same value in all configurations, those that differ first in front."""
+    """Return the keys with a prefix whose values differ between configurations, in the order in which they first do."""
     first = {key: value for key, value in flat[0].items() if key.startswith(prefix)}
     return list(
         dict.fromkeys(
@@ -55,7 +55,7 @@ def varied_keys(flat: Sequence[dict[str, object]], prefix: str = "") -> list[str
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
-    """Return whether a value is a number: true and false are none."""
+    """Return whether a value is a number; booleans are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -66,7 +66,7 @@ def number(value: object) -> str:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part of a configuration in all the forms that a sweep asks for again and again."""
+    """A part of a configuration in all the forms that a sweep needs often."""
 
     config: object
     values: Any
@@ -80,7 +80,7 @@ class _Part:
 
 
 _known_parts: dict[int, _Part] = {}
-"""Sections by their identity; each is kept with its forms, so that no other object can take its identity."""
+"""Forms of sections by the identity of the section, which is kept with them: no other object can get its identity."""
 
 
 def _parts(config: SimulationConfig) -> Iterator[tuple[str, _Part]]:

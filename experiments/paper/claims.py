@@ -14,7 +14,7 @@ LOADS = (6, 12, 24, 48, 96, 192, 384, 768, 1536, 3072, 6144, 12288, 16384)
 TABULATED = (6, 192, 16384)
 """The loads of the publication's tables."""
 MODERATE = tuple(load for load in LOADS if 24 <= load <= 1536)
-"""From four connections a network card, so that every core and card finds work, to as many as four L2 caches of 1 MB hold: a
+"""From four connections per network card, so that every core and card finds work, to as many as four L2 caches of 1 MB hold: a
 connection's records have 35 lines, 1,536 connections 3.4 MB."""
 HEAVIEST = 16384
 WIRE_LIMIT_MBPS = 5650.0
@@ -128,7 +128,7 @@ def _all_above_up(measure: Callable[[Organization, int], Quantity]) -> tuple[Gre
 
 
 def _contention_order() -> tuple[Greater, ...]:
-    """Return a comparison for each two cells of a row or column of table 1 that differ in the publication."""
+    """Return a comparison per pair of cells of a row or column of table 1 that differ in the publication."""
     cells = {
         (row, load): value for row, values in CONTENTION_PERCENT.items() for load, value in zip(TABULATED, values, strict=True)
     }

@@ -44,7 +44,7 @@ Points = Mapping[PointKey, Result]
 
 
 class Verdict(StrEnum):
-    """What became of a claim or of a part of it."""
+    """The verdict on a claim or on a part of it."""
 
     HOLDS = "holds"
     UNDECIDED = "undecided"

@@ -1,4 +1,4 @@
-"""The categories of cycles, put together as readers of tables and reports think of them.
+"""Groups of cycle categories and of data structures, as tables, figures and the report show them.
 
 Knows results only.
 """
@@ -24,7 +24,7 @@ STRUCTURES = {
     "locks": ("lock_word",),
     "scheduler": ("run_queue", "thread", "thread_stack", "percpu", "event_queue", "message_port"),
 }
-"""The data structures of a stack by what they belong to; those of no group are shared by the whole kernel."""
+"""The data structures of a stack by what they belong to. Those of no group are shared by the whole kernel."""
 OTHER_STRUCTURES = "kernel-wide"
 
 

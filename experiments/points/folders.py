@@ -1,4 +1,4 @@
-"""Folders of outputs: files that survive a power failure, the identity of an output folder, and what killed processes left.
+"""Folders of outputs: durable files, the identity of an output folder, and the removal of unfinished ones.
 
 Knows files, not points.
 """
@@ -22,7 +22,7 @@ UNFINISHED = ".unfinished-"
 
 
 class UnwritableError(UnfinishedError):
-    """An output cannot be written; nothing that comes after it could be kept either."""
+    """An output cannot be written. Nothing that comes after it could be kept either."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(path, error)
@@ -43,7 +43,7 @@ def writing(path: Path) -> Generator[None, None, None]:
 
 
 def keep_folder(folder: Path, files: Mapping[str, str]) -> None:
-    """Write a folder of texts: it is complete, and on the disk, when it appears. One that another process wrote stays.
+    """Write a folder of texts, which is complete and on the disk when it appears. One that another process wrote stays.
 
     Raises:
         UnwritableError: It cannot be kept, for example because the disk is full.
@@ -70,7 +70,7 @@ def keep_folder(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Delete what processes of this host left in a folder of folders when they were killed."""
+    """Delete the folders below `folder` that killed processes of this host left unfinished."""
     for path in folder.glob(f"{UNFINISHED}*"):
         host_and_process = path.name.removeprefix(UNFINISHED).rsplit("-", 1)[0]
         process = host_and_process.rsplit("-", 1)[-1]
@@ -90,7 +90,7 @@ def check_output_dir(output_dir: Path) -> None:
 
 
 def output_id(output_dir: Path) -> str:
-    """Return the identity of an output folder, which it keeps wherever it is moved; it gets one when first asked."""
+    """Return the identity of an output folder, which it keeps when it is moved. It gets one when first asked."""
     path = output_dir / "identity"
     if not path.exists():
         output_dir.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Names for the points of a sweep: the organization, whatever else the sweep varies, and what a figure's x axis is.
+"""Names the points of a sweep by organization, by what else varies, and by the key of a figure's x axis.
 
-A key that a sweep does not vary, or that another one's name already tells (``machine.cores`` of two machines), is not named.
-Nor is one of the engine that depends on the x axis only: intervals that are longer for larger loads.
+A key is left out if it does not vary, or if another name implies it, as ``machine=`` implies ``machine.cores``. So is a key of
+the engine that follows from x alone, such as longer intervals at larger loads. Knows configurations, not how points run.
 """
 
 from collections import defaultdict
@@ -17,7 +17,7 @@ GROUPS = ("org", "machine", "costs", "workload", "engine")
 
 @dataclass(frozen=True)
 class PointName:
-    """How a point is called. Points of one `series` differ in `x`, the value of the key `axis`, and in the seed."""
+    """The name of a point. Points of one `series` differ in `x`, the value of the key `axis`, and in the seed."""
 
     series: str
     axis: str
@@ -35,7 +35,9 @@ def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
     flat = [flat_values(config) for config in configs]
     varied = {group: _varied(group, flat) for group in GROUPS}
     axis = _axis(flat, varied)
-    varied["engine"] = {name: [key for key in keys if not _told_by(axis, key, flat)] for name, keys in varied["engine"].items()}
+    varied["engine"] = {
+        name: [key for key in keys if not _follows_from(axis, key, flat)] for name, keys in varied["engine"].items()
+    }
     seeds = len({config.seed for config in configs}) > 1
     names = []
     for values in flat:
@@ -52,7 +54,7 @@ def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
 
 
 def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]]:
-    """Return for each name of a group's part which keys tell its points apart: the name, and what varies under that name."""
+    """Return the keys that tell points apart, by the chosen part of a group: its name, and what varies under that name."""
     parts: dict[object, list[dict[str, object]]] = defaultdict(list)
     for values in flat:
         parts[values.get(f"{group}.name")].append(values)
@@ -64,14 +66,14 @@ def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]
     return found
 
 
-def _told_by(axis: str, key: str, flat: list[dict[str, object]]) -> bool:
-    """Return whether points with the same x have the same value of another key."""
-    told: dict[object, object] = {}
-    return key != axis and all(told.setdefault(values[axis], values[key]) == values[key] for values in flat)
+def _follows_from(axis: str, key: str, flat: list[dict[str, object]]) -> bool:
+    """Return whether the value of another key follows from x."""
+    known: dict[object, object] = {}
+    return key != axis and all(known.setdefault(values[axis], values[key]) == values[key] for values in flat)
 
 
 def _axis(flat: list[dict[str, object]], varied: dict[str, dict[object, list[str]]]) -> str:
-    """Return the key of the x axis: connections, or if those do not vary the number that takes most values."""
+    """Return the key of the x axis: connections if they vary, else the number that takes most values."""
     if len({values[AXIS] for values in flat}) > 1:
         return AXIS
     keys = dict.fromkeys(key for parts in varied.values() for names in parts.values() for key in names)

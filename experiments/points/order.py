@@ -1,6 +1,6 @@
-"""In which order points start: coarse first, so that the whole shape of a sweep shows early.
+"""The order in which points start: coarse first, so that the whole shape of a sweep shows early.
 
-Knows configurations, not how they are run. The order of results is that of the sweep, whatever this is.
+Knows configurations, not how they run. Results keep the order of the sweep.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ def coarse_first(points: Sequence[Point]) -> list[Point]:
     """Return points in the order in which they should start.
 
     Each numeric key that varies is an axis, which is refined from both ends by halves; values that are no numbers alternate.
-    Repetitions with other seeds come as refinements do, each level with twice as many.
+    Seeds are refined alike: each level has twice as many as the one before.
     """
     if not points:
         return []
@@ -34,16 +34,16 @@ def coarse_first(points: Sequence[Point]) -> list[Point]:
 
 
 def refinement(values: Sequence) -> dict[object, tuple[int, int]]:
-    """Return the level and rank of each of some ascending values: the first, the last, the middle, the quarters, ..."""
+    """Return the level and rank of each ascending value: the first, the last, the middle, the quarters, ..."""
     last = len(values) - 1
-    places = [(0, 0), (last, 0)]
+    ranked = [(0, 0), (last, 0)]
     spans, level = [(0, last)], 0
     while spans:
         level += 1
         halves = [(low, (low + high) // 2, high) for low, high in spans if high - low > 1]
-        places += [(middle, level) for _, middle, _ in halves]
+        ranked += [(middle, level) for _, middle, _ in halves]
         spans = [span for low, middle, high in halves for span in ((low, middle), (middle, high))]
     found: dict[object, tuple[int, int]] = {}
-    for rank, (place, at_level) in enumerate(places):
-        found.setdefault(values[place], (at_level, rank))
+    for rank, (index, at_level) in enumerate(ranked):
+        found.setdefault(values[index], (at_level, rank))
     return found

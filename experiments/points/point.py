@@ -1,4 +1,4 @@
-"""Points of a sweep: frozen configurations, their fingerprints, where their results are kept, and what became of them.
+"""Points of a sweep: frozen configurations with fingerprints and folders, and their outcomes.
 
 Knows no tracking and no Ray.
 """
@@ -38,7 +38,7 @@ class Point:
 
     @property
     def label(self) -> str:
-        """What tells the point from others of its sweep at a glance."""
+        """The name of the point, different from all others of its sweep."""
         return self.name.label
 
     @property
@@ -53,7 +53,7 @@ class Point:
 
     @property
     def failure_file(self) -> Path:
-        """Why the point failed when it last ran; gone once it is finished."""
+        """Why the point failed when it last ran. It is deleted when the point is finished."""
         return self.output_dir / "failures" / f"{self.fingerprint[:16]}.txt"
 
     @property
@@ -91,7 +91,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a point: a result, or the reason why there is none, in one line and in full."""
+    """The outcome of a point: a result, or why there is none, in one line and in full."""
 
     point: Point
     result: Result | None
@@ -111,6 +111,6 @@ def folder_of_points(output_dir: Path) -> Path:
 
 
 def sweep_id(points: Sequence[Point]) -> str:
-    """Return a name of the set of points: the same sweep launched again has the same name."""
+    """Return a name of a set of points. The same sweep launched again has the same name."""
     digests = sorted(point.fingerprint for point in points)
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]

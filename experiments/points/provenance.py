@@ -1,4 +1,7 @@
-"""Where a result comes from: the commit, whether files differed from it, and versions of what computed it."""
+"""Where a result comes from: the commit, whether files differed from it, and the versions of the model and its tools.
+
+Knows git and installed packages, not what is computed.
+"""
 
 import platform
 import subprocess
@@ -12,7 +15,7 @@ from netstack.sim import source_digest
 
 @cache
 def provenance() -> dict[str, str]:
-    """Return what is known of the code that runs, as tags. Outside a git working tree there is no commit."""
+    """Return the versions of the code that runs, as tags. Outside a git working tree there is no commit."""
     known = {
         "model.version": source_digest()[:16],
         "python.version": platform.python_version(),

@@ -1,4 +1,4 @@
-"""Points that differ only in the seed, summarized: mean and 95 % confidence interval."""
+"""Summarizes points that differ in the seed only: mean and 95 % confidence interval. Knows outcomes, not how they are shown."""
 
 import math
 import statistics
@@ -13,12 +13,12 @@ STUDENT_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.2
 
 
 def student_t(freedom: int) -> float:
-    """Return the two-sided 95 % point of Student's t; beyond the table by its expansion around the normal distribution's 1.96."""
+    """Return the two-sided 95 % point of Student's t. Beyond the table it is expanded around the normal distribution's 1.96."""
     return STUDENT_T[freedom - 1] if freedom <= len(STUDENT_T) else 1.96 * (1 + 1.25 / freedom)
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean of one value a seed."""
+    """Return the mean of one value per seed."""
     return statistics.fmean(values)
 
 
@@ -30,7 +30,7 @@ def half_width(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Repetitions:
-    """The finished points of one place in a sweep, a result a seed."""
+    """Finished points that differ in the seed only: the first of them, and a result per seed."""
 
     point: Point
     results: list[Result]
@@ -45,11 +45,11 @@ class Repetitions:
 
 
 def repetitions(outcomes: Sequence[Outcome]) -> list[Repetitions]:
-    """Return the finished points by series, in the order of `outcomes`, and by rising x; seeds are put together."""
-    places: dict[str, dict[float, Repetitions]] = {}
+    """Return the finished points by series, in the order of `outcomes`, and by rising x. Seeds are put together."""
+    found: dict[str, dict[float, Repetitions]] = {}
     for outcome in outcomes:
         name = outcome.point.name
-        series = places.setdefault(name.series, {})
+        series = found.setdefault(name.series, {})
         if outcome.result is not None:
             series.setdefault(name.x, Repetitions(outcome.point, [])).results.append(outcome.result)
-    return [series[x] for series in places.values() for x in sorted(series)]
+    return [series[x] for series in found.values() for x in sorted(series)]

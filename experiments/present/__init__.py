@@ -1,1 +1,1 @@
-"""Shows points: table, figures, page."""
+"""Shows outcomes: table, figures, and the report. Knows no way to run points."""

@@ -46,67 +46,67 @@ DPI = 130
 
 def draw_figures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     """Draw the figures of the finished points into `folder`; return their files."""
-    places = repetitions(outcomes)
-    if not places:
+    repeated = repetitions(outcomes)
+    if not repeated:
         return []
     files = []
     for name, draw in {"goodput": _goodput, "cycles_per_kb": _cycles, "misses_and_lock_waits": _misses_and_lock_waits}.items():
-        figure = draw(places)
+        figure = draw(repeated)
         files.append(folder / f"{name}.png")
         figure.savefig(files[-1], dpi=DPI)
         plt.close(figure)
     return files
 
 
-def _goodput(places: list[Repetitions]) -> Figure:
+def _goodput(repeated: list[Repetitions]) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 5), layout="constrained")
-    _lines(axes, places, lambda result: result.goodput_mbps)
-    limits = {link_limit_mbps(place.point.config) for place in places}
-    highest = max(place.mean(lambda result: result.goodput_mbps) for place in places)
+    _lines(axes, repeated, lambda result: result.goodput_mbps)
+    limits = {link_limit_mbps(each.point.config) for each in repeated}
+    highest = max(each.mean(lambda result: result.goodput_mbps) for each in repeated)
     for limit in limits:
         if limit < 2 * highest:
             axes.axhline(limit, color="#999999", linestyle=":", linewidth=1.2, zorder=0)
-            place = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points"}
-            axes.annotate(f"links full: {limit:,.0f} Mb/s", (0.01, limit), color="#666666", **place)
+            position = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points"}
+            axes.annotate(f"links full: {limit:,.0f} Mb/s", (0.01, limit), color="#666666", **position)
             highest = max(highest, limit)
     axes.set_ylim(0, highest * 1.12)
     axes.set_ylabel("goodput (Mb/s)")
-    _title(axes, places, "Payload acknowledged per second")
+    _title(axes, repeated, "Payload acknowledged per second")
     figure.legend(title="organization", frameon=False, loc="outside right upper")
     return figure
 
 
-def _misses_and_lock_waits(places: list[Repetitions]) -> Figure:
+def _misses_and_lock_waits(repeated: list[Repetitions]) -> Figure:
     figure, (misses, waits) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
-    _lines(misses, places, lambda result: result.l2_misses_per_kb)
+    _lines(misses, repeated, lambda result: result.l2_misses_per_kb)
     misses.set_ylim(bottom=0)
     misses.set_ylabel("L2 data misses per KB of payload")
-    _title(misses, places, "Cache misses")
-    locked = [place for place in places if all("global" in result.lock for result in place.results)]
-    _lines(waits, places, lambda result: result.lock["global"].not_immediate_percent, locked)
+    _title(misses, repeated, "Cache misses")
+    locked = [each for each in repeated if all("global" in result.lock for result in each.results)]
+    _lines(waits, repeated, lambda result: result.lock["global"].not_immediate_percent, locked)
     waits.set_ylim(0, 100)
     waits.set_ylabel("acquisitions that had to wait (%)")
-    _title(waits, places, "Waits for global TCP/IP locks, where there are any")
+    _title(waits, repeated, "Waits for global TCP/IP locks, where there are any")
     handles, names = misses.get_legend_handles_labels()
     figure.legend(handles, names, title="organization", frameon=False, loc="outside right upper")
     return figure
 
 
 def _lines(
-    axes: Axes, places: list[Repetitions], statistic: Callable[[Result], float], drawn: list[Repetitions] | None = None
+    axes: Axes, repeated: list[Repetitions], statistic: Callable[[Result], float], drawn: list[Repetitions] | None = None
 ) -> None:
-    """Draw a line a series over the x axis, of the places in `drawn` if given. Later lines are thinner; equal ones are seen."""
+    """Draw a line per series over the x axis, of points in `drawn` if given. Later lines are thinner, so that equal ones show."""
     series: dict[str, list[Repetitions]] = {}
-    for place in places:
-        series.setdefault(place.point.name.series, []).append(place)
+    for each in repeated:
+        series.setdefault(each.point.name.series, []).append(each)
     for index, (name, line) in enumerate(series.items()):
-        line = [place for place in line if drawn is None or place in drawn]
+        line = [each for each in line if drawn is None or each in drawn]
         if not line:
             continue
         axes.errorbar(
-            [place.point.name.x for place in line],
-            [place.mean(statistic) for place in line],
-            yerr=[place.half_width(statistic) for place in line] if any(len(place.results) > 1 for place in line) else None,
+            [each.point.name.x for each in line],
+            [each.mean(statistic) for each in line],
+            yerr=[each.half_width(statistic) for each in line] if any(len(each.results) > 1 for each in line) else None,
             color=LINE_COLORS[index % len(LINE_COLORS)],
             marker=MARKERS[index % len(MARKERS)],
             linestyle=LINE_STYLES[index // len(LINE_COLORS) % len(LINE_STYLES)],
@@ -118,7 +118,7 @@ def _lines(
             elinewidth=1,
             label=name,
         )
-    ticks = sorted({place.point.name.x for place in places})
+    ticks = sorted({each.point.name.x for each in repeated})
     if ticks[0] > 0 and ticks[-1] > 4 * ticks[0]:
         axes.set_xscale("log", base=2)
     if len(ticks) <= LABELED_TICKS:
@@ -126,56 +126,56 @@ def _lines(
         axes.minorticks_off()
         if len(ticks) > LABELED_TICKS // 2:
             axes.tick_params("x", labelsize=8, labelrotation=60)
-    axis = places[0].point.name.axis
+    axis = repeated[0].point.name.axis
     axes.set_xlabel(AXIS_LABELS.get(axis, axis))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _cycles(places: list[Repetitions]) -> Figure:
+def _cycles(repeated: list[Repetitions]) -> Figure:
     positions: list[float] = []
     middles: dict[str, list[float]] = {}
-    for place in places:
-        new = place.point.name.series not in middles
+    for each in repeated:
+        new = each.point.name.series not in middles
         positions.append((positions[-1] + (1.7 if new else 1.0)) if positions else 0.0)
-        middles.setdefault(place.point.name.series, []).append(positions[-1])
-    figure, axes = plt.subplots(figsize=(min(WIDEST, 7 + 0.6 * len(places)), 5.5), layout="constrained")
-    bottom = [0.0] * len(places)
-    for category in places[0].results[0].cycles_per_kb:
-        heights = [place.mean(lambda result, category=category: result.cycles_per_kb[category]) for place in places]
+        middles.setdefault(each.point.name.series, []).append(positions[-1])
+    figure, axes = plt.subplots(figsize=(min(WIDEST, 7 + 0.6 * len(repeated)), 5.5), layout="constrained")
+    bottom = [0.0] * len(repeated)
+    for category in repeated[0].results[0].cycles_per_kb:
+        heights = [each.mean(lambda result, category=category: result.cycles_per_kb[category]) for each in repeated]
         hatch = "///" if category == "idle" else None
         label = category.replace("_", " ")
         color = CATEGORY_COLORS.get(category, OTHER_COLOR)
         style = {"width": 0.85, "color": color, "edgecolor": "white", "linewidth": 0.3, "hatch": hatch, "label": label}
         axes.bar(positions, heights, bottom=bottom, **style)
         bottom = [low + height for low, height in zip(bottom, heights, strict=True)]
-    busy = [place.mean(busy_cycles) for place in places]
+    busy = [each.mean(busy_cycles) for each in repeated]
     axes.set_ylim(0, min(1.6 * max(busy), 1.08 * max(bottom)))
-    if len(places) <= NUMBERED_BARS:
+    if len(repeated) <= NUMBERED_BARS:
         for position, value in zip(positions, busy, strict=True):
             axes.annotate(f"{value:,.0f}", (position, value), ha="center", va="bottom", fontsize=8)
-    ticks = [place.point.name.x for place in places]
+    ticks = [each.point.name.x for each in repeated]
     axes.set_xticks(positions, [f"{tick:,}" if isinstance(tick, int) else number(tick) for tick in ticks])
-    axes.tick_params("x", labelsize=8, labelrotation=90 if len(places) > NUMBERED_BARS // 2 else 0)
+    axes.tick_params("x", labelsize=8, labelrotation=90 if len(repeated) > NUMBERED_BARS // 2 else 0)
     series = axes.secondary_xaxis(-0.1)
     series.set_xticks([sum(found) / len(found) for found in middles.values()], [name.replace(" ", "\n") for name in middles])
     series.tick_params(length=0)
     series.spines["bottom"].set_visible(False)
-    axis = places[0].point.name.axis
+    axis = repeated[0].point.name.axis
     series.set_xlabel(f"organization, and {AXIS_LABELS.get(axis, axis)}")
     axes.set_ylabel("cycles of all cores per KB of payload")
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    _title(axes, places, "Where the cycles of a KB go", "number on a bar: busy cycles, idle ones above may be cut off")
+    _title(axes, repeated, "Where the cycles of a KB go", "number on a bar: busy cycles, idle ones above may be cut off")
     axes.spines[["top", "right"]].set_visible(False)
     handles, names = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], names[::-1], frameon=False, loc="outside right upper")
     return figure
 
 
-def _title(axes: Axes, places: list[Repetitions], text: str, remark: str = "") -> None:
-    """Title an axes, and say below on what machine, and over how many seeds with what bars."""
-    machines = {place.point.config.machine.name for place in places}
-    seeds = sorted({len(place.results) for place in places})
+def _title(axes: Axes, repeated: list[Repetitions], text: str, remark: str = "") -> None:
+    """Give axes a title, and below it the machine, the number of seeds and the meaning of bars."""
+    machines = {each.point.config.machine.name for each in repeated}
+    seeds = sorted({len(each.results) for each in repeated})
     remarks = [next(iter(machines)) if len(machines) == 1 else f"{len(machines)} machines"]
     if seeds[-1] > 1:
         remarks.append(f"mean of {' or '.join(map(str, seeds))} seeds, bars: 95 % confidence" if not remark else "mean of seeds")

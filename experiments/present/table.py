@@ -1,4 +1,4 @@
-"""What the terminal and files say about points: a line each, a closing table, a summary as CSV."""
+"""Outcomes as text: a line per point, a closing table, a summary as CSV. Knows outcomes, not how points run."""
 
 import csv
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the parameters and metrics of finished points, a row each; the costs of operations are left to `config.yaml`."""
+    """Write a row of parameters and metrics per finished point. The costs of operations are left to `config.yaml`."""
     rows: list[dict[str, object]] = []
     for outcome in outcomes:
         if outcome.result is not None:

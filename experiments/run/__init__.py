@@ -1,1 +1,1 @@
-"""Runs points on Ray. Workers import `task`, and nothing else of it."""
+"""Runs points, on Ray or in this process. Workers import `task`, and nothing else of it."""

@@ -1,4 +1,4 @@
-"""Ray: started on this computer, or joined where it runs; what its nodes have, and how they get the code.
+"""Starts Ray on this computer or joins a cluster, gives nodes the code, and says what they have.
 
 Knows nothing of points. Ray is imported late: it takes a second.
 """
@@ -19,7 +19,7 @@ from experiments.config.locations import SOURCES
 from netstack.errors import ConfigError
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configurations and results are small
-WARNING_FACTOR = 4  # Ray writes to the terminal when this many times as many processes were started as it starts at a time
+WARNING_FACTOR = 4  # Ray warns when processes that start are this many times those that it starts at a time
 MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
 CONNECT_SECONDS = 3
 SENT = ("netstack", "experiments")
@@ -47,7 +47,7 @@ def check_cluster(address: str | None) -> None:
 
 
 def start_or_join(processes: int, workers: int | None, address: str | None, send_sources: bool, actors: int = 0) -> Any:
-    """Start Ray for so many processes at a time at most, or join a cluster; return its module.
+    """Start Ray for at most so many processes at a time, or join a cluster. Return Ray's module.
 
     `actors` of these processes take less than a CPU each, and live at the same time.
 
@@ -58,13 +58,13 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
     os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
     import ray
 
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what becomes of points is said in one line each, elsewhere
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # each outcome is one line, printed elsewhere
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False}
     at_termination = signal.getsignal(signal.SIGTERM)
     try:
         if address:
             modules = {"py_modules": [str(SOURCES / package) for package in SENT]}
-            with _without_standard_error():  # to which Ray's core writes a line each second while nobody answers
+            with _without_standard_error():  # to which Ray's core writes a line per second while nobody answers
                 ray.init(address=address, runtime_env=modules if send_sources else None, **quiet)
         else:
             os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")]))
@@ -85,13 +85,13 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
         ray.shutdown()
         raise
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits without a word
+        signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits silently
     return ray
 
 
 @contextmanager
 def _without_standard_error() -> Generator[None, None, None]:
-    """Drop what native code writes to the standard error; errors come as exceptions."""
+    """Drop what native code writes to the standard error. Errors come as exceptions."""
     sys.stderr.flush()
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -111,7 +111,7 @@ def cpus_of(ray: Any) -> int:
 
 
 def fits(ray: Any, needed: Mapping[str, float]) -> bool:
-    """Return whether a node that is alive has so much of everything, whatever of it is free now."""
+    """Return whether a node that is alive has all of these resources, free now or not."""
     return any(
         all(node["Resources"].get(name, 0) >= amount for name, amount in needed.items()) for node in ray.nodes() if node["Alive"]
     )

@@ -1,6 +1,7 @@
-"""Cores as Ray actors: actor k simulates core k of every point of a batch, and a round carries the messages of all in one array.
+"""Cores as Ray actors: actor k simulates core k of every point of a batch.
 
-Knows how messages travel, not what is in them. Actors share nothing: what a core knows of others came in a message.
+A round carries the messages of all points in one array. Actors share nothing: what a core knows of others came in a message.
+Knows how messages travel, not what is in them.
 """
 
 import os
@@ -26,7 +27,7 @@ class CoreActor:
     Args:
         core: Which one.
         cores: How many actors there are.
-        cpu: To which of the CPUs that it may use, modulo their number, the process is bound; None leaves it free.
+        cpu: Which of the CPUs that it may use, modulo their number, the process is bound to; None binds it to none.
     """
 
     def __init__(self, core: int, cores: int, cpu: int | None = None) -> None:
@@ -38,7 +39,7 @@ class CoreActor:
         compile_once(windows=True)
 
     def load(self, configs: Sequence[SimulationConfig]) -> None:
-        """Build this core of every point of a batch, in place of the last one."""
+        """Build this core of every point of a batch, and drop those of the batch before."""
         self._cores = []  # first, so that two batches never lie in memory together
         self._used = [config.cores_used for config in configs]
         self._cores = [
@@ -47,8 +48,8 @@ class CoreActor:
         ]
 
     def round(self, messages: np.ndarray) -> np.ndarray:
-        """Take the gathered messages of the last round; return this actor's, a part for each point."""
-        messages = np.array(messages)  # Ray's are read-only, for which compiled code would be compiled once more
+        """Take the gathered messages of the last round; return this actor's, a part per point."""
+        messages = np.array(messages)  # Ray's are read-only, another type for which all would be compiled again
         return pack([self._step(point, core, messages) for point, core in enumerate(self._cores)])
 
     def _step(self, point: int, core: WindowedCore | None, messages: np.ndarray) -> np.ndarray:
@@ -71,14 +72,14 @@ class CoreActor:
 
 
 def pin(cpu: int) -> None:
-    """Bind this thread, and those it starts, to one of its CPUs: who waits for a round spins, and pushes others from theirs."""
+    """Bind this thread, and those it starts, to one of its CPUs. Threads that wait for a round spin, and displace others."""
     if hasattr(os, "sched_setaffinity"):  # Linux
         allowed = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
 
 
 class CoreActors:
-    """A pool of actors, one a core, which take batch after batch: they start with the first one.
+    """A pool of actors, one per core. They start with the first batch and take all that follow.
 
     Args:
         ray: The module, connected to a cluster.
@@ -108,11 +109,11 @@ class CoreActors:
         self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * self._cores, strategy=self._strategy)
         self._ray.get(self._group.ready())
         kind = self._ray.remote(CoreActor)
-        first_cpu = int(self._group.id.hex(), 16)  # another one for each pool, so that two do not meet
+        first_cpu = int(self._group.id.hex(), 16)  # another one per pool, so that two pools do not meet
         for core in range(self._cores):
-            place = PlacementGroupSchedulingStrategy(self._group, core)
+            bundle = PlacementGroupSchedulingStrategy(self._group, core)
             cpu = first_cpu + core if self._pin else None
-            self._actors.append(kind.options(num_cpus=CPU_SHARE, scheduling_strategy=place).remote(core, self._cores, cpu))
+            self._actors.append(kind.options(num_cpus=CPU_SHARE, scheduling_strategy=bundle).remote(core, self._cores, cpu))
 
     def _end(self) -> None:
         if self._group is not None:
@@ -143,7 +144,7 @@ def run_rounds(ray: Any, actors: Sequence[Any], points: int) -> None:
 
 
 def compile_rounds(actors: Sequence[Any]) -> Any:
-    """Return Ray's compiled graph of one round, which reuses its buffers: faster than plain calls for any number of actors."""
+    """Return Ray's compiled graph of one round. It reuses its buffers: faster than plain calls for any number of actors."""
     from ray.dag import InputNode, MultiOutputNode
 
     with InputNode() as messages:
@@ -157,7 +158,7 @@ def exchange(ray: Any, graph: Any, messages: np.ndarray, points: int) -> np.ndar
 
 
 def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return parts in one array, which begins with where each of them begins, and where the last one ends."""
+    """Return parts in one array, behind the start of each and the end of the last."""
     starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
     return np.concatenate([np.array(starts), *parts])
 
@@ -169,5 +170,5 @@ def no_messages(parts: int) -> np.ndarray:
 
 def gather(arrays: Sequence[np.ndarray], points: int) -> np.ndarray:
     """Return the parts of all actors in one array: those of the first point, then those of the second one."""
-    places = [array[: points + 1].tolist() for array in arrays]
-    return pack([array[place[p] : place[p + 1]] for p in range(points) for array, place in zip(arrays, places, strict=True)])
+    starts = [array[: points + 1].tolist() for array in arrays]
+    return pack([array[start[p] : start[p + 1]] for p in range(points) for array, start in zip(arrays, starts, strict=True)])

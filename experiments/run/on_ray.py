@@ -1,4 +1,4 @@
-"""Points on Ray: a bounded number in flight, results as they come, lost points again, an end to those that take too long.
+"""Simulates points on Ray: a bounded number in flight, lost ones again, and an end to those that take too long.
 
 Knows points and outcomes, not what is done with them.
 """
@@ -20,24 +20,24 @@ from experiments.run.progress import Show
 from experiments.run.task import is_compiled, run_task
 from netstack.sim import Result, memory_needed_bytes, source_digest
 
-IN_FLIGHT_A_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
-MEMORY_STEP_BYTES = 64 * 2**20  # Ray keeps a queue for each amount that is asked for
+IN_FLIGHT_PER_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
+MEMORY_STEP_BYTES = 64 * 2**20  # Ray keeps a queue per amount that is asked for
 LOOK_SECONDS = 1.0  # between two looks at what the cluster has, and at what takes too long
 
 
 @dataclass
 class Attempt:
-    """A point in flight. `started` is when a worker had compiled and began, in seconds of the monotonic clock."""
+    """A point in flight. It starts when a worker has compiled; times are of the monotonic clock."""
 
     point: Point
     number: int
     needs: dict[str, float]
-    submitted: float
-    started: float | None = None
+    submitted_s: float
+    started_s: float | None = None
 
 
 class LostError(Exception):
-    """A point was lost, with its worker or node, as often as it may be."""
+    """A point was lost with its worker or node, at every attempt."""
 
 
 class TimeLimitError(Exception):
@@ -55,7 +55,7 @@ class OtherSourcesError(Exception):
 def simulate_on_ray(
     points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show
 ) -> Generator[Outcome, None, None]:
-    """Simulate points, the coarse shape of the sweep first, and yield an outcome whenever one finishes.
+    """Simulate points, the coarse shape of the sweep first, and yield each outcome when it comes.
 
     Closing the generator stops all workers at once.
 
@@ -94,7 +94,7 @@ def _by_core_actors(
 
 
 def _simulate_batch(ray: Any, actors: CoreActors, batch: Sequence[Point], retries: int) -> Generator[Outcome, None, None]:
-    """Simulate a batch, again if an actor is lost; all its points fail together."""
+    """Simulate a batch, again if an actor is lost. All its points fail together."""
     attempts = 0
     while True:
         attempts += 1
@@ -114,15 +114,15 @@ def _simulate_batch(ray: Any, actors: CoreActors, batch: Sequence[Point], retrie
 
 
 class _Flight:
-    """The points that wait and those in flight. Ray is asked for what a point needs, and decides where it runs."""
+    """The points that wait and those in flight. Ray gets what a point needs, and decides where it runs."""
 
     def __init__(self, ray: Any, points: Sequence[Point], workers: int | None, config: RayConfig, show: Show) -> None:
         self.ray, self.workers, self.config, self.show = ray, workers, config, show
         self.waiting = deque((point, 1) for point in coarse_first(points))
         self.flying: dict[Any, Attempt] = {}
         self.task = ray.remote(run_task)
-        self.most = 1
-        self.looked = -math.inf
+        self.most_flying = 1
+        self.looked_s = -math.inf
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """Yield outcomes as they come."""
@@ -140,10 +140,10 @@ class _Flight:
             yield from self._look()
 
     def _running(self) -> int:
-        return sum(attempt.started is not None for attempt in self.flying.values())
+        return sum(attempt.started_s is not None for attempt in self.flying.values())
 
     def _submit(self) -> None:
-        while self.waiting and len(self.flying) < self.most:
+        while self.waiting and len(self.flying) < self.most_flying:
             point, number = self.waiting.popleft()
             memory_bytes = math.ceil(memory_needed_bytes(point.config) / MEMORY_STEP_BYTES) * MEMORY_STEP_BYTES
             options = self.task.options(num_cpus=1, memory=memory_bytes, max_retries=0, num_returns="streaming")
@@ -155,8 +155,8 @@ class _Flight:
         attempt = self.flying[stream]
         try:
             message = self.ray.get(next(stream))
-            if attempt.started is None:
-                attempt.started = time.monotonic()
+            if attempt.started_s is None:
+                attempt.started_s = time.monotonic()
                 self.show("", self._running())
                 if message == source_digest():
                     return None
@@ -174,7 +174,7 @@ class _Flight:
         exceptions = self.ray.exceptions
         cause = getattr(error, "cause", None) or error
         own = not isinstance(error, exceptions.RayError) or isinstance(error, exceptions.RayTaskError)
-        if own and not isinstance(cause, OSError | MemoryError):  # the node's trouble, not the point's
+        if own and not isinstance(cause, OSError | MemoryError):  # those are the node's trouble
             return Outcome.of_error(attempt.point, cause, str(error))
         if attempt.number <= self.config.retries:
             self.waiting.appendleft((attempt.point, attempt.number + 1))
@@ -183,12 +183,12 @@ class _Flight:
         return Outcome.of_error(attempt.point, LostError(f"lost {attempt.number} times, the last time by {what}"), str(error))
 
     def _look(self) -> list[Outcome]:
-        """Look at the cluster, and give up what takes too long or fits nowhere; return its outcomes."""
+        """Look at the cluster, and give up points that take too long or fit no node. Return their outcomes."""
         now = time.monotonic()
-        if now - self.looked < LOOK_SECONDS:
+        if now - self.looked_s < LOOK_SECONDS:
             return []
-        self.looked = now
-        self.most = self.workers or max(1, math.ceil(IN_FLIGHT_A_CPU * cpus_of(self.ray)))
+        self.looked_s = now
+        self.most_flying = self.workers or max(1, math.ceil(IN_FLIGHT_PER_CPU * cpus_of(self.ray)))
         ended: list[Outcome] = []
         for stream, attempt in list(self.flying.items()):
             error = self._overdue(attempt, now)
@@ -201,10 +201,10 @@ class _Flight:
 
     def _overdue(self, attempt: Attempt, now: float) -> Exception | None:
         limit_s = self.config.time_limit_s
-        if attempt.started is not None:
-            late = limit_s is not None and now - attempt.started > limit_s
+        if attempt.started_s is not None:
+            late = limit_s is not None and now - attempt.started_s > limit_s
             return TimeLimitError(f"took longer than ray.time_limit_s={limit_s:g}") if late else None
         patience_s = self.config.patience_s if self.config.address else 0.0
-        if now - attempt.submitted < patience_s or fits(self.ray, attempt.needs):
+        if now - attempt.submitted_s < patience_s or fits(self.ray, attempt.needs):
             return None
         return NoNodeError(f"no node has one CPU and {attempt.needs['memory'] / 2**30:.1f} GiB of memory")

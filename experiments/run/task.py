@@ -1,4 +1,4 @@
-"""What a worker does: compile, once a machine and version, then simulate. Imports nothing but the simulator."""
+"""The task of a worker: compile once per machine and version, then simulate. Imports nothing but the simulator."""
 
 import fcntl
 import sys
@@ -11,14 +11,14 @@ from netstack.sim import SimulationConfig, prepare, simulate, source_digest
 
 
 def run_task(config: SimulationConfig) -> Generator[str, None, None]:
-    """Compile if that was not done, yield the version of the sources when the point begins, and its result as JSON."""
+    """Compile if needed, yield the version of the sources when the point begins, then its result as JSON."""
     compile_once(windows=config.engine.window_us > 0)
     yield source_digest()
     yield simulate(config).to_json()
 
 
 def compile_once(*, windows: bool = False) -> None:
-    """Fill the on-disk cache of compiled code, unless that was done: workers wait for the first instead of compiling too.
+    """Fill the on-disk cache of compiled code, once. Other workers wait for the first instead of compiling too.
 
     The code for `windows` is that of another engine, and is compiled when it is needed.
     """

@@ -79,7 +79,7 @@ class ClaimSensitivity:
 
     @property
     def broken_by(self) -> list[Effect]:
-        """Changes that take the claim its verdict, if it held before."""
+        """Changes after which the claim, if it held before, does not."""
         if self.before.verdict is not Verdict.HOLDS:
             return []
         return [effect for effect in self.effects if effect.judgement.verdict is not Verdict.HOLDS]
@@ -172,7 +172,7 @@ def load_sensitivity(path: Path) -> Sensitivity:
 
 
 def survival(sensitivity: Sensitivity) -> list[SurvivalRow]:
-    """Return for each claim whether it survives, and the changes that it does not."""
+    """Return per claim whether it survives, and the changes that it does not."""
     return [
         SurvivalRow(
             claim.name,

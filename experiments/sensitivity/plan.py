@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def distinct(self) -> list[Point]:
-        """Each point once."""
+        """The points, equal ones once."""
         return list({point.fingerprint: point for points in self.points.values() for point in points.values()}.values())
 
     @property

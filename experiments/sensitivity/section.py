@@ -1,4 +1,4 @@
-"""A report's section on constants: which claims survive their change, and a tornado figure of each.
+"""The report's section on constants: which claims survive a change, and a tornado figure per claim.
 
 Knows what a sensitivity analysis has written, not how it was run.
 """

@@ -1,6 +1,6 @@
-"""The logbook of a sweep: one writer beside the simulation, which waits for a store that is away.
+"""The logbook of a sweep: a writer beside the simulation that waits for a store that is away.
 
-Knows what is to be entered, not how MLflow keeps it.
+Knows what to log, not how MLflow keeps it.
 """
 
 import fcntl
@@ -61,7 +61,7 @@ class SweepEntry:
 
 
 class Logbook:
-    """Logs one sweep, or one point, in a thread of its own: points never wait for MLflow, and an interrupt tears no run.
+    """Logs one sweep, or one point, in a thread of its own. Points never wait for MLflow, and an interrupt tears no run.
 
     MLflow needs seconds of a CPU to start. It does so after `begin`, when nothing more urgent waits for the CPU, or on closing.
     """
@@ -77,7 +77,7 @@ class Logbook:
         self._first_error: BaseException | None = None
 
     def begin(self) -> None:
-        """Start to write what was and will be entered."""
+        """Start to write what was and will be logged."""
         self._begun.set()
 
     @contextmanager
@@ -87,7 +87,7 @@ class Logbook:
         Whoever ends it early, by an interrupt or with a full disk, does not wait for a store that is away.
         """
         entry = SweepEntry()
-        self._enter(lambda tracker, _: tracker.open_sweep(sweep, name, points))
+        self._submit(lambda tracker, _: tracker.open_sweep(sweep, name, points))
         try:
             yield entry
         except UnwritableError:
@@ -105,7 +105,7 @@ class Logbook:
 
     def log(self, outcome: Outcome) -> None:
         """Log a point, finished or failed."""
-        self._enter(lambda tracker, again: tracker.log(outcome, again))
+        self._submit(lambda tracker, again: tracker.log(outcome, again))
 
     def close(self) -> None:
         """Wait until everything is written."""
@@ -113,18 +113,18 @@ class Logbook:
         self._thread.shutdown()
 
     def failure(self) -> str | None:
-        """Return why something was not logged, in one line; None if all was. Call it after `close`."""
+        """Return why something was not logged, in one line; None if all was. It is known after `close`."""
         error = self._first_error
         return f"{type(error).__name__}: {error}".splitlines()[0] if error is not None else None
 
     def _close_sweep(self, status: str, entry: SweepEntry) -> None:
-        self._enter(lambda tracker, _: tracker.close_sweep(status, entry.files))
+        self._submit(lambda tracker, _: tracker.close_sweep(status, entry.files))
 
-    def _enter(self, action: Callable[[Tracker, bool], None]) -> None:
+    def _submit(self, action: Callable[[Tracker, bool], None]) -> None:
         self._thread.submit(self._write, action)
 
     def _write(self, action: Callable[[Tracker, bool], None]) -> None:
-        """Do one entry. While the store is away it is tried again, for as long as the store may be away."""
+        """Write one thing. While the store is away it is tried again, for as long as the store may be away."""
         again = False
         pause_seconds = 0.1
         while True:
@@ -151,7 +151,7 @@ class Logbook:
 
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
-        """Keep other processes that log to the same database file waiting."""
+        """Hold the lock of the database file, for which other processes wait."""
         uri = tracking_uri(self._tracking, self._output_dir)
         if not uri.startswith("sqlite:"):
             yield

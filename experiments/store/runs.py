@@ -1,4 +1,4 @@
-"""What the runs of a sweep say in MLflow: a parent run a sweep, a child run a point, each point once.
+"""The runs of a sweep in MLflow: a parent run per sweep, a child run per point, each point once.
 
 Knows points and results, not how they were computed, and not what to do when the store is away. MLflow is imported late.
 """
@@ -31,8 +31,8 @@ def tracking_uri(tracking: TrackingConfig, output_dir: Path) -> str:
 class Tracker:
     """Writes runs to MLflow. A sweep that is launched again continues its parent run.
 
-    Runs belong to an output folder, which has an identity of its own: people who run the same sweep into folders of their own
-    have a parent run each on a server that they share.
+    Runs belong to an output folder, which has an identity. People who run the same sweep into folders of their own have parent
+    runs of their own on a server that they share.
     """
 
     def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
@@ -55,7 +55,7 @@ class Tracker:
         self.failed: dict[str, str] = {}
 
     def open_sweep(self, sweep: str, name: str, points: int) -> None:
-        """Continue the sweep's run, or create it, and repair what a launch that was killed left of it and its points."""
+        """Continue the sweep's run, or create it. What a killed launch left of it and its points is repaired."""
         tags = {"sweep.id": sweep, "sweep.parent": "true", "output.id": self.output_id, "sweep.points": str(points)}
         parents = self._search(" and ".join(f"tags.`{key}` = '{value}'" for key, value in list(tags.items())[:3]))
         tags |= _source_tags(provenance())
@@ -80,7 +80,7 @@ class Tracker:
     def log(self, outcome: Outcome, again: bool = False) -> None:
         """Log a point as a finished or failed run, unless it is in the store as a finished one.
 
-        A failed run of the same point, from an earlier launch, goes when the new one is there.
+        A failed run of the same point from an earlier launch is deleted when the new one is there.
 
         Args:
             outcome: The point.
@@ -110,7 +110,7 @@ class Tracker:
             self.client.delete_run(self.failed.pop(point.fingerprint))
 
     def _repair(self, query: str) -> None:
-        """Keep one run a point: the finished one, else the last failed one. Remember which points have one."""
+        """Keep one run per point: the finished one, else the last failed one. Remember which points have one."""
         by_point: dict[str, list[Run]] = defaultdict(list)
         for run in self._search(query):  # the newest first
             by_point[run.data.tags.get("fingerprint", "")].append(run)
@@ -125,7 +125,7 @@ class Tracker:
                 self.failed[fingerprint] = kept.info.run_id
 
     def _experiment(self, name: str, location: str | None):
-        """Return the MLflow experiment of a name, which another process may create at this moment."""
+        """Return the MLflow experiment of a name. Another process may create it at the same moment."""
         from mlflow.exceptions import MlflowException
 
         experiment = self.client.get_experiment_by_name(name)

@@ -81,7 +81,7 @@ class ClientWriter:
 class DatabaseWriter:
     """Writes a run to a database file in one transaction, by the tables of MLflow: a fifth of the client's time.
 
-    The client takes a transaction for each hundred parameters, and reads all of the run in each.
+    The client takes a transaction per hundred parameters, and reads all of the run in each.
     """
 
     def __init__(self, client: "MlflowClient", experiment: "Experiment") -> None:
@@ -134,8 +134,8 @@ class DatabaseWriter:
             for table, values in {"SqlRun": [run], **rows}.items():
                 if values:
                     columns = list(values[0])
-                    places = ", ".join("?" * len(columns))
-                    statement = f"insert into {self.tables[table].name} ({', '.join(columns)}) values ({places})"
+                    marks = ", ".join("?" * len(columns))
+                    statement = f"insert into {self.tables[table].name} ({', '.join(columns)}) values ({marks})"
                     connection.exec_driver_sql(statement, [tuple(value.values()) for value in values])
 
     def _rows(self, record: RunRecord, run_id: str, now_ms: int) -> dict[str, list[dict[str, Any]]]:

@@ -132,7 +132,7 @@ class DotRow:
 
 @dataclass(frozen=True)
 class DotChart:
-    """A panel that compares percentages, published with simulated ones, a row each."""
+    """A panel that compares published and simulated percentages, in rows."""
 
     title: str
     rows: Sequence[DotRow]
@@ -171,20 +171,20 @@ def _frame(canvas: Canvas, title: str, unit: str, ticks: list[float], scale: Sca
         canvas.text(ends[0] - 6, scale(tick) + 4, _number(tick, ticks[1]), "tick", "end")
 
 
-def _x_axis(canvas: Canvas, places: dict[float, float], wanted: Sequence[float], base: float, ends: tuple[float, float]) -> None:
-    texts = {f"{x:,.0f}": pixel for x, pixel in places.items()}
-    for pixel in places.values():
+def _x_axis(canvas: Canvas, pixels: dict[float, float], wanted: Sequence[float], base: float, ends: tuple[float, float]) -> None:
+    texts = {f"{x:,.0f}": pixel for x, pixel in pixels.items()}
+    for pixel in pixels.values():
         canvas.line([(pixel, base), (pixel, base + 4)], "base")
     _labels(canvas, texts, [f"{x:,.0f}" for x in wanted], base, ends)
 
 
-def _labels(canvas: Canvas, places: dict[str, float], wanted: Sequence[str], base: float, ends: tuple[float, float]) -> None:
-    """Label the wanted places, and as many others as fit between them."""
+def _labels(canvas: Canvas, positions: dict[str, float], wanted: Sequence[str], base: float, ends: tuple[float, float]) -> None:
+    """Write the wanted labels, and as many others as fit between them."""
     chosen: dict[str, float] = {}
-    for label in [*(label for label in wanted if label in places), *places]:
+    for label in [*(label for label in wanted if label in positions), *positions]:
         width = CHARACTER_WIDTH * len(label) + 6
-        if all(abs(places[label] - other) >= (width + CHARACTER_WIDTH * len(text) + 12) / 2 for text, other in chosen.items()):
-            chosen[label] = places[label]
+        if all(abs(positions[label] - other) >= (width + CHARACTER_WIDTH * len(text) + 12) / 2 for text, other in chosen.items()):
+            chosen[label] = positions[label]
     for label, x in chosen.items():
         canvas.text(x, base + 18, label, "tick", "middle")
     canvas.text(sum(ends) / 2, base + 36, "connections", "axis", "middle")

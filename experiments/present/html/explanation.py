@@ -1,4 +1,4 @@
-"""Sentences that say from the numbers which organization wins where, and why each sends what it sends.
+"""Sentences that tell from the numbers which organization wins where, and why each sends what it sends.
 
 Every number, rank and comparison is computed; only what an organization is made of is told.
 """
@@ -35,7 +35,7 @@ NO_IDLING = 0.5  # %
 
 @dataclass(frozen=True)
 class Explanation:
-    """An organization's numbers in a sentence, and a heading with sentences a load."""
+    """An organization's numbers in a sentence, and a heading with sentences per load."""
 
     name: str
     kind: str
@@ -45,7 +45,7 @@ class Explanation:
 
 
 def explanations(points: Points) -> list[Explanation]:
-    """Explain each organization that was run, at the tabulated loads that were."""
+    """Explain each organization that was run, at those of the tabulated loads that were run."""
     made = []
     for organization in ORGANIZATIONS:
         loads = loads_of(points, organization)
@@ -155,7 +155,7 @@ def _costs(points: Points, organization: Organization, load: int, at: int) -> st
 
 
 def _budget(points: Points, organization: Organization, load: int) -> str:
-    """Say how cores, idling and costs make the gain over one processor: the three factors multiply to it."""
+    """Say how cores, idling and costs multiply to the gain over one processor."""
     cores = _mean(points, organization, load, "cores") / _mean(points, UP, load, "cores")
     busy = _mean(points, organization, load, "utilization") / _mean(points, UP, load, "utilization")
     costs = _mean(points, organization, load, "busy") / _mean(points, UP, load, "busy")

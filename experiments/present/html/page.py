@@ -1,4 +1,4 @@
-"""Puts a report together: verdicts, figures, tables, explanations and how to get them again, in one file.
+"""Writes the report: verdicts, figures, tables, explanations, and how to get them again, in one file.
 
 Knows points that were run and where they come from, not how they were run.
 """

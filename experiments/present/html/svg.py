@@ -77,8 +77,8 @@ class Canvas:
     def text(self, x: float, y: float, text: str, kind: str = "", anchor: str = "start", turned: bool = False) -> None:
         """Write text; `anchor` is start, middle or end; turned text reads upwards."""
         turn = f' transform="rotate(-90 {x:.1f} {y:.1f})"' if turned else ""
-        place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-        self._elements.append(f'<text {place}{turn} class="{kind}">{escape(text)}</text>')
+        position = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+        self._elements.append(f'<text {position}{turn} class="{kind}">{escape(text)}</text>')
 
     def render(self, kind: str = "") -> str:
         """Return the image as markup; its container decides how large it is."""

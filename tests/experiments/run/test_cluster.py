@@ -21,7 +21,7 @@ from tests.helpers.folders import ROOT
 from tests.helpers.launching import launch, results
 from tests.helpers.servers import free_port
 
-FILES = ROOT / "conf" / "cluster"
+FILES = ROOT / "deploy"
 RAY = Path(sys.executable).parent / "ray"
 START_SECONDS = 240
 TINY = ("-m", "conns=6", "seed=1,2", "engine.warmup_ms=0.2", "engine.measure_ms=0.2")
