@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.config.configuration import RunConfig
-from experiments.points.names import flattened
+from experiments.config.schema import RunConfig
+from experiments.config.values import flattened
 from netstack.sim import Result
 from netstack.sim.engine.result import LockStatistics, MissStatistics
 from netstack.sim.organization.config import CHOICES
