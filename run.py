@@ -1,52 +1,12 @@
-"""The command line: one point, or a sweep with ``-m``.
+"""The command line: one point, or a sweep with ``-m``. Where the project is installed, the command is ``netstack``.
 
 python run.py org=connp_l conns=192
 python run.py -m org=up,msgp,connp_t,connp_l conns=6,192,16384
 """
 
-import gc
-import os
-import signal
-import sys
+from experiments.__main__ import main, main_and_exit
 
-os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
-
-import hydra
-from omegaconf import DictConfig
-
-from experiments.config.command_line import arguments_for_hydra, exit_code_of
-from experiments.config.locations import CONF
-from experiments.config.schema import register_schema
-from experiments.launch import launch
-
-_raised: list[Exception] = []
-
-
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-def run(config: DictConfig) -> None:
-    """Run one point. Hydra would print its own lines about an error: it is raised again in `main`."""
-    try:
-        launch([(config, None)], multirun=False)
-    except Exception as error:
-        _raised.append(error)
-
-
-def main() -> int:
-    """Return the exit code: 0, 1 if a point is not done, kept and logged, 2 for input that cannot be used, 130 if interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's way to interrupt
-    register_schema()
-    return exit_code_of(_run_as_typed, sys.argv[1:])
-
-
-def _run_as_typed() -> None:
-    """Let Hydra read the command line, and run what it says."""
-    sys.argv[1:] = arguments_for_hydra(sys.argv[1:])
-    run()
-    if _raised:
-        raise _raised.pop()
-
+__all__ = ["main"]
 
 if __name__ == "__main__":
-    exit_code = main()
-    gc.freeze()  # else the interpreter searches all that was imported for garbage, for seconds, before it ends
-    sys.exit(exit_code)
+    main_and_exit()

@@ -34,7 +34,7 @@ from benchmarks.points import organization_names
 from benchmarks.simpy_model import Server, UnsupportedError
 from experiments.config.compose import compose_simulation
 from netstack.errors import ConfigError
-from netstack.sim import SimulationConfig, prepare, simulate, source_digest
+from netstack.sim import SimulationConfig, model_version, prepare, simulate
 
 ORGANIZATIONS = "up,msgp,connp_t,connp_l"
 CONNS = "6,192,16384"
@@ -162,7 +162,7 @@ def to_json(points: Sequence[Point], repetitions: int) -> str:
         for point in points
     ]
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("numba", "numpy", "simpy")}}
-    report = {"source_digest": source_digest(), "versions": versions, "repetitions": repetitions, "points": rows}
+    report = {"model_version": model_version(), "versions": versions, "repetitions": repetitions, "points": rows}
     return json.dumps(report, indent=2) + "\n"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from experiments.config.command_line import terminal
+from experiments.config.command_line import command, terminal
 from experiments.config.reader import Reader
 from experiments.config.schema import SURROUNDINGS, RunConfig
 from experiments.paper.verdicts import check_comparable
@@ -52,8 +52,8 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
     check_output_dir(output_dir)
     check_reachable(common.tracking, output_dir)
     check_cluster(common.ray.address)
-    command = shlex.join(["python", "run.py", *sys.argv[1:]])
-    settings = SweepSettings(output_dir, common.tracking, common.workers, common.ray, experiment, command)
+    command_again = shlex.join([*command().split(), *sys.argv[1:]])
+    settings = SweepSettings(output_dir, common.tracking, common.workers, common.ray, experiment, command_again)
     if multirun:
         run_sweep(points, settings, console)
     else:

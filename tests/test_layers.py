@@ -13,18 +13,22 @@ from tests.helpers.folders import ROOT
 
 BELOW: dict[str, tuple[str, ...]] = {
     "netstack.errors": (),
-    "netstack.jit": (),
+    "netstack.installation": (),
+    "netstack.jit": ("netstack.installation",),
     "netstack.tcp": ("netstack.jit",),
     "netstack.host": ("netstack.jit", "netstack.tcp", "netstack.errors"),
-    "netstack.script": ("netstack.tcp", "netstack.host", "netstack.errors"),
-    "netstack.wire": ("netstack.tcp", "netstack.host", "netstack.errors"),
+    "netstack.script": ("netstack.tcp", "netstack.host", "netstack.errors", "netstack.installation"),
+    "netstack.wire": ("netstack.tcp", "netstack.host", "netstack.errors", "netstack.installation"),
     "netstack.sim": ("netstack.jit", "netstack.tcp", "netstack.errors"),
-    "experiments": ("netstack.sim", "netstack.errors"),
+    "experiments": ("netstack.sim", "netstack.errors", "netstack.installation"),
 }
 """What each part may import beside itself."""
 ORDERED = {
     "netstack.sim": ["machine", "stack", "workload", "kernel", "organization", "config", "build", "engine"],
-    "experiments": ["config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity", "sweep", "launch"],
+    "experiments": [
+        *("config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity"),
+        *("sweep", "launch", "__main__"),
+    ],
 }
 """Parts of a part from the bottom up: each imports from itself and from those before it."""
 MACHINE_KNOWS = ("netstack.sim.machine", "netstack.jit", "netstack.errors")

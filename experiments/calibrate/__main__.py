@@ -28,12 +28,17 @@ from experiments.calibrate.targets import (
     targets,
 )
 from experiments.config.command_line import check_workers, exit_code_of, terminal
+from experiments.config.locations import CONF
 from experiments.run.progress import progress_bar
+from netstack.errors import ConfigError
+from netstack.installation import checkout, started_as
+
+PURPOSE = "Fits the constants that stay open to the publication, and writes them into `conf/`."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 if a point failed, 2 for input that cannot be used, 130 if interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.calibrate", description=__doc__)
+    parser = argparse.ArgumentParser(prog=started_as("python -m experiments.calibrate"), description=PURPOSE)
     parser.add_argument("--dry-run", action="store_true", help="print the fit and write nothing")
     parser.add_argument(
         "--specification", type=Path, default=SPECIFICATION, metavar="FILE", help="what is free (conf/calibration.yaml)"
@@ -42,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
 
     def command() -> None:
+        if checkout() is None and not given.dry_run:
+            allowed = "is installed, and only files of a checkout are changed: give --dry-run, or start there"
+            raise ConfigError("conf", CONF, allowed)
         specification = read_specification(given.specification)
         check_workers(given.workers)
         calibrate(specification, given.dry_run, given.workers, terminal())

@@ -12,6 +12,7 @@ from rich.console import Console
 from experiments.config.schema import MOST_WORKERS
 from experiments.config.user_errors import InputError, UnfinishedError, describe
 from netstack.errors import ConfigError
+from netstack.installation import started_as
 
 BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
 """Exit codes."""
@@ -27,16 +28,16 @@ class UnknownOptionError(InputError):
     """An option that does not exist."""
 
 
-def exit_code_of(command: Callable[[], object], arguments: Sequence[str], kept: str = KEPT) -> int:
+def exit_code_of(action: Callable[[], object], arguments: Sequence[str], kept: str = KEPT) -> int:
     """Run a command and return its exit code. What went wrong is said in a line; an error that no user caused is raised.
 
     Args:
-        command: What to run.
+        action: What to run.
         arguments: What the user typed.
         kept: What an interrupt leaves.
     """
     try:
-        command()
+        action()
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, f"interrupted: {kept}")
     except UnfinishedError as error:
@@ -58,6 +59,11 @@ def check_workers(workers: int) -> None:
     """Raise ConfigError when the option ``--workers`` has no number of workers."""
     if not 1 <= workers <= MOST_WORKERS:
         raise ConfigError("--workers", workers, f"must be from 1 to {MOST_WORKERS}")
+
+
+def command() -> str:
+    """Return how the command that runs points was started, as a user types it."""
+    return started_as("python run.py")
 
 
 def arguments_for_hydra(arguments: list[str]) -> list[str]:
@@ -82,7 +88,7 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
         options.append("all")  # or the first override would be taken for the value
     _, unknown = get_args_parser().parse_known_args([*options, *overrides])
     if unknown:
-        raise UnknownOptionError(f"{unknown[0]}: unknown option; keys are given as key=value, options are in run.py --help")
+        raise UnknownOptionError(f"{unknown[0]}: unknown option; keys are given as key=value, options are in {command()} --help")
     return [*options, *overrides]
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-SOURCES = Path(__file__).resolve().parents[2]
-"""The folder of the packages `netstack` and `experiments`."""
-CONF = SOURCES / "conf"
-"""The groups of Hydra, and the specifications of calibration and sensitivity."""
+from netstack.installation import checkout
+
+EXPERIMENTS = Path(__file__).resolve().parents[1]
+CONF = (checkout() or EXPERIMENTS) / "conf"
+"""The groups of Hydra, and the specifications of calibration and sensitivity: those of the checkout, or what a wheel has of them."""

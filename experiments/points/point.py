@@ -14,7 +14,7 @@ from experiments.config.values import config_text, plain_values
 from experiments.points.folders import keep_folder, writing
 from experiments.points.names import PointName
 from experiments.points.provenance import provenance
-from netstack.sim import Result, SimulationConfig, source_digest
+from netstack.sim import Result, SimulationConfig, model_version
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Point:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the configuration and the model's version: equal fingerprints mean equal results."""
-        text = json.dumps([self.values, source_digest()], sort_keys=True)
+        text = json.dumps([self.values, model_version()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property

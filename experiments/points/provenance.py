@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 
-from experiments.config.locations import SOURCES
-from netstack.sim import source_digest
+from netstack.installation import checkout
+from netstack.sim import model_version
 
 
 @cache
 def provenance() -> dict[str, str]:
-    """Return the versions of the code that runs, as tags. Outside a git working tree there is no commit."""
+    """Return the versions of the code that runs, as tags. Outside a git working tree of this project there is no commit."""
     known = {
-        "model.version": source_digest()[:16],
+        "model.version": model_version()[:16],
         "python.version": platform.python_version(),
         **{f"{name}.version": version(name) for name in ("numba", "numpy")},
     }
@@ -35,8 +35,11 @@ def commit_label(known: Mapping[str, str]) -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
+    root = checkout()
+    if root is None:
+        return None
     try:
-        done = subprocess.run(["git", "-C", str(SOURCES), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()

@@ -15,15 +15,16 @@ from typing import Any
 
 import psutil
 
-from experiments.config.locations import SOURCES
+from experiments.config.locations import EXPERIMENTS
 from netstack.errors import ConfigError
+from netstack.installation import PACKAGE, checkout
 
 OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configurations and results are small
 WARNING_FACTOR = 4  # Ray warns when processes that start are this many times those that it starts at a time
 MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
 CONNECT_SECONDS = 3
-SENT = ("netstack", "experiments")
-"""The packages that workers import."""
+SENT = (PACKAGE, EXPERIMENTS)
+"""The packages that workers import: a cluster gets them."""
 CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
 
 
@@ -63,11 +64,12 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
     at_termination = signal.getsignal(signal.SIGTERM)
     try:
         if address:
-            modules = {"py_modules": [str(SOURCES / package) for package in SENT]}
+            modules = {"py_modules": [str(package) for package in SENT]}
             with _without_standard_error():  # to which Ray's core writes a line per second while nobody answers
                 ray.init(address=address, runtime_env=modules if send_sources else None, **quiet)
         else:
-            os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(SOURCES), os.environ.get("PYTHONPATH")]))
+            if (root := checkout()) is not None:  # workers find installed sources by themselves
+                os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
             cpus = workers or (processes if processes < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
             ray.init(
                 address="local",

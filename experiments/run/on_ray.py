@@ -18,7 +18,7 @@ from experiments.run.cluster import cpus_of, fits, start_or_join
 from experiments.run.core_actors import CoreActors
 from experiments.run.progress import Show
 from experiments.run.task import is_compiled, run_task
-from netstack.sim import Result, memory_needed_bytes, source_digest
+from netstack.sim import Result, memory_needed_bytes, model_version
 
 IN_FLIGHT_PER_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
 MEMORY_STEP_BYTES = 64 * 2**20  # Ray keeps a queue per amount that is asked for
@@ -158,7 +158,7 @@ class _Flight:
             if attempt.started_s is None:
                 attempt.started_s = time.monotonic()
                 self.show("", self._running())
-                if message == source_digest():
+                if message == model_version():
                     return None
                 self.ray.cancel(stream, force=True)
                 raise OtherSourcesError("a node has another version of netstack installed (ray.send_sources=true sends this one)")

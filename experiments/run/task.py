@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numba
 
-from netstack.sim import SimulationConfig, prepare, simulate, source_digest
+from netstack.sim import SimulationConfig, cache_folder, model_version, prepare, simulate
 
 
 def run_task(config: SimulationConfig) -> Generator[str, None, None]:
     """Compile if needed, yield the version of the sources when the point begins, then its result as JSON."""
     compile_once(windows=config.engine.window_us > 0)
-    yield source_digest()
+    yield model_version()
     yield simulate(config).to_json()
 
 
@@ -38,8 +38,6 @@ def is_compiled(*, windows: bool = False) -> bool:
 
 
 def _marker(windows: bool) -> Path:
-    """Return the file that says so, in the folder of these sources, to which `netstack` directs Numba's cache."""
-    folder = Path(numba.config.CACHE_DIR)  # pyright: ignore[reportAttributeAccessIssue]
-    folder.mkdir(parents=True, exist_ok=True)
+    """Return the file that says so, in the folder of the code that these sources compile to."""
     name = f"compiled-{sys.implementation.cache_tag}-numba-{numba.__version__}"
-    return folder / (f"{name}-windows" if windows else name)
+    return cache_folder("sim") / (f"{name}-windows" if windows else name)

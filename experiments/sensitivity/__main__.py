@@ -26,6 +26,7 @@ from experiments.sensitivity.analysis import SURVIVAL_HEADINGS, Sensitivity, ana
 from experiments.sensitivity.plan import SPECIFICATION, plan_of, read_specification
 from experiments.sensitivity.tornado import draw_tornados
 from experiments.store.logbook import check_reachable, logbook_for
+from netstack.installation import started_as
 from netstack.sim import Result
 
 PURPOSE = "Changes each group of constants by some percent, and says which claims survive."
@@ -33,7 +34,7 @@ PURPOSE = "Changes each group of constants by some percent, and says which claim
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 if a point failed, 2 for input that cannot be used, 130 if interrupted."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.sensitivity", description=PURPOSE)
+    parser = argparse.ArgumentParser(prog=started_as("python -m experiments.sensitivity"), description=PURPOSE)
     parser.add_argument("--quick", action="store_true", help="fewer places and seeds")
     parser.add_argument("--dry-run", action="store_true", help="count the points and those that are done")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="results and figures")

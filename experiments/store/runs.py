@@ -16,6 +16,7 @@ from experiments.points.folders import output_id
 from experiments.points.point import Outcome
 from experiments.points.provenance import provenance
 from experiments.store.writers import RunRecord, log_values, writer_for
+from netstack.installation import started_as
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -153,5 +154,5 @@ class Tracker:
 
 def _source_tags(known: Mapping[str, str]) -> dict[str, str]:
     """Return tags of a run's origin; MLflow's own page shows the `mlflow.source` ones."""
-    source = {"mlflow.source.name": "run.py", "mlflow.source.type": "LOCAL"}
+    source = {"mlflow.source.name": started_as("run.py"), "mlflow.source.type": "LOCAL"}
     return {**known, **source, **({"mlflow.source.git.commit": known["git.commit"]} if "git.commit" in known else {})}

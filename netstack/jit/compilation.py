@@ -1,61 +1,30 @@
-"""How hot functions are compiled, where the result is kept, and which version of the model it belongs to.
+"""How hot functions are compiled. Knows Numba, not where compiled code is kept (`netstack.jit.cache`)."""
 
-Numba does not notice when a function that another one calls has changed. The cache's folder is therefore named after a digest of
-all sources of the package.
-"""
-
-import hashlib
-import os
-import tempfile
-from collections.abc import Callable
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from threading import RLock
 from typing import Any
 
 import numba
 from numba import types
 
-PACKAGE = Path(__file__).resolve().parent.parent
+from netstack.jit.cache import cache_folder
 
-
-@cache
-def source_digest() -> str:
-    """Return a digest of the package's sources: the version of the model."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
-        digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def use_cache_of_these_sources() -> Path:
-    """Direct Numba's on-disk cache to a folder of this version, and return the folder.
-
-    It is under ``outputs/compiled``, or in the computer's folder for temporary files if that cannot be written.
-    """
-    root = PACKAGE.parent / "outputs"
-    if not os.access(root if root.exists() else PACKAGE.parent, os.W_OK):
-        root = Path(tempfile.gettempdir()) / "netstack"
-    folder = root / "compiled" / source_digest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
-    numba.config.CACHE_DIR = str(folder)  # pyright: ignore[reportAttributeAccessIssue]
-    return folder
+_numba_config: Any = numba.config
+_decorating = RLock()
 
 
 def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False) -> Any:
-    """Compile a function with Numba when it is first called.
+    """Compile a function with Numba when it is first called, once for integers of any value and width.
 
-    It is compiled once for integers of any value and width. Numba on its own compiles a callee again for each literal argument
-    and each width of an integer: a call for every operation number would make thirty copies of the caches.
-
-    Args:
-        function: The function; None returns a decorator.
-        nogil: Whether the compiled function releases Python's global interpreter lock.
+    Numba on its own compiles a callee again for each literal argument and each width of an integer: a call for every
+    operation number would make thirty copies of the caches.
     """
     if function is None:
         return lambda decorated: compiled(decorated, nogil=nogil)
     jit: Any = numba.njit
-    dispatcher = jit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
+    with _cached(function):
+        dispatcher = jit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
     if hasattr(dispatcher, "get_call_template"):
         specialize = dispatcher.get_call_template
 
@@ -64,6 +33,33 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
 
         dispatcher.get_call_template = get_call_template
     return dispatcher
+
+
+def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
+    """Compile a function that compiled code calls by its address."""
+    with _cached(function):
+        return numba.cfunc(signature, cache=True)(function)
+
+
+@contextmanager
+def _cached(function: Callable[..., Any]) -> Generator[None, None, None]:
+    """Let Numba keep the code of a function in the folder of its part; it looks where that is when a function is decorated."""
+    if _numba_config.DISABLE_JIT:
+        yield
+        return
+    with _decorating:
+        before = _numba_config.CACHE_DIR
+        _numba_config.CACHE_DIR = str(cache_folder(_part_of(function.__module__)))
+        try:
+            yield
+        finally:
+            _numba_config.CACHE_DIR = before
+
+
+def _part_of(module: str) -> str:
+    """Return the part of netstack that a module is in, ``other`` for a module outside of it."""
+    package, _, inside = module.partition(".")
+    return inside.partition(".")[0] if package == "netstack" and inside else "other"
 
 
 def _plain(kind: Any) -> Any:

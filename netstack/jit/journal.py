@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numba import extending, types
 
-from netstack.jit.compilation import compiled
+from netstack.jit.compilation import compiled, compiled_callback
 from netstack.jit.records import Record, i8, record_accessor
 
 
@@ -202,7 +202,7 @@ def attach_functions(journal: np.ndarray, *, building: bool = False) -> None:
 
 @cache
 def _callback_of(function: Any) -> Any:
-    return numba.cfunc(_SIGNATURE, cache=True)(function)
+    return compiled_callback(_SIGNATURE, function)
 
 
 BUILDING = np.zeros(1, Journal.dtype)

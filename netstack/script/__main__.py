@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
 
+from netstack.installation import started_as
 from netstack.script.backend import endpoint_backend
 from netstack.script.coverage import coverage_table
 from netstack.script.interpreter import Outcome, Verdict, run_script
@@ -18,9 +20,9 @@ _STYLES = {Verdict.PASS: "green", Verdict.FAIL: "red", Verdict.UNSUPPORTED: "yel
 _WIDTH = 140  # of output that is not a terminal
 
 
-def _options(arguments: list[str] | None) -> argparse.Namespace:
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m netstack.script",
+        prog=started_as("python -m netstack.script"),
         description="Runs packetdrill scripts against the TCP of this project, in virtual time.",
         epilog="Exit code: 0 all passed, 1 one failed, 2 a file is not a script, 3 one is unsupported and none failed.",
     )
@@ -33,7 +35,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command, by default that of the process, and return its exit code."""
     options = _options(arguments)
     console = Console(soft_wrap=True) if sys.stdout.isatty() else Console(width=_WIDTH, soft_wrap=True)

@@ -1,6 +1,7 @@
 """The simulated host: from a configuration to a result. What other packages use of it is exported here."""
 
-from netstack.jit.compilation import source_digest
+from netstack.jit.cache import cache_folder
+from netstack.jit.versions import model_version
 from netstack.sim.build.sizes import link_limit_mbps, memory_needed_bytes
 from netstack.sim.config import EngineConfig, SimulationConfig
 from netstack.sim.engine.result import Result
@@ -12,11 +13,12 @@ __all__ = [
     "Result",
     "SimulationConfig",
     "WindowedCore",
+    "cache_folder",
     "join",
     "link_limit_mbps",
     "memory_needed_bytes",
+    "model_version",
     "nothing",
     "prepare",
     "simulate",
-    "source_digest",
 ]

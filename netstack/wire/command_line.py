@@ -8,6 +8,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
 
 from netstack.errors import ConfigError
+from netstack.installation import started_as
 from netstack.wire.commands import TransferFailedError, run_client, run_server
 from netstack.wire.errors import WireError
 from netstack.wire.impairment import ImpairmentSettings, option_name, parse_settings
@@ -27,8 +28,8 @@ EPILOG = """\
 Needs root, because it makes a TUN device: a network interface whose other side is this process. The kernel can reach
 the stack at its addresses as soon as a command runs, for example
 
-    python -m netstack.wire serve . --loss 5% --delay 20ms     then elsewhere: curl http://10.99.0.2/
-    python -m netstack.wire get http://10.99.0.1:8000/file      with a server of the kernel's at port 8000
+    {command} serve . --loss 5% --delay 20ms     then elsewhere: curl http://10.99.0.2/
+    {command} get http://10.99.0.1:8000/file      with a server of the kernel's at port 8000
 
 Without root, an administrator makes the device before (ip tuntap add netstack0 mode tun user USER, ip address add ..., ip link
 set netstack0 up), and the command gets --device netstack0 --no-configure.
@@ -51,7 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
     layout = argparse.RawDescriptionHelpFormatter
     description = "The TCP of this package on a network interface: servers and clients for real peers."
-    parser = argparse.ArgumentParser("python -m netstack.wire", description=description, epilog=EPILOG, formatter_class=layout)
+    command = started_as("python -m netstack.wire")
+    epilog = EPILOG.format(command=command)
+    parser = argparse.ArgumentParser(command, description=description, epilog=epilog, formatter_class=layout)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     common = _common_options()
     for name, (help_text, port) in SERVERS.items():

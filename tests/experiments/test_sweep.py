@@ -29,7 +29,7 @@ from experiments.points.point import Outcome, Point, sweep_id
 from experiments.run import in_process, on_ray
 from experiments.store import logbook, runs
 from netstack.errors import ConservationError
-from netstack.sim import SimulationConfig, simulate, source_digest
+from netstack.sim import SimulationConfig, model_version, simulate
 from tests.helpers.folders import ROOT
 from tests.helpers.launching import SHORT, launch, logged, results
 
@@ -124,7 +124,7 @@ def test_one_point_without_a_sweep_and_a_dry_run(tmp_path: Path, monkeypatch: py
 
 def test_a_failed_and_a_killed_point_do_not_stop_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     def broken(config: SimulationConfig) -> Generator[str, None, None]:
-        yield source_digest()
+        yield model_version()
         if config.conns == 24:
             raise ConservationError("mbufs in use differ")
         if config.conns == 12:
@@ -158,7 +158,7 @@ def test_nothing_of_ray_is_left_to_the_garbage_collector(tmp_path: Path, monkeyp
     """It may run in the thread that logs, after Ray's end; a stream of Ray that is freed then ends the whole process."""
 
     def broken(config: SimulationConfig) -> Generator[str, None, None]:
-        yield source_digest()
+        yield model_version()
         if config.conns == 12:
             os._exit(1)
         raise ConservationError("mbufs in use differ")

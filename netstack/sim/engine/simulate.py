@@ -1,6 +1,6 @@
 """From a configuration to a result: warm up, measure, check the laws, compute the statistics.
 
-Compiled code is kept in an on-disk cache that belongs to these sources, see `netstack.jit.compilation`.
+Compiled code is kept in an on-disk cache that belongs to these sources, see `netstack.jit.cache`.
 """
 
 import time

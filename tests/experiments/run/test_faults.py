@@ -23,7 +23,7 @@ from ray.cluster_utils import Cluster
 
 from experiments.config.command_line import FAILED_POINTS
 from experiments.run import on_ray
-from netstack.sim import SimulationConfig, simulate, source_digest
+from netstack.sim import SimulationConfig, model_version, simulate
 from tests.helpers.folders import ROOT
 from tests.helpers.launching import SHORT, launch, logged, results
 from tests.helpers.servers import TrackingServer, two_ray_nodes
@@ -86,7 +86,7 @@ def disturbed(marker: Path, fault: Callable[[], None]) -> Task:
     """Return a worker's task to which something happens when it simulates a certain point for the first time."""
 
     def task(config: SimulationConfig) -> Generator[str, None, None]:
-        yield source_digest()
+        yield model_version()
         if (config.conns, config.seed) == (12, 1) and not marker.exists():
             marker.write_text(str(os.getpid()))
             fault()
@@ -125,7 +125,7 @@ def test_a_node_that_is_lost(
     def task(config: SimulationConfig) -> Generator[str, None, None]:
         import ray
 
-        yield source_digest()
+        yield model_version()
         if ray.get_runtime_context().get_node_id() == node_id:
             marker.touch()
             time.sleep(600)
@@ -209,10 +209,10 @@ import sys, time
 from pathlib import Path
 import run
 from experiments.run import on_ray
-from netstack.sim import simulate, source_digest
+from netstack.sim import simulate, model_version
 
 def task(config):
-    yield source_digest()
+    yield model_version()
     if (config.conns, config.seed) == (24, 2):
         time.sleep(600)
     yield simulate(config).to_json()
@@ -275,7 +275,7 @@ def test_a_tracking_server_that_goes_away_for_a_while(
     marker = tmp_path / "marker"
 
     def task(config: SimulationConfig) -> Generator[str, None, None]:
-        yield source_digest()
+        yield model_version()
         while config.conns != 6 and not marker.exists():
             time.sleep(0.05)
         yield simulate(config).to_json()
