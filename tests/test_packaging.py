@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import netstack
-import run
+from experiments.config.command_line import BAD_INPUT
 from netstack.jit.versions import CALLABLE
 from tests.helpers.folders import CONF, ROOT
 from tests.helpers.launching import SHORT, launch, results
@@ -147,7 +147,7 @@ def test_the_installed_command_takes_experiments_and_files_of_one_s_own(installe
 
 def test_bad_input_of_the_installed_command_is_one_clear_line(installed: Path, empty: Path) -> None:
     done = start(empty, str(installed / "netstack"), "--workers", "4")
-    assert done.returncode == run.BAD_INPUT
+    assert done.returncode == BAD_INPUT
     assert done.stderr == ("error: --workers: unknown option; keys are given as key=value, options are in netstack --help\n")
 
 
@@ -165,7 +165,7 @@ def test_the_studies_read_the_configuration_files_of_the_wheel(installed: Path, 
 
 def test_a_calibration_does_not_change_files_of_the_wheel(installed: Path, empty: Path) -> None:
     done = start(empty, str(installed / "netstack-calibrate"))
-    assert done.returncode == run.BAD_INPUT
+    assert done.returncode == BAD_INPUT
     (error,) = done.stderr.splitlines()
     assert error.startswith(f"error: conf={installed.parent}/lib/")
     assert error.endswith("is installed, and only files of a checkout are changed: give --dry-run, or start there")

@@ -6,4 +6,4 @@ from netstack.installation import checkout
 
 EXPERIMENTS = Path(__file__).resolve().parents[1]
 CONF = (checkout() or EXPERIMENTS) / "conf"
-"""The groups of Hydra, and the specifications of calibration and sensitivity: those of the checkout, or what a wheel has of them."""
+"""The groups of Hydra, and the specifications of calibration and sensitivity: of the checkout, or of the wheel."""
