@@ -65,7 +65,7 @@ class Point:
         """Return the result if the point was finished before."""
         try:
             return Result.from_json(self.result_file.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def provenance(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Results made by hand, for whatever judges or shows them."""
+"""A simulated result and others made by hand, for whatever judges or shows them."""
 
 from collections.abc import Callable
 
@@ -7,9 +7,16 @@ import pytest
 from experiments.paper.claims import CONNP_L, CONTENTION_PERCENT, LOADS, LOCKED, MSGP, PARALLEL, TABULATED, UP
 from experiments.paper.verdicts import PointKey
 from experiments.points.breakdown import COLUMNS
+from netstack.sim import simulate
 from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 
 MakeResult = Callable[..., Result]
+
+
+@pytest.fixture(scope="session")
+def result(composed) -> Result:
+    """Return the result of a short simulation."""
+    return simulate(composed("conns=6", "engine.warmup_ms=1", "engine.measure_ms=3"))
 
 
 @pytest.fixture(scope="session")

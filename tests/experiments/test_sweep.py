@@ -25,7 +25,7 @@ from experiments import sweep
 from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED
 from experiments.config.values import flattened
 from experiments.points.names import name_points
-from experiments.points.point import Outcome, Point, sweep_id
+from experiments.points.point import Outcome, Point
 from experiments.run import in_process, on_ray
 from experiments.store import logbook, runs
 from netstack.errors import ConservationError
@@ -289,16 +289,3 @@ def test_points_that_share_a_composition_are_what_each_composes_to(
     points = [Point(config, name, tmp_path) for config, name in zip(configs, name_points(configs), strict=True)]
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[-3] for line in lines[:-1]] == [point.fingerprint[:16] for point in points]
-
-
-def test_fingerprints_tell_points_apart_and_name_sweeps(composed: Callable[..., SimulationConfig], tmp_path: Path) -> None:
-    configs = [composed(*overrides) for overrides in (["conns=6"], ["conns=6"], ["conns=6", "seed=2"])]
-    first, same, other = (Point(config, name, tmp_path) for config, name in zip(configs, name_points(configs), strict=True))
-    assert first.fingerprint == same.fingerprint != other.fingerprint
-    assert sweep_id([first, other]) == sweep_id([other, first]) != sweep_id([first])
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "conf").glob("*/*.yaml")), ids=lambda path: path.stem)
-def test_every_configuration_file_composes(composed: Callable[..., SimulationConfig], path: Path) -> None:
-    if path.parent.name != "tracking":
-        composed(f"{path.parent.name}={path.stem}")

@@ -1,38 +1,14 @@
-"""Margins, verdicts and survival from made-up results, and the figures of them."""
+"""Margins, verdicts and survival from made-up results."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
-from matplotlib.patches import Rectangle
 
 from experiments.paper.claims import CLAIMS, CONNP_L, MSGP, UP, contention, goodput
-from experiments.paper.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within
-from experiments.sensitivity.analysis import Sensitivity, judged, load_sensitivity, restricted, sensitivity_of, survival
-from experiments.sensitivity.tornado import LONGEST, tornado_figure
-from netstack.sim import Result
-
-MakeResult = Callable[..., Result]
-Points = dict[PointKey, Result]
-
-
-def points_of(make: MakeResult, goodputs: Mapping[tuple[str, int], tuple[float, ...]], load: int = 6) -> Points:
-    """Return points with a goodput a seed for each organization."""
-    return {
-        PointKey(org, load, groups, seed): make(value)
-        for (org, groups), values in goodputs.items()
-        for seed, value in enumerate(values, 1)
-    }
-
-
-def claim_of(*parts: Greater | Within, needed: int | None = None) -> Claim:
-    return Claim(name="made up", sentence="", published="", definition="", parts=parts, needed=needed)
-
-
-ORDER = claim_of(Greater(goodput(CONNP_L, 6), goodput(UP, 6)), Greater(goodput(MSGP, 6), goodput(UP, 6)))
-NUMBER = claim_of(Within(goodput(UP, 6), 4000, 200))
+from experiments.paper.verdicts import Greater, Place, Quantity, Verdict, Within
+from experiments.sensitivity.analysis import Sensitivity, judged, load_sensitivity, restricted, survival
+from tests.helpers.sensitivity import NUMBER, ORDER, MakeResult, Points, claim_of, points_of
 
 
 @pytest.mark.parametrize(
@@ -101,22 +77,6 @@ def test_a_claim_is_restricted_to_what_was_simulated() -> None:
     assert restricted(claim, frozenset({Place(*UP, 6)})) is None
 
 
-@pytest.fixture
-def sensitivity(make_result: MakeResult) -> Sensitivity:
-    """Costs that move msgp from above up to below it when raised, others that do nothing, and claims that see it or not."""
-    before = points_of(make_result, {UP: (4000, 4010), MSGP: (4100, 4120), CONNP_L: (5000, 5010)})
-    worse = points_of(make_result, {UP: (3900, 3910), MSGP: (3700, 3720), CONNP_L: (4800, 4810)})
-    better = points_of(make_result, {UP: (4100, 4110), MSGP: (4500, 4520), CONNP_L: (5200, 5210)})
-    after = {("locks", True): worse, ("locks", False): better}
-    after |= {(f"idle_{number}", raised): before for number in range(20) for raised in (False, True)}
-    reversed_order = dataclasses.replace(claim_of(Greater(goodput(UP, 6), goodput(CONNP_L, 6))), name="wrong")
-    firm = dataclasses.replace(claim_of(Greater(goodput(CONNP_L, 6), goodput(UP, 6))), name="firm")
-    claims = (ORDER, dataclasses.replace(NUMBER, name="number"), reversed_order, firm)
-    parameters = {name: ["some.key"] for name, _ in after}
-    made = tuple(sensitivity_of(claim, claim, before, after) for claim in claims)
-    return Sensitivity(20, (1, 2), 99, parameters, {"model.version": "0"}, made)
-
-
 def test_survival_names_the_changes_that_break_a_claim(sensitivity: Sensitivity) -> None:
     rows = {row.claim: row for row in survival(sensitivity)}
     assert rows["made up"].broken_by == ("locks +",)
@@ -131,23 +91,6 @@ def test_what_is_written_can_be_read(sensitivity: Sensitivity, tmp_path: Path) -
     read = load_sensitivity(tmp_path / "sensitivity.json")
     assert read == sensitivity
     assert survival(read) == survival(sensitivity)
-
-
-@pytest.mark.parametrize("name", ["made up", "number", "wrong"])
-def test_a_tornado(name: str, sensitivity: Sensitivity) -> None:
-    figure = tornado_figure(sensitivity, name)
-    (axes,) = figure.axes
-    claim = sensitivity.claim(name)
-    boxes = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
-    bars = [(box.get_x(), box.get_x() + box.get_width()) for box in boxes if 0 < box.get_height() < 0.9]
-    assert len(bars) == 2 * LONGEST
-    assert next(label.get_text() for label in axes.get_yticklabels()) == "locks"
-    lowered = next(e.judgement.value for e in claim.effects if e.parameter == "locks" and not e.raised)
-    assert bars[0] == pytest.approx((claim.before.value, lowered))
-    assert "6 others move it less" in axes.get_xlabel()
-    left, right = axes.get_xlim()
-    assert left <= claim.low <= right
-    plt.close(figure)
 
 
 def test_the_published_world_holds(published_world: Points) -> None:

@@ -1,4 +1,4 @@
-"""A sensitivity analysis on a stand-in for the simulator: which points it needs, what it finds, and that it resumes."""
+"""A sensitivity analysis on a stand-in for the simulator: what it finds, and that it resumes."""
 
 import json
 from collections import Counter
@@ -8,32 +8,13 @@ from pathlib import Path
 import pytest
 
 from experiments.config.command_line import BAD_INPUT, FAILED_POINTS
-from experiments.config.constant_groups import Constants
 from experiments.config.schema import RayConfig
 from experiments.points.point import Outcome, Point
 from experiments.sensitivity import __main__ as module
 from experiments.sensitivity.__main__ import main
 from experiments.sensitivity.analysis import load_sensitivity, survival
-from experiments.sensitivity.plan import SPECIFICATION, plan_of, read_specification
-from netstack.sim import Result, SimulationConfig
-
-Compose = Callable[..., SimulationConfig]
-SMALL = """
-percent: 20
-full: {seeds: [1, 2], loads: [6, 16384], groups: {4: [6]}}
-quick: {seeds: [1], loads: [6]}
-parameters:
-  locks: ["costs.operations.lock_*quire.cycles"]
-  memory: ["machine.latency.memory_*"]
-  distance: [workload.rtt_min_us, workload.rtt_max_us]
-"""
-
-
-@pytest.fixture
-def specification(tmp_path: Path) -> Path:
-    path = tmp_path / "small.yaml"
-    path.write_text(SMALL)
-    return path
+from netstack.sim import Result
+from tests.helpers.sensitivity import SMALL
 
 
 @pytest.fixture
@@ -126,33 +107,6 @@ def test_a_dry_run_counts(specification: Path, tmp_path: Path, simulated: list, 
     assert capsys.readouterr().out.strip() == "98 points, 0 done, 98 to run"
     assert simulated == []
     assert not (tmp_path / "outputs").exists()
-
-
-def test_a_change_that_rounding_undoes_costs_no_points(tmp_path: Path) -> None:
-    (tmp_path / "free.yaml").write_text(SMALL.replace('"machine.latency.memory_*"', "costs.structures.table.lines"))
-    specification = read_specification(tmp_path / "free.yaml")
-    plan = plan_of(specification, specification.quick, tmp_path)
-    assert len(plan.distinct) == 4 * 5
-
-
-def test_every_cost_and_latency_is_changed_once(composed: Compose) -> None:
-    config = composed()
-    specification = read_specification(SPECIFICATION)
-    changed = Counter(
-        key for name, keys in specification.parameters.items() for key in Constants(name, tuple(keys)).members(config)
-    )
-    assert {key for key, count in changed.items() if count > 1} == set()
-    wanted = {f"costs.operations.{name}.cycles" for name in config.costs.operations}
-    wanted |= {f"costs.structures.{name}.lines" for name in config.costs.structures}
-    wanted |= {f"machine.latency.{name}" for name in vars(config.machine.latency)}
-    assert wanted - set(changed) == set()
-
-
-def test_all_changes_of_the_project_can_be_simulated(tmp_path: Path) -> None:
-    specification = read_specification(SPECIFICATION)
-    for grid in (specification.quick, specification.full):
-        plan = plan_of(specification, grid, tmp_path)
-        assert len(plan.points) == 2 * len(specification.parameters) + 1
 
 
 BAD = {

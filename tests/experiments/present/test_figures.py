@@ -1,0 +1,67 @@
+"""Figures of sweeps, from made-up results."""
+
+import copy
+import functools
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from experiments.points.seeds import Repetitions, repetitions
+from experiments.present import figures
+from netstack.sim import Result, SimulationConfig
+from tests.helpers.outcomes import outcomes
+
+SHAPES = {
+    "twelve points": [{"org.name": org, "conns": n} for org in ("up", "msgp", "connp_t", "connp_l") for n in (6, 192, 16384)],
+    "one organization": [{"conns": n} for n in (6, 24, 192, 1536)],
+    "one point": [{"conns": 6}],
+    "groups and seeds": [
+        {"org.groups": groups, "conns": n, "seed": seed} for groups in (4, 16, 128) for n in (6, 192) for seed in (1, 2, 3)
+    ],
+    "many points": [{"org.groups": 2**n, "conns": 2**m} for n in range(9) for m in range(7)],
+    "cores of two machines": [
+        {"machine.name": machine, "machine.cores": cores} for machine in ("epyc_16", "opteron_2x2") for cores in (1, 2, 4)
+    ],
+}
+
+
+def varied(config: SimulationConfig, values: dict[str, object]) -> SimulationConfig:
+    config = copy.deepcopy(config)
+    for key, value in values.items():
+        *parts, name = key.split(".")
+        setattr(functools.reduce(getattr, parts, config), name, value)
+    return config
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["_goodput", "_cycles", "_misses_and_lock_waits"])
+def test_no_text_of_a_figure_overlaps_another_or_leaves_it(
+    kind: str, shape: str, result: Result, composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = composed()
+    repeated = repetitions(outcomes(result, [varied(base, values) for values in SHAPES[shape]], tmp_path))
+    figure: Figure = getattr(figures, kind)(repeated)
+    figure.set_dpi(figures.DPI)
+    figure.canvas.draw()  # settles the layout
+    drawn: list[Text] = []
+    monkeypatch.setattr(Text, "draw", lambda text, renderer: drawn.append(text))
+    figure.canvas.draw()
+    boxes = [(text.get_text(), text.get_window_extent()) for text in drawn if text.get_visible() and text.get_text().strip()]
+    assert len(boxes) > 5
+    for (one, box), (other, box2) in itertools.combinations(boxes, 2):
+        overlap = min(box.x1, box2.x1) - max(box.x0, box2.x0), min(box.y1, box2.y1) - max(box.y0, box2.y0)
+        assert min(overlap) <= 1, (one, other)
+    for text, box in boxes:
+        assert min(box.x0, box.y0) >= -1, text
+        assert box.x1 <= figure.bbox.x1 + 1, text
+        assert box.y1 <= figure.bbox.y1 + 1, text
+    assert set(_series(repeated)) <= {text.replace("\n", " ") for text, _ in boxes}
+    plt.close(figure)
+
+
+def _series(repeated: list[Repetitions]) -> list[str]:
+    return [each.point.name.series for each in repeated]

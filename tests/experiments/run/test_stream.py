@@ -1,0 +1,102 @@
+"""The one way to run points: finished ones first, others kept as they come, whatever simulates them."""
+
+import io
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments.points.folders import UnwritableError
+from experiments.points.names import PointName
+from experiments.points.point import Outcome, Point
+from experiments.run.progress import Show
+from experiments.run.stream import stream
+from netstack.sim import Result, SimulationConfig
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> list[Point]:
+    return [Point(SimulationConfig(conns=conns), PointName("up", "conns", conns), tmp_path) for conns in (6, 12, 24)]
+
+
+class Simulator:
+    """Simulates from the last point to the first, and fails one load. Says what it was asked for, and that it was closed."""
+
+    def __init__(self, result: Result, failing: int = 0) -> None:
+        self.result, self.failing = result, failing
+        self.asked: list[int] = []
+        self.closed = False
+
+    def __call__(self, points: Sequence[Point], show: Show) -> Generator[Outcome, None, None]:
+        self.asked += [point.config.conns for point in points]
+        show("working", len(points))
+        try:
+            for left, point in reversed(list(enumerate(points))):
+                show("", left)
+                failed = point.config.conns == self.failing
+                yield Outcome.of_error(point, ValueError("made up"), "details") if failed else Outcome(point, self.result)
+        finally:
+            self.closed = True
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def output(of: Console) -> str:
+    assert isinstance(of.file, io.StringIO)
+    return of.file.getvalue()
+
+
+def test_outcomes_are_kept_as_they_come(points: list[Point], make_result: Callable[..., Result]) -> None:
+    simulator = Simulator(make_result(), failing=12)
+    arrivals = stream(points, simulator, console())
+    for expected in (24, 12, 6):
+        outcome = next(arrivals)
+        assert outcome.point.config.conns == expected
+        assert outcome.point.is_finished == (expected != 12)
+        assert not outcome.done_before
+    assert list(arrivals) == []
+    assert points[1].failure_file.read_text() == f"{points[1].label}\ndetails\n"
+
+
+def test_finished_points_come_first_and_are_not_simulated(points: list[Point], make_result: Callable[..., Result]) -> None:
+    points[1].save(make_result(2000.0))
+    simulator = Simulator(make_result())
+    outcomes = list(stream(points, simulator, console()))
+    assert [outcome.point.config.conns for outcome in outcomes] == [12, 24, 6]
+    assert [outcome.done_before for outcome in outcomes] == [True, False, False]
+    assert outcomes[0].result == make_result(2000.0)
+    assert simulator.asked == [6, 24]
+    assert all(outcome.done_before for outcome in stream(points, simulator, console()))
+    assert simulator.asked == [6, 24]
+
+
+def test_whoever_is_closed_closes_the_simulator(points: list[Point], make_result: Callable[..., Result]) -> None:
+    simulator = Simulator(make_result())
+    with closing(stream(points, simulator, console())) as arrivals:
+        next(arrivals)
+        assert not simulator.closed
+    assert simulator.closed
+    assert [point.is_finished for point in points] == [False, False, True]
+
+
+def test_what_cannot_be_kept_ends_it(points: list[Point], make_result: Callable[..., Result]) -> None:
+    (points[0].output_dir / "points").write_text("in the way")
+    simulator = Simulator(make_result())
+    with pytest.raises(UnwritableError):
+        list(stream(points, simulator, console()))
+    assert simulator.closed
+
+
+def test_the_bar_counts_and_says_when_points_begin_to_run(points: list[Point], make_result: Callable[..., Result]) -> None:
+    busy: list[str] = []
+    screen = console()
+    list(stream(points, Simulator(make_result()), screen, when_busy=lambda: busy.append("now")))
+    assert busy == ["now"]
+    assert "3 done, 0 running, 0 left" in output(screen)
+    quiet = console()
+    list(stream(points, Simulator(make_result()), quiet, transient=True))
+    assert "done" not in output(quiet)

@@ -1,0 +1,117 @@
+"""A sweep ends in its logbook as it ended, and one without a store writes nothing."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from experiments.config.schema import TrackingConfig
+from experiments.points.folders import UnwritableError
+from experiments.points.names import PointName
+from experiments.points.point import Outcome, Point
+from experiments.store import logbook as module
+from experiments.store.logbook import Logbook, NoLogbook, check_reachable, logbook_for
+from netstack.errors import ConfigError
+from netstack.sim import SimulationConfig
+
+
+class Tracker:
+    """Takes the place of MLflow: remembers what was written, and refuses what it is told to."""
+
+    written: ClassVar[list[tuple]] = []
+    refused: ClassVar[Exception | None] = None
+
+    def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
+        pass
+
+    def _write(self, *what: object) -> None:
+        if self.refused is not None:
+            raise self.refused
+        self.written.append(what)
+
+    def open_sweep(self, sweep: str, name: str, points: int) -> None:
+        self._write("open", sweep, name, points)
+
+    def log(self, outcome: Outcome, again: bool = False) -> None:
+        self._write("log", outcome.point.config.conns)
+
+    def close_sweep(self, status: str, files: list[Path]) -> None:
+        self._write("close", status, files)
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
+    monkeypatch.setattr(Tracker, "written", [])
+    monkeypatch.setattr(module, "Tracker", Tracker)
+    return Tracker.written
+
+
+@pytest.fixture
+def outcome(tmp_path: Path) -> Outcome:
+    return Outcome(Point(SimulationConfig(conns=6), PointName("up", "conns", 6), tmp_path), None, "made up")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (None, "FINISHED"),
+        (ValueError("ours"), "FAILED"),
+        (UnwritableError(Path("x"), OSError("full")), "FAILED"),
+        (KeyboardInterrupt(), "KILLED"),
+        (SystemExit(), "KILLED"),
+    ],
+)
+def test_a_sweep_ends_as_it_ended(error: BaseException | None, status: str, written: list[tuple], tmp_path: Path) -> None:
+    def sweep() -> None:
+        with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", 2) as entry:
+            entry.files = [tmp_path / "summary.csv"]
+            if error is not None:
+                raise error
+
+    if error is None:
+        sweep()
+    else:
+        with pytest.raises(type(error)):
+            sweep()
+    assert written == [("open", "abc", "up", 2), ("close", status, [tmp_path / "summary.csv"])]
+
+
+def test_a_sweep_with_a_failed_point_has_failed(written: list[tuple], outcome: Outcome, tmp_path: Path) -> None:
+    with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", 1) as entry:
+        logbook.log(outcome)
+        entry.failed = [outcome]
+    assert written == [("open", "abc", "up", 1), ("log", 6), ("close", "FAILED", ())]
+    assert logbook.failure() is None
+
+
+@pytest.mark.parametrize("error", [UnwritableError(Path("x"), OSError("full")), KeyboardInterrupt()])
+def test_whoever_ends_early_does_not_wait_for_a_store_that_is_away(
+    error: BaseException, written: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The test would take the patience of ten minutes."""
+    monkeypatch.setattr(Tracker, "refused", ConnectionRefusedError("away"))
+    logbook = Logbook(TrackingConfig(patience_s=600), tmp_path)
+    with pytest.raises(type(error)), closing(logbook), logbook.sweep("abc", "up", 1):
+        raise error
+    assert written == []
+    assert logbook.failure() == "ConnectionRefusedError: away"
+
+
+def test_without_tracking_nothing_is_written(written: list[tuple], outcome: Outcome, tmp_path: Path) -> None:
+    made = logbook_for(TrackingConfig(enabled=False), tmp_path / "outputs")
+    assert isinstance(made, NoLogbook)
+    with closing(made) as logbook, logbook.sweep("abc", "up", 1) as entry:
+        logbook.begin()
+        logbook.log(outcome)
+        entry.failed, entry.files = [outcome], [tmp_path]
+    assert logbook.failure() is None
+    assert written == []
+    assert list(tmp_path.iterdir()) == []
+    assert {name for name in vars(Logbook) if not name.startswith("_")} == {n for n in vars(NoLogbook) if not n.startswith("_")}
+
+
+def test_a_store_is_asked_for_only_when_it_is_wanted(tmp_path: Path) -> None:
+    check_reachable(TrackingConfig(enabled=False, uri="ftp://somewhere"), tmp_path)
+    with pytest.raises(ConfigError, match="must begin with sqlite"):
+        check_reachable(TrackingConfig(uri="ftp://somewhere"), tmp_path)
