@@ -6,8 +6,7 @@ from netstack.sim import SimulationConfig
 from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.events import settle
-from netstack.sim.engine.exact import run_until
+from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.stack.numbers import ItemKind
 
 

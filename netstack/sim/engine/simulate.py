@@ -9,8 +9,7 @@ from collections.abc import Callable
 from netstack.sim.build.build import build
 from netstack.sim.config import EngineConfig, SimulationConfig
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.events import settle
-from netstack.sim.engine.exact import run_until
+from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot

@@ -12,8 +12,7 @@ from netstack.sim import Result, SimulationConfig, link_limit_mbps, simulate
 from netstack.sim.build.build import build
 from netstack.sim.build.sizes import memory_needed_bytes
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.events import settle
-from netstack.sim.engine.exact import run_until
+from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]

@@ -7,7 +7,7 @@ from netstack.jit.compilation import compiled
 from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.config import SimulationConfig
-from netstack.sim.engine.events import settle
+from netstack.sim.engine.exact import settle
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.locks import acquire, release
 from netstack.sim.machine.numbers import Category

@@ -9,8 +9,7 @@ from netstack.errors import ConservationError
 from netstack.sim import SimulationConfig, simulate
 from netstack.sim.build.build import build
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.events import settle
-from netstack.sim.engine.exact import run_until
+from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.machine.numbers import ThreadState
 from netstack.sim.stack.numbers import ItemKind, Phase, ThreadKind, WaitsFor
 from tests.helpers.moments import check_order, moments, queued

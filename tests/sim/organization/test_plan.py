@@ -8,7 +8,7 @@ import pytest
 
 from netstack.sim import SimulationConfig
 from netstack.sim.build.build import build
-from netstack.sim.engine.events import next_actor, run_event
+from netstack.sim.engine.exact import next_actor, run_event
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
 from netstack.sim.organization.config import CHOICES, OrganizationConfig

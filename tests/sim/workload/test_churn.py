@@ -13,8 +13,7 @@ from netstack.sim import SimulationConfig, simulate
 from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.conservation import check_connections, check_conservation
-from netstack.sim.engine.events import settle
-from netstack.sim.engine.exact import run_until
+from netstack.sim.engine.exact import run_until, settle
 from netstack.tcp.states import State
 from tests.helpers.folders import ROOT
 

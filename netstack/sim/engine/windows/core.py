@@ -18,7 +18,7 @@ from netstack.jit.tables import JOURNALED
 from netstack.sim.build.build import build
 from netstack.sim.config import SimulationConfig
 from netstack.sim.engine.conservation import check_conservation
-from netstack.sim.engine.events import next_actor, run_event, settle
+from netstack.sim.engine.exact import next_actor, run_event, settle
 from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
