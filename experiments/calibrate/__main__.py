@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--specification", type=Path, default=SPECIFICATION, metavar="FILE", help="what is free (conf/calibration.yaml)"
     )
-    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="points at a time (one a CPU)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count(), metavar="N", help="points at a time (one per CPU)")
     given = parser.parse_args(arguments)
 
     def command() -> None:

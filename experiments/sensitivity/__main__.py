@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer places and seeds")
     parser.add_argument("--dry-run", action="store_true", help="count the points and those that are done")
     parser.add_argument("--output-dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="results and figures")
-    parser.add_argument("--workers", type=int, metavar="N", help="points at a time (one a CPU)")
+    parser.add_argument("--workers", type=int, metavar="N", help="points at a time (one per CPU)")
     parser.add_argument("--ray-address", metavar="HOST:PORT", help="of a running Ray cluster")
     parser.add_argument("--no-tracking", action="store_true", help="write nothing to MLflow")
     parser.add_argument("--specification", type=Path, default=SPECIFICATION, metavar="FILE", help="conf/sensitivity.yaml")
