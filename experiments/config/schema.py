@@ -108,7 +108,7 @@ class RunConfig:
     def validate(self) -> None:
         """Raise ConfigError for the first value around the simulation that cannot be used."""
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
-            raise ConfigError("workers", self.workers, f"must be a whole number from 1 to {MOST_WORKERS}, or null for one per CPU")
+            raise ConfigError("workers", self.workers, f"must be from 1 to {MOST_WORKERS}, or null for one per CPU")
         self.ray.validate()
         self.tracking.validate()
         self.experiment.validate()
