@@ -29,8 +29,8 @@ class OrganizationConfig:
     Attributes:
         dispatch: Who gets a received packet first. `nic_thread`: the inbound thread of its NIC, which runs IP input.
             `software_hash`: a thread of the core that the connection hashes to. `netisr`: a network thread, to which the
-            inbound thread hands the packet before IP. It is the owner of the connection's group if groups have owners, else
-            the only network thread.
+            inbound thread hands the packet before IP. With `serialize=group_thread` it is the thread of the connection's
+            group. With any lock there is one network thread for all, however many groups there are.
         handoff: What happens to an item. `inline`: the thread that has it processes it. `queue`: it goes to the owner's thread,
             and applications wait for the answer. `inline_else_queue`: the thread that has it enters the group's perimeter and
             processes it if nobody is inside. Otherwise the item is left in the group's queue, which the thread inside drains.
