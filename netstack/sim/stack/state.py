@@ -145,7 +145,7 @@ class Stack(Record):
     expired_head: i8  # the first connection whose timer expired
     clock_thread: i8  # the thread that runs expired timers
     clock_next: i8  # when the next tick is due
-    # Counters: added up when cores are merged
+    # Counters: added up when cores are merged, for which COUNTERS has their names
     acked_bytes: i8  # payload that peers acknowledged
     written_bytes: i8  # payload that entered send buffers
     data_segments: i8  # segments sent with payload
@@ -228,7 +228,10 @@ COUNTERS = (
     "resets_sent",
     "stray_segments",
 )
-"""Fields of the stack's record that are added up when cores are merged."""
+"""Fields of the stack's record that are added up when cores are merged.
+
+A counter that is missing here is right as well, but windowed cores repeat the steps that touch it.
+"""
 STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ()))
 """The stack's record itself: its scalar fields are merged like the record of a table."""
 
