@@ -53,7 +53,7 @@ def stream(
             nonlocal running
             if now_running and not running:
                 when_busy()
-            running = now_running
+            running = min(now_running, len(points) - done)  # some end together, before it is said that one has
             counts = f"{done} done, {running} running, {len(points) - done - running} left"
             progress.update(bar, completed=done + share, description=f"{counts} ({activity})" if activity else counts)
 

@@ -100,3 +100,15 @@ def test_the_bar_counts_and_says_when_points_begin_to_run(points: list[Point], m
     quiet = console()
     list(stream(points, Simulator(make_result()), quiet, transient=True))
     assert "done" not in output(quiet)
+
+
+def test_no_count_of_the_bar_is_negative(points: list[Point], make_result: Callable[..., Result]) -> None:
+    """Points whose cores are actors end together: none was said to have ended before the first comes."""
+
+    def simulate_together(points: Sequence[Point], show: Show) -> Generator[Outcome, None, None]:
+        show("in lock-step", len(points))
+        yield from (Outcome(point, make_result()) for point in points)
+
+    terminal = console()
+    assert len(list(stream(points, simulate_together, terminal))) == 3
+    assert "3 done, 0 running, 0 left" in output(terminal)
