@@ -10,10 +10,9 @@ from netstack.jit.compilation import compiled
 from netstack.jit.journal import access_at, journal_at, journaled_at, save_word, word_at
 from netstack.jit.tables import ADDED, JOURNALED, LOCAL_ONLY
 
-MESSAGE_HEAD = ("words", "steps")
-MESSAGE_WORDS, MESSAGE_STEPS = range(len(MESSAGE_HEAD))
+HEAD_WORDS = 2
+MESSAGE_WORDS, MESSAGE_STEPS = range(HEAD_WORDS)
 """The positions in the head of a message: how many words and how many steps it has."""
-HEAD_WORDS = len(MESSAGE_HEAD)
 STEP_WORDS = 5
 TIME, ACTOR, TOUCHED, CHANGED, TOLD = range(STEP_WORDS)
 """The positions in the head of a step: time, actor; how many touched records, changes (a word and its value) and events."""
