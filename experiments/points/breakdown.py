@@ -10,7 +10,7 @@ COLUMNS = {
     "driver": ("driver", "interrupt"),
     "copy": ("copy",),
     "sched": ("scheduling",),
-    "locks": ("lock_atomic", "lock_spin", "lock_sleep"),
+    "locks": ("lock_atomic", "lock_spin", "lock_sleep", "lock_profile"),
     "stalls": ("cache_stall",),
 }
 """What each column of a table sums: all categories but idling."""
@@ -22,7 +22,8 @@ STRUCTURES = {
     "buffers": ("mbuf", "page", "receive_mbuf", "receive_buffer", "zone", "page_queue"),
     "network cards": ("transmit_ring", "receive_ring", "interface"),
     "locks": ("lock_word",),
-    "scheduler": ("run_queue", "thread", "thread_stack", "percpu", "event_queue", "message_port"),
+    "scheduler": ("run_queue", "vmmeter", "percpu", "event_queue", "message_port"),
+    "threads": ("thread", "kernel_stack", "sleep_queue", "turnstile", "process"),
 }
 """The data structures of a stack by what they belong to. Those of no group are shared by the whole kernel."""
 OTHER_STRUCTURES = "kernel-wide"

@@ -36,6 +36,7 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     assign(flows, first_mbuf=-1, last_mbuf=-1, next_ready=-1, next_expired=-1)
     assign(flows, tick=-1, next_timer=-1, previous_timer=-1)
     assign(flows["section"], start=-1, end=-1)
+    assign(flows, callout_before=-1)
     start_us = random.uniform(0, workload.start_spread_us, config.conns)
     _list_starts(stack, (start_us // TICK_US).astype(np.int64) + 1)
     sequences = random.integers(0, 1 << 32, (config.conns, 2))
@@ -146,4 +147,5 @@ def _open_connections(stack, sequences, mss, receive_buffer, delayed_ack_us, min
         )
         value = connection_hash(stack, local_address, SERVER_PORT, foreign_address, foreign_port)
         flow.group = group_of_hash(stack, value)
+        local.snd_cwnd = receive_buffer  # as after a long transfer without losses: it is not what limits the sender
         lookup_insert(stack.pcb_table, buckets_of_hash(stack, value), stack.buckets_per_group, stack.hash_seed, index)

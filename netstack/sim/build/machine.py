@@ -11,6 +11,7 @@ from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
 from netstack.sim.machine.recency import initial_order
 
+FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
 FREE = OperationCost()
 """The cost of an operation that the configuration does not name."""
 
@@ -26,6 +27,8 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         threads=sizes.threads,
         lines=sizes.lines,
         exclusive=config.l2_policy == "exclusive",
+        lock_profiling=simulation.config.costs.lock_profiling,
+        fixed_interrupts=nic.interrupts == "fixed",
         ipi_latency=round(config.ipi_latency_us * config.clock_mhz),
         interrupt_interval=round(nic.interrupt_interval_us * config.clock_mhz),
         link_units_per_byte=round(8 * config.clock_mhz * state.LINK_UNITS / nic.link_mbps),
@@ -37,11 +40,12 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     assign(machine, **vars(population.machine))
     assign(machine, **_stalls(config.latency))
     _build_caches(simulation, sizes)
-    assign(simulation.add(machine, "section", state.Section.dtype, len(LockClass)), start=-1, end=-1)
+    assign(simulation.add(machine, "section", state.KernelSection.dtype, len(LockClass)), starts=-1, ends=-1)
     cores = simulation.add(machine, "core", state.Core.dtype, sizes.cores)
     assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1)
     cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
     cores["instance"][:, Instance.CORE] = np.arange(sizes.cores)
+    cores["instance"][:, Instance.CORE_PAIR] = np.arange(sizes.cores) // 2
     locks = simulation.add(machine, "lock", state.Lock.dtype, population.machine.locks)
     assign(locks, owner=-1, lock_class=population.lock_class)
     locks["lock_class"][0] = LockClass.GLOBAL
@@ -72,7 +76,8 @@ def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
     nics = simulation.add(machine, "nic", state.Nic.dtype, count)
     assign(nics, next_time=state.NEVER, last_interrupt=-int(machine["interrupt_interval"]))
     assign(nics["section"], start=-1, end=-1)
-    nics["core"] = np.arange(count) % sizes.population.machine.cores_used
+    first = np.random.Generator(np.random.PCG64([simulation.config.seed, FIRST_INTERRUPT])).integers(sizes.cores)
+    nics["core"] = (first + np.arange(count)) % sizes.population.machine.cores_used
     simulation.add(machine, "transmit", state.TransmitSlot.dtype, count * sizes.transmit_slots)
     simulation.add(machine, "receive", state.ReceiveSlot.dtype, count * sizes.receive_slots)
     simulation.add(machine, "arrival", state.Arrival.dtype, count * sizes.arrivals)
@@ -100,14 +105,17 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         touched = _rows(costs, number.key, operation, names, layout)
         category = Category.of(operation.category)
         last = len(rows) + len(touched)
-        operations[number] = (operation.cycles, category, operation.atomics * atomic_cycles, len(rows), last)
+        atomics = 2 * operation.mutexes + operation.atomics
+        mutexes = operation.mutexes if locked else 0
+        operations[number] = (operation.cycles, category, atomics * atomic_cycles, mutexes, len(rows), last)
         rows += touched
     touches = simulation.add(machine, "touch", state.Touch.dtype, len(rows))
     touches[: len(rows)] = rows
     for name in ("receive_ring", "receive_buffer", "transmit_ring"):
         machine[f"{name}_kind"] = names.index(name) if name in names else -1
     machine["receive_buffer_lines"] = costs.structures["receive_buffer"].lines if "receive_buffer" in names else 0
-    simulation.stack["inpcb_kind"] = names.index("inpcb") if "inpcb" in names else -1
+    for name in ("inpcb", "timers"):
+        simulation.stack[f"{name}_kind"] = names.index(name) if name in names and costs.structures[name].modelled else -1
 
 
 def _rows(costs: CostsConfig, key: str, operation: OperationCost, names: list[str], layout: np.ndarray) -> list[tuple]:
@@ -115,9 +123,11 @@ def _rows(costs: CostsConfig, key: str, operation: OperationCost, names: list[st
     rows = []
     for text in operation.touches:
         touch = parse_touch(text, f"costs.operations.{key}.touches", costs.structures)
+        if not costs.structures[touch.structure].modelled:
+            continue
         kind = names.index(touch.structure)
         first_line, lines, per = (int(value) for value in layout[kind])
-        rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.write))
+        rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.access))
     return rows
 
 

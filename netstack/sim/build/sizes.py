@@ -61,6 +61,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     instances = {
         Instance.KERNEL: 1,
         Instance.CORE: machine.cores,
+        Instance.CORE_PAIR: (machine.cores + 1) // 2,
         Instance.THREAD: threads,
         Instance.FLOW: conns,
         Instance.BUCKET: population.groups * buckets_per_group // BUCKETS_PER_LINE + 1,

@@ -7,8 +7,8 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import charge_listener, listener_index
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
 from netstack.sim.kernel.transmit import transmit_segment
-from netstack.sim.machine.memory import charge, touch_structure
-from netstack.sim.machine.numbers import Fault, Instance, LockClass, Operation
+from netstack.sim.machine.charging import charge, touch_structure
+from netstack.sim.machine.numbers import Access, Fault, Instance, LockClass, Operation
 from netstack.sim.machine.sections import enter_section, leave_section
 from netstack.sim.machine.state import core_of
 from netstack.sim.stack import state
@@ -17,8 +17,9 @@ from netstack.sim.stack.state import flow_of, item_of, pcb_of, segment_of
 from netstack.sim.workload.peer import initial_sequence, open_next
 from netstack.tcp.connection import LISTEN_OPEN, reset_reply, tcp_accept, tcp_listen_input
 from netstack.tcp.flags import TCP_REPLY_RESET
-from netstack.tcp.header import FIN, RST, SYN
+from netstack.tcp.header import ACK, FIN, RST, SYN
 from netstack.tcp.lookup import lookup_insert, lookup_matches, lookup_remove
+from netstack.tcp.sequence import seq_gt, seq_leq
 from netstack.tcp.states import State
 
 
@@ -105,7 +106,7 @@ def remove_connection(machine, stack, core, flow_index):
         stack.pcb_table, state.buckets_of_hash(stack, value), stack.buckets_per_group, stack.hash_seed, flow_index
     )
     if before >= 0:
-        touch_structure(machine, core, stack.inpcb_kind, before, 0, 1)
+        touch_structure(machine, core, stack.inpcb_kind, before, 0, Access.WRITE)
     _leave_bucket(machine, stack, core, bucket)
     charge(machine, core, Operation.CONNECTION_REMOVE)
     state.renew_pcb(stack, flow_index, Side.LOCAL)
@@ -130,14 +131,34 @@ def _leave_bucket(machine, stack, core, bucket):
 
 
 @compiled
-def may_change_table(stack, index):
-    """Return whether an item could end its connection. For such, tcp_input() of FreeBSD 7 keeps the table's lock to the end."""
+def keeps_table(stack, index):
+    """Return whether the lock of the connection table is kept until an item has been processed.
+
+    tcp_input() of FreeBSD 7 releases it early only for segments that header prediction takes. Any other might end the connection.
+    """
     item = item_of(stack, index)
-    if stack.bytes_per_connection == 0 or item.kind == ItemKind.SEND:
-        return False
-    if item.kind != ItemKind.PACKET:
-        return True
-    return pcb_of(stack, item.flow).state != State.ESTABLISHED or segment_of(stack, index).flags & (SYN | FIN | RST) != 0
+    if item.kind == ItemKind.PACKET:
+        return not _is_predicted(pcb_of(stack, item.flow), segment_of(stack, index))
+    return item.kind != ItemKind.SEND and stack.bytes_per_connection != 0
+
+
+@compiled
+def _is_predicted(pcb, segment):
+    """Return whether a segment is an acknowledgment as the sender of a long transfer expects it.
+
+    It acknowledges something new, announces the same window, and the congestion window is not what limits the sender.
+    Source: the header prediction of tcp_input() of FreeBSD 7; Van Jacobson.
+    """
+    return (
+        pcb.state == State.ESTABLISHED
+        and segment.flags & (SYN | FIN | RST | ACK) == ACK
+        and segment.length == 0
+        and segment.window << pcb.snd_scale == pcb.snd_wnd
+        and pcb.snd_nxt == pcb.snd_max
+        and seq_gt(segment.ack, pcb.snd_una)
+        and seq_leq(segment.ack, pcb.snd_max)
+        and pcb.snd_cwnd >= pcb.snd_wnd
+    )
 
 
 @compiled

@@ -2,9 +2,8 @@
 
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.readiness import wake_application
-from netstack.sim.machine.memory import charge
+from netstack.sim.machine.charging import charge, charge_in
 from netstack.sim.machine.numbers import Instance, LockClass, Operation
-from netstack.sim.machine.sections import charge_in
 from netstack.sim.machine.state import core_of
 from netstack.sim.stack.numbers import ListenerKind
 from netstack.sim.stack.state import flow_of, listener_of

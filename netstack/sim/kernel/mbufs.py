@@ -4,9 +4,8 @@ Source of the structure: uma(9) of FreeBSD 7.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.memory import charge
+from netstack.sim.machine.charging import charge, charge_section
 from netstack.sim.machine.numbers import Fault, Instance, LockClass, Operation
-from netstack.sim.machine.sections import charge_section
 from netstack.sim.machine.state import core_of
 from netstack.sim.stack.state import mbuf_of
 

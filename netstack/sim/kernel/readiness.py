@@ -4,9 +4,9 @@ Source of the behaviour: kqueue(2) and sowakeup() of FreeBSD 7.
 """
 
 from netstack.jit.compilation import compiled
+from netstack.sim.machine.charging import charge_in
 from netstack.sim.machine.numbers import Instance, LockClass, Operation, ThreadState
 from netstack.sim.machine.scheduler import wakeup
-from netstack.sim.machine.sections import charge_in
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import WaitsFor
 from netstack.sim.stack.state import flow_of, pcb_of, ready_of
@@ -20,8 +20,12 @@ def socket_space(stack, flow_index):
 
 @compiled
 def so_wakeup(machine, stack, core, flow_index):
-    """Notify the application of a connection that became writable, if it has more to write."""
+    """Test at an ACK whether the application must know that the connection is writable, and notify it.
+
+    The test takes the event queue's lock each time, as KNOTE_LOCKED() in sowakeup() does.
+    """
     flow = flow_of(stack, flow_index)
+    _charge_queue(machine, stack, core, flow_index, Operation.SO_NOTIFY)
     if flow.ready == 0 and flow.unwritten_bytes > 0 and socket_space(stack, flow_index) >= stack.lowat:
         wake_application(machine, stack, core, flow_index)
 
@@ -30,18 +34,25 @@ def so_wakeup(machine, stack, core, flow_index):
 def wake_application(machine, stack, core, flow_index):
     """Put a connection on its application's event queue, and wake the application if it waits for events."""
     flow = flow_of(stack, flow_index)
-    cpu = core_of(machine, core)
     application = stack.app_thread_first + flow.app_thread
-    running = cpu.instance[Instance.THREAD]
-    cpu.instance[Instance.THREAD] = application
-    cpu.instance[Instance.FLOW] = flow_index
-    charge_in(machine, core, ready_of(stack, flow.app_thread).section, LockClass.EVENT_QUEUE, Operation.SO_WAKEUP)
-    cpu.instance[Instance.THREAD] = running
+    _charge_queue(machine, stack, core, flow_index, Operation.SO_WAKEUP)
     push_ready(stack, flow_index)
     thread = thread_of(machine, application)
     if thread.state == ThreadState.BLOCKED and thread.waits_for == WaitsFor.EVENTS:
         thread.waits_for = WaitsFor.WORK
         wakeup(machine, core, application)
+
+
+@compiled
+def _charge_queue(machine, stack, core, flow_index, operation):
+    """Run an operation on `core` under the lock of a connection's event queue."""
+    flow = flow_of(stack, flow_index)
+    cpu = core_of(machine, core)
+    running = cpu.instance[Instance.THREAD]
+    cpu.instance[Instance.THREAD] = stack.app_thread_first + flow.app_thread
+    cpu.instance[Instance.FLOW] = flow_index
+    charge_in(machine, core, ready_of(stack, flow.app_thread).section, LockClass.EVENT_QUEUE, operation)
+    cpu.instance[Instance.THREAD] = running
 
 
 @compiled

@@ -4,11 +4,14 @@ Who runs it, and under which lock, is decided in `organization`.
 """
 
 from netstack.jit.compilation import compiled
+from netstack.sim.kernel.callouts import set_callout
 from netstack.sim.kernel.mbufs import put_mbuf
-from netstack.sim.machine.memory import charge, touch_structure
-from netstack.sim.machine.numbers import Instance, LockClass, Operation
-from netstack.sim.machine.sections import charge_section, enter_section, leave_section
+from netstack.sim.kernel.readiness import so_wakeup
+from netstack.sim.machine.charging import charge, charge_section, touch_structure
+from netstack.sim.machine.numbers import Access, Instance, LockClass, Operation
+from netstack.sim.machine.sections import enter_section, leave_section
 from netstack.sim.machine.state import core_of
+from netstack.sim.stack.numbers import Callout
 from netstack.sim.stack.state import (
     BUCKETS_PER_LINE,
     bucket_of,
@@ -38,7 +41,7 @@ def lookup_connection(machine, stack, core, packet):
     segment = segment_of(stack, packet)
     index = bucket_of(stack, bucket).head
     while index >= 0:
-        touch_structure(machine, core, stack.inpcb_kind, index, 0, 0)
+        touch_structure(machine, core, stack.inpcb_kind, index, 0, Access.READ)
         if lookup_matches(
             stack.pcb_table,
             index,
@@ -53,22 +56,23 @@ def lookup_connection(machine, stack, core, packet):
 
 
 @compiled
-def predict_packet(machine, core):
+def predict_packet(machine, stack, core, packet):
     """Charge the checks of a received segment up to header prediction, and the restart of the keep-alive timer."""
     charge(machine, core, Operation.TCP_PREDICT)
-    charge_section(machine, core, LockClass.CALLOUT, Operation.CALLOUT_SET)
+    set_callout(machine, stack, core, item_of(stack, packet).flow, Callout.KEEP_ALIVE)
 
 
 @compiled
 def process_packet(machine, stack, core, packet):
-    """Run TCP input for a received packet; return TCP's flags. Acknowledged mbufs leave the send buffer."""
+    """Run TCP input for a received packet; return TCP's flags. Acknowledged mbufs leave the send buffer, and its user is told."""
     flow_index = item_of(stack, packet).flow
     charge(machine, core, Operation.TCP_INPUT)
     pcb = pcb_of(stack, flow_index)
     flags = tcp_input(pcb, segment_of(stack, packet), core_of(machine, core).clock // stack.cycles_per_us)
     if flags & TCP_ACKED:
-        charge_section(machine, core, LockClass.CALLOUT, Operation.CALLOUT_SET)
+        set_callout(machine, stack, core, flow_index, Callout.RETRANSMISSION)
         _drop_acknowledged(machine, stack, core, flow_index, pcb.acked_bytes)
+        so_wakeup(machine, stack, core, flow_index)
     free_item(stack, packet)
     return flags
 

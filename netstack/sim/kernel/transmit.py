@@ -4,13 +4,14 @@ Who runs it, and under which lock, is decided in `organization`.
 """
 
 from netstack.jit.compilation import compiled
+from netstack.sim.kernel.callouts import set_callout
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
-from netstack.sim.machine.memory import charge
+from netstack.sim.machine.charging import charge, charge_section
 from netstack.sim.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
 from netstack.sim.machine.numbers import Instance, LockClass, Operation
-from netstack.sim.machine.sections import charge_section, enter_section, leave_section
+from netstack.sim.machine.sections import enter_section, leave_section
 from netstack.sim.machine.state import core_of, nic_of, transmit_descriptor
-from netstack.sim.stack.numbers import Side
+from netstack.sim.stack.numbers import Callout, Side
 from netstack.sim.stack.state import flow_of, item_of, mbuf_of, out_segment, pcb_of
 from netstack.sim.workload.config import HEADER_BYTES
 from netstack.sim.workload.peer import peer_receive
@@ -69,7 +70,7 @@ def output_segment(machine, stack, core, flow_index):
     mbuf = get_mbuf(machine, stack, core)
     charge(machine, core, Operation.TCP_OUTPUT)
     if timer_stood and pcb.rexmt_deadline_us != 0:
-        charge_section(machine, core, LockClass.CALLOUT, Operation.CALLOUT_SET)
+        set_callout(machine, stack, core, flow_index, Callout.RETRANSMISSION)
     if not transmit_segment(machine, stack, core, flow_index, segment, mbuf):
         put_mbuf(machine, stack, core, mbuf)
         stack.interface_queue_drops += 1

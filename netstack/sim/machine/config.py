@@ -7,6 +7,7 @@ from netstack.sim.machine.recency import MAX_WAYS
 
 MAX_CORES = 64  # a line's sharers are the bits of one 64-bit word
 MAX_NICS = 32
+INTERRUPTS = ("fixed", "idle_core")
 
 
 @dataclass
@@ -19,7 +20,11 @@ class CacheConfig:
 
 @dataclass
 class LatencyConfig:
-    """The stall of one access in core cycles, by where its line is found, and the cycles of a locked instruction on top."""
+    """The stall of one access in core cycles, by where its line is found, and the cycles of a locked instruction on top.
+
+    A store retires before its core owns the line. The core runs at most `store_run_ahead_cycles` ahead of its stores, then the
+    store buffer is full. A locked instruction waits until the buffer is empty. With 0 a core waits for each store.
+    """
 
     l2_hit_cycles: int = 12
     memory_local_cycles: int = 170
@@ -27,12 +32,17 @@ class LatencyConfig:
     cache_same_node_cycles: int = 150
     cache_other_node_cycles: int = 230
     upgrade_cycles: int = 90
+    store_run_ahead_cycles: int = 0
     atomic_cycles: int = 55
 
 
 @dataclass
 class NicConfig:
-    """The network interfaces. All are alike and are numbered from 0."""
+    """The network interfaces. All are alike and are numbered from 0.
+
+    Interrupt k belongs to core k modulo the cores. With `interrupts` of `fixed` it always goes there, with `idle_core` to
+    another one that idles if its own is busy.
+    """
 
     count: int = 6
     link_mbps: float = 1000.0
@@ -40,6 +50,7 @@ class NicConfig:
     receive_ring: int = 256
     interface_queue: int = 255
     interrupt_interval_us: float = 125.0
+    interrupts: str = "idle_core"
 
 
 @dataclass
@@ -87,6 +98,8 @@ class MachineConfig:
         for name in ("transmit_ring", "receive_ring"):
             _whole(f"machine.nic.{name}", getattr(self.nic, name), 8, 65536)
         _whole("machine.nic.interface_queue", self.nic.interface_queue, 0, 65536)
+        if self.nic.interrupts not in INTERRUPTS:
+            raise ConfigError("machine.nic.interrupts", self.nic.interrupts, f"allowed are {', '.join(INTERRUPTS)}")
         _real("machine.nic.interrupt_interval_us", self.nic.interrupt_interval_us, 0.0, 100_000.0)
 
 

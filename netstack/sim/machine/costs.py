@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
-from netstack.sim.machine.numbers import Category, Instance, Operation
+from netstack.sim.machine.numbers import Access, Category, Instance, Operation
 
 RECKONED = (Category.LOCK_ATOMIC, Category.CACHE_STALL, Category.IDLE)
 CHARGEABLE = tuple(category.key for category in Category if category not in RECKONED)
@@ -17,21 +17,28 @@ CHARGEABLE = tuple(category.key for category in Category if category not in RECK
 
 @dataclass
 class StructureCost:
-    """A data structure: how many cache lines an instance takes, and what it exists once for."""
+    """A data structure: how many cache lines an instance takes, and what it exists once for.
+
+    One that is not `modelled` is left out of all footprints.
+    """
 
     lines: int = 1
     per: str = "kernel"
+    modelled: bool = True
 
 
 @dataclass
 class OperationCost:
     """An operation: instruction cycles without data stalls, the category they count as, and the lines touched.
 
-    A touch reads ``<structure> <first>[-<last>] r|w``, for example ``tcpcb 0-3 w``: lines 0 to 3 are written. `atomics` are
-    the locked instructions inside, two per mutex and one per reference count. A kernel that locks nothing has none.
+    A touch reads ``<structure> <first>[-<last>] r|w|s|l``, for example ``tcpcb 0-3 w``: lines 0 to 3 are read and written. Other
+    lines are only read (r), stored without being read (s), or changed by locked instructions (l). `mutexes` are acquired and
+    released inside, with two locked instructions each. `atomics` are other locked instructions, such as one of a reference
+    count or the two of a spin mutex, which is not profiled. A kernel that locks nothing has neither.
     """
 
     cycles: int = 0
+    mutexes: int = 0
     atomics: int = 0
     category: str = "protocol"
     touches: list[str] = field(default_factory=list)
@@ -44,12 +51,16 @@ class CostsConfig:
 
     `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, because they are used so often.
     They leave that much less of it for data, in whole ways. At least one way remains.
+
+    With `lock_profiling` each mutex reads the timecounter when it is acquired and before it is released, and updates a
+    kernel-wide profile, while it is held. Spin mutexes are not profiled. Source: kern_mutex.c of FreeBSD 7, MUTEX_PROFILING.
     """
 
     name: str = "none"
     source: str = ""
     hash_buckets: int = 512
     instructions_in_l2_bytes: int = 0
+    lock_profiling: bool = False
     structures: dict[str, StructureCost] = field(default_factory=dict)
     operations: dict[str, OperationCost] = field(default_factory=dict)
 
@@ -72,7 +83,7 @@ class CostsConfig:
                 raise ConfigError(key, "given", f"unknown operation; known are {', '.join(Operation.all_keys())}")
             if operation.category not in CHARGEABLE:
                 raise ConfigError(f"{key}.category", operation.category, f"allowed are {', '.join(CHARGEABLE)}")
-            for field_name in ("cycles", "atomics"):
+            for field_name in ("cycles", "mutexes", "atomics"):
                 if not 0 <= getattr(operation, field_name) <= 1_000_000:
                     raise ConfigError(f"{key}.{field_name}", getattr(operation, field_name), "must be from 0 to 1000000")
             for touch in operation.touches:
@@ -86,20 +97,21 @@ class Touch:
     structure: str
     first_line: int
     count: int
-    write: bool
+    access: Access
 
 
-_TOUCH = re.compile(r"(\w+) (\d+)(?:-(\d+))? ([rw])")
+_ACCESSES = {"r": Access.READ, "w": Access.WRITE, "s": Access.STORE, "l": Access.LOCKED}
+_TOUCH = re.compile(r"(\w+) (\d+)(?:-(\d+))? ([rwsl])")
 
 
 def parse_touch(text: str, key: str, structures: dict[str, StructureCost]) -> Touch:
     """Read one touch. Raises ConfigError if it is malformed or names lines that the structure does not have."""
     match = _TOUCH.fullmatch(text)
     if match is None:
-        raise ConfigError(key, repr(text), "a touch reads '<structure> <first>[-<last>] r|w'")
+        raise ConfigError(key, repr(text), "a touch reads '<structure> <first>[-<last>] r|w|s|l'")
     structure, first, last, mode = match[1], int(match[2]), int(match[3] or match[2]), match[4]
     if structure not in structures:
         raise ConfigError(key, repr(text), f"unknown structure; known are {', '.join(structures)}")
     if not first <= last < structures[structure].lines:
         raise ConfigError(key, repr(text), f"{structure} has lines 0 to {structures[structure].lines - 1}")
-    return Touch(structure, first, last - first + 1, mode == "w")
+    return Touch(structure, first, last - first + 1, _ACCESSES[mode])

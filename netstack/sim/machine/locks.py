@@ -6,7 +6,7 @@ all sleepers. Knows nothing of what the locks protect. Source of the semantics: 
 
 from netstack.jit.compilation import compiled
 from netstack.jit.tables import has_journal
-from netstack.sim.machine.memory import charge, charge_lock_word
+from netstack.sim.machine.charging import charge, charge_lock_word, profile_acquisition, profile_release
 from netstack.sim.machine.numbers import Operation, ThreadState, Waiting
 from netstack.sim.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
 from netstack.sim.machine.state import NEVER, core_of, lock_class_of, lock_of, thread_of
@@ -27,10 +27,12 @@ def acquire(machine, core, lock_index):
         if has_journal(machine):
             charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
             _count_wait(lock_class_of(machine, lock.lock_class), cpu.clock - thread.wait_since)
+        profile_acquisition(machine, core)
         return True
     charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
     if lock.owner < 0:
         _own(machine, core, lock_index)
+        profile_acquisition(machine, core)
         return True
     if thread.waiting == Waiting.NOT:
         thread.waiting = Waiting.FOR_LOCK
@@ -105,6 +107,7 @@ def release(machine, core, lock_index):
     """Release a lock that the thread on `core` owns: the longest spinner gets it, all sleepers wake up to try again."""
     cpu = core_of(machine, core)
     lock = lock_of(machine, lock_index)
+    profile_release(machine, core)
     charge_lock_word(machine, core, lock_index, Operation.LOCK_RELEASE)
     thread = thread_of(machine, cpu.thread)
     thread.locks_held -= 1

@@ -1,4 +1,4 @@
-"""Private L1 and L2 caches with LRU replacement, kept coherent by a directory (MOESI), and the charging of operations.
+"""Private L1 and L2 caches with LRU replacement, kept coherent by a directory (MOESI).
 
 A line's state follows from its records: held by one core only (E, or M if that core is its owner), by several (S, or O for the
 owner), by none (I). Records may say that a core holds a line that it has evicted: the tag in the way decides. Knows lines and
@@ -22,9 +22,9 @@ from netstack.sim.machine.cache_state import (
     owner_at,
     place_at,
 )
-from netstack.sim.machine.numbers import Category, Instance, LineEvent
+from netstack.sim.machine.numbers import Access, LineEvent
 from netstack.sim.machine.recency import emptied, filled, next_victim, used
-from netstack.sim.machine.state import core_of, node_of, operation_of, structure_of, touch_of
+from netstack.sim.machine.state import core_of, node_of, structure_of
 
 PAGE_LINES = 64  # lines of a page; pages are on the memory nodes in turn
 
@@ -45,21 +45,21 @@ def _save(machine, address, size_bytes):
 
 
 @compiled
-def touch_line(machine, core, line, kind, write):
-    """Access one line from `core` and return the stall in cycles.
+def touch_line(machine, core, line, kind, access):
+    """Access one line from `core` and return the stall in cycles. What only stores wait for is added to `Core.store_cycles`.
 
     LRU is exact. An invalidation empties the other core's way at once: empty ways are filled first.
     """
     l1_set = l1_set_address(machine, core, line)
     way = find_in_l1(machine, l1_set, line)
     if way < 0:
-        return _miss(machine, core, line, l1_set, kind, write)
+        return _miss(machine, core, line, l1_set, kind, access)
     if way > 0:
         _save(machine, l1_set, machine.l1_stride)
         _move_to_front(l1_set, way)
-    if write == 0 or l1_tag_at(l1_set, 0).tag & cache_state.WRITABLE:
+    if access == Access.READ or l1_tag_at(l1_set, 0).tag & cache_state.WRITABLE or not _own(machine, core, line, l1_set):
         return 0
-    return _own(machine, core, line, l1_set, kind)
+    return _upgrade(machine, core, kind, access)
 
 
 @compiled
@@ -99,8 +99,11 @@ def in_l2(machine, core, line, address):
 
 
 @compiled
-def _miss(machine, core, line, l1_set, kind, write):
-    """Access a line that is not in L1: take it from L2, another cache or memory."""
+def _miss(machine, core, line, l1_set, kind, access):
+    """Access a line that is not in L1: take it from L2, another cache or memory.
+
+    A store or a locked instruction fetches the line to own it, in one transaction. What is read first is upgraded afterwards.
+    """
     address = line_address(machine, line)
     place = place_at(address, core)
     count = count_of(machine, core, kind)
@@ -122,35 +125,47 @@ def _miss(machine, core, line, l1_set, kind, write):
         stall = _fetch(machine, core, line, address, count)
         place.l2 = 0 if machine.exclusive != 0 else _fill_l2(machine, core, line)
     _fill_l1(machine, core, line, l1_set)
-    if write != 0:
-        stall += _own(machine, core, line, l1_set, kind)
+    if access == Access.READ:
+        return stall
+    if _own(machine, core, line, l1_set) and access == Access.WRITE:
+        stall += _upgrade(machine, core, kind, access)
+    if access == Access.STORE and machine.store_run_ahead > 0:
+        core_of(machine, core).store_cycles += stall
+        return 0
     return stall
 
 
 @compiled
-def _own(machine, core, line, l1_set, kind):
-    """Make `core` the only holder and owner of the line that is first in `l1_set`; return the stall in cycles."""
+def _upgrade(machine, core, kind, access):
+    """Count a write to a line that others held as well; return the stall in cycles. Only a locked instruction waits for it."""
+    _save(machine, count_address(machine, core, kind), cache_state.COUNT_BYTES)
+    count_of(machine, core, kind).upgrades += 1
+    if access == Access.LOCKED or machine.store_run_ahead == 0:
+        return machine.upgrade
+    core_of(machine, core).store_cycles += machine.upgrade
+    return 0
+
+
+@compiled
+def _own(machine, core, line, l1_set):
+    """Make `core` the only holder and owner of the line that is first in `l1_set`; return whether others held it, too."""
     address = line_address(machine, line)
     entry = line_at(address)
     mine = 1 << core
     if has_journal(machine):
         _save(machine, address, machine.line_stride)
         _save(machine, l1_set, machine.l1_stride)
-        _save(machine, count_address(machine, core, kind), cache_state.COUNT_BYTES)
         if owner_at(address).core != core + 1 or entry.sharers != mine:
             _notify_others(machine, core, line, LineEvent.OWNED)
     owner_at(address).core = core + 1
     l1_tag_at(l1_set, 0).tag |= cache_state.WRITABLE
     if entry.sharers == mine:
-        return 0
+        return False
     held = True
     if not has_journal(machine):
         held = _invalidate(machine, line, address, entry.sharers & ~mine)
     entry.sharers = mine
-    if not held:
-        return 0
-    count_of(machine, core, kind).upgrades += 1
-    return machine.upgrade
+    return held
 
 
 @compiled
@@ -321,43 +336,3 @@ def apply_directory(machine, core, event):
         way = find_in_l1(machine, l1_set, line)
         if way >= 0:
             l1_tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
-
-
-@compiled
-def charge(machine, core, operation):
-    """Run one operation on `core`: its instructions, and the stalls of its footprint on the current instances."""
-    cpu = core_of(machine, core)
-    cost = operation_of(machine, operation)
-    first_set = l1_set_address(machine, core, 0)
-    set_mask = machine.l1_sets - 1
-    stride = machine.l1_stride
-    stall = 0
-    for row in range(cost.first_touch, cost.last_touch):
-        touch = touch_of(machine, row)
-        write = touch.write
-        start = touch.first_line + cpu.instance[touch.per] * touch.lines
-        for line in range(start, start + touch.count):
-            tag = l1_tag_at(first_set + (line & set_mask) * stride, 0).tag
-            if tag != (line << 1 | cache_state.WRITABLE) and (write != 0 or tag != line << 1):  # else the access changes nothing
-                stall += touch_line(machine, core, line, touch.kind, write)
-    cpu.cycles[cost.category] += cost.cycles
-    cpu.cycles[Category.LOCK_ATOMIC] += cost.atomic_cycles
-    cpu.cycles[Category.CACHE_STALL] += stall
-    cpu.clock += cost.cycles + cost.atomic_cycles + stall
-
-
-@compiled
-def touch_structure(machine, core, kind, instance, first_line, write):
-    """Access one line of a structure's instance and charge the stall to `core`."""
-    layout = structure_of(machine, kind)
-    stall = touch_line(machine, core, layout.first_line + instance * layout.lines + first_line, kind, write)
-    cpu = core_of(machine, core)
-    cpu.cycles[Category.CACHE_STALL] += stall
-    cpu.clock += stall
-
-
-@compiled
-def charge_lock_word(machine, core, lock, operation):
-    """Run a lock operation on `core` against the word of `lock`."""
-    core_of(machine, core).instance[Instance.LOCK] = lock
-    charge(machine, core, operation)

@@ -7,7 +7,7 @@ host wait in a heap by time until the driver takes them off the link. Knows pack
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.memory import dma_write
 from netstack.sim.machine.numbers import Fault
-from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt
+from netstack.sim.machine.scheduler import forward_ipi, interrupt_core, make_runnable_from_interrupt
 from netstack.sim.machine.state import (
     LINK_UNITS,
     NEVER,
@@ -206,7 +206,11 @@ def raise_interrupt(machine, nic_index, now):
     thread = thread_of(machine, nic.thread)
     core = thread.pinned if thread.pinned >= 0 else _idle_core_or(machine, nic.core)
     make_runnable_from_interrupt(machine, core, nic.thread)
-    interrupt_core(machine, core, now)
+    if machine.fixed_interrupts != 0 and thread.pinned < 0 and core != nic.core:
+        interrupt_core(machine, nic.core, now)
+        forward_ipi(machine, nic.core, core, now)
+    else:
+        interrupt_core(machine, core, now)
 
 
 @compiled

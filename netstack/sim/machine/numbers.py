@@ -42,6 +42,7 @@ class Category(Number):
     LOCK_ATOMIC = auto()  # locked instructions of a multiprocessor kernel
     LOCK_SPIN = auto()  # waiting for a lock without sleeping
     LOCK_SLEEP = auto()  # the work of going to sleep on a lock, and of being woken from it
+    LOCK_PROFILE = auto()  # what a profiling kernel does for its profile of locks
     CACHE_STALL = auto()
     IDLE = auto()
 
@@ -54,6 +55,7 @@ class Instance(Number):
 
     KERNEL = auto()
     CORE = auto()
+    CORE_PAIR = auto()  # two neighbouring cores, whose records share lines
     THREAD = auto()
     FLOW = auto()
     BUCKET = auto()
@@ -69,8 +71,8 @@ class Instance(Number):
 class Operation(Number):
     """What the kernel or an application does. Its cycles and its footprint are in ``conf/costs/``."""
 
-    APP_EVENT = auto()  # the application's event loop: take one ready connection from the event queue
-    APP_WAIT = auto()  # ask for events when there are none
+    APP_EVENT = auto()  # one ready connection of those that kevent() returns, and the application's event loop
+    APP_WAIT = auto()  # system call kevent(): ask for events
     WRITE_CALL = auto()  # system call write(): entry, file and socket checks, exit
     SOSEND_UNIT = auto()  # one unit of zero-copy socket send: map the page, build its mbuf, append
     PAGE_WIRE = auto()  # wire a page of the application, under the page queues' lock
@@ -89,6 +91,7 @@ class Operation(Number):
     TCP_INPUT = auto()  # established-state segment processing
     SB_DROP = auto()  # one acknowledged mbuf off the send buffer, free it
     PAGE_UNWIRE = auto()  # free a page of the application, under the page queues' lock
+    SO_NOTIFY = auto()  # test at each ACK whether the event queue must know, under its lock
     SO_WAKEUP = auto()  # notify the event queue that a socket became writable
     MBUF_ALLOC = auto()  # one mbuf from the core's free list
     MBUF_FREE = auto()  # one mbuf to the core's free list
@@ -98,8 +101,14 @@ class Operation(Number):
     LOCK_RELEASE = auto()  # release of a mutex
     LOCK_BLOCK = auto()  # turnstile: lend priority, go to sleep
     LOCK_UNBLOCK = auto()  # turnstile: wake the sleepers
+    SLEEP = auto()  # put the running thread on a sleep queue
+    SWITCH_OUT = auto()  # save the thread that gives up its core
     CONTEXT_SWITCH = auto()  # choose the next thread and switch to it
-    WAKEUP = auto()  # make a thread runnable
+    SWITCH_IN = auto()  # go on after a switch: stack, translations of addresses
+    WAKEUP = auto()  # take a thread off its sleep queue
+    RUN_QUEUE_ADD = auto()  # put a runnable thread on the run queue
+    READ_TIMECOUNTER = auto()  # lock profiling: read the time
+    LOCK_PROFILE = auto()  # lock profiling: update the profile of a mutex, under the profile's spin lock
     IPI_SEND = auto()  # interrupt another core
     IPI_RECEIVE = auto()  # be interrupted by another core
     MESSAGE_SEND = auto()  # put an item on an owner's message port
@@ -140,6 +149,16 @@ class LockClass(Number):
     PAGE_QUEUE = auto()
     LISTENER = auto()
     BUCKET = auto()
+    LOCK_PROFILE = auto()
+
+
+class Access(Number):
+    """How a footprint touches a line."""
+
+    READ = auto()
+    WRITE = auto()  # read and then written
+    STORE = auto()  # written without being read
+    LOCKED = auto()  # read and written by a locked instruction
 
 
 class LineEvent(Number):

@@ -4,9 +4,8 @@ A core runs its thread step by step. Preemption happens between steps. Knows thr
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.memory import charge
+from netstack.sim.machine.charging import charge, charge_section
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation, ThreadState
-from netstack.sim.machine.sections import charge_section
 from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, thread_on
 
 
@@ -31,11 +30,14 @@ def settle_idle(machine, core, now):
 
 @compiled
 def _choose_core(machine, thread):
-    """Return the core for a runnable thread: its own if it is pinned, else an idle one, else that of the least urgent thread."""
+    """Return the core for a runnable thread: its own if it is pinned, else an idle one, else that of the least urgent thread.
+
+    An affine scheduler prefers the core that the thread ran on if that idles, any other takes the first idle one.
+    """
     if thread.pinned >= 0:
         return thread.pinned
     best = thread.core
-    if core_of(machine, best).thread < 0:
+    if machine.affine != 0 and core_of(machine, best).thread < 0:
         return best
     lowest = thread_of(machine, core_of(machine, best).thread).priority
     for core in range(machine.cores_used):
@@ -76,13 +78,29 @@ def send_ipi(machine, core, target):
 
 
 @compiled
+def forward_ipi(machine, core, target, now):
+    """Interrupt an idle core at `now` for a thread that a device's interrupt on `core` woke. That one's cost covers the sending.
+
+    Source: forward_wakeup() of sched_4bsd.c.
+    """
+    core_of(machine, core).ipis_sent += 1
+    cpu = core_of(machine, target)
+    cpu.ipis += 1
+    cpu.next_time = min(cpu.next_time, max(cpu.clock, now + machine.ipi_latency))
+
+
+@compiled
 def make_runnable(machine, waker, thread_index):
     """Put a thread on the run queue, and notify its core."""
     thread = thread_of(machine, thread_index)
     thread.state = ThreadState.RUNNABLE
     machine.ready_sequence += 1
     thread.ready_sequence = machine.ready_sequence
-    charge_section(machine, waker, LockClass.RUN_QUEUE, Operation.WAKEUP)
+    running = core_of(machine, waker).instance[Instance.THREAD]
+    core_of(machine, waker).instance[Instance.THREAD] = thread_index
+    charge(machine, waker, Operation.WAKEUP)
+    charge_section(machine, waker, LockClass.RUN_QUEUE, Operation.RUN_QUEUE_ADD)
+    core_of(machine, waker).instance[Instance.THREAD] = running
     notify_core(machine, waker, thread_index)
 
 
@@ -97,7 +115,10 @@ def wakeup(machine, waker, thread_index):
 @compiled
 def sleep(machine, core):
     """Put the thread that runs on `core` to sleep, for work or for the lock in its `blocked_on`."""
-    thread_on(machine, core).state = ThreadState.BLOCKED
+    thread = thread_on(machine, core)
+    thread.state = ThreadState.BLOCKED
+    if thread.blocked_on < 0:
+        charge(machine, core, Operation.SLEEP)
     _deschedule(machine, core)
 
 
@@ -112,6 +133,7 @@ def _deschedule(machine, core):
                 settle_spin(machine, other, cpu.clock)
                 spinner.spinning_on = -1
                 spinner.next_time = spinner.clock
+    charge_section(machine, core, LockClass.RUN_QUEUE, Operation.SWITCH_OUT)
     cpu.thread = -1
 
 
@@ -174,6 +196,7 @@ def switch(machine, core):
     cpu.instance[Instance.THREAD] = best
     cpu.context_switches += 1
     charge_section(machine, core, LockClass.RUN_QUEUE, Operation.CONTEXT_SWITCH)
+    charge(machine, core, Operation.SWITCH_IN)
     return True
 
 

@@ -1,13 +1,11 @@
 """Short critical sections: locks that are held for a few operations only, by a thread that cannot be preempted meanwhile.
 
-They are no events of their own: a core that enters waits until the section was last left. The caller knows which section
-protects what.
+They are no events of their own: a core that enters waits until the section is free. The caller knows which section protects what.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.memory import charge
-from netstack.sim.machine.numbers import Category
-from netstack.sim.machine.state import core_of, lock_class_of, section_of
+from netstack.sim.machine.numbers import Category, LockClass
+from netstack.sim.machine.state import RECENT, core_of, lock_class_of, section_of
 
 
 @compiled
@@ -18,14 +16,8 @@ def enter_section(machine, core, section, lock_class):
     That is no obstacle.
     """
     cpu = core_of(machine, core)
-    statistics = lock_class_of(machine, lock_class)
-    statistics.acquisitions += 1
-    if section.start <= cpu.clock < section.end:
-        wait = section.end - cpu.clock
-        statistics.waited += 1
-        statistics.wait_cycles += wait
-        cpu.cycles[Category.LOCK_SPIN] += wait
-        cpu.clock = section.end
+    wait = max(0, section.end - cpu.clock) if section.start <= cpu.clock else 0
+    _wait(machine, core, lock_class, wait)
     section.start = cpu.clock
 
 
@@ -33,21 +25,58 @@ def enter_section(machine, core, section, lock_class):
 def leave_section(machine, core, section, lock_class):
     """Leave a section that `core` entered."""
     cpu = core_of(machine, core)
-    statistics = lock_class_of(machine, lock_class)
     section.end = cpu.clock
+    _count_release(machine, lock_class, cpu.clock - section.start)
+
+
+@compiled
+def enter_kernel_section(machine, core, lock_class):
+    """Enter the kernel's only section of `lock_class` on `core`: spin until it is free for as long as it was held the last time.
+
+    All cores share it, and several times within a step of another core. The last holds are therefore remembered, and this one
+    goes into the first gap between them.
+    """
+    cpu = core_of(machine, core)
+    section = section_of(machine, lock_class)
+    time = cpu.clock
+    moved = True
+    while moved:
+        moved = False
+        for hold in range(RECENT):
+            if section.starts[hold] < time + section.length and time < section.ends[hold]:
+                time = section.ends[hold]
+                moved = True
+    _wait(machine, core, lock_class, time - cpu.clock)
+    section.latest = (section.latest + 1) % RECENT
+    section.starts[section.latest] = time
+    section.ends[section.latest] = time
+
+
+@compiled
+def leave_kernel_section(machine, core, lock_class):
+    """Leave the kernel's only section of `lock_class`, which `core` entered."""
+    now = core_of(machine, core).clock
+    section = section_of(machine, lock_class)
+    section.ends[section.latest] = now
+    section.length = now - section.starts[section.latest]
+    _count_release(machine, lock_class, section.length)
+
+
+@compiled
+def _wait(machine, core, lock_class, cycles):
+    """Let `core` spin for a section, and count the acquisition. The wait for the run queue counts as scheduling."""
+    statistics = lock_class_of(machine, lock_class)
+    statistics.acquisitions += 1
+    if cycles > 0:
+        cpu = core_of(machine, core)
+        statistics.waited += 1
+        statistics.wait_cycles += cycles
+        cpu.cycles[Category.SCHEDULING if lock_class == LockClass.RUN_QUEUE else Category.LOCK_SPIN] += cycles
+        cpu.clock += cycles
+
+
+@compiled
+def _count_release(machine, lock_class, held_cycles):
+    statistics = lock_class_of(machine, lock_class)
     statistics.releases += 1
-    statistics.hold_cycles += cpu.clock - section.start
-
-
-@compiled
-def charge_in(machine, core, section, lock_class, operation):
-    """Run an operation on `core` inside a section of `lock_class`."""
-    enter_section(machine, core, section, lock_class)
-    charge(machine, core, operation)
-    leave_section(machine, core, section, lock_class)
-
-
-@compiled
-def charge_section(machine, core, lock_class, operation):
-    """Run an operation on `core` inside the kernel's only section of `lock_class`."""
-    charge_in(machine, core, section_of(machine, lock_class), lock_class, operation)
+    statistics.hold_cycles += held_cycles

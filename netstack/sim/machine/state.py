@@ -1,7 +1,7 @@
 """The state of the machine beside its caches: one record per kind of thing, reached through accessors.
 
-Only the layout is here. What changes it is in `memory`, `sections`, `locks`, `scheduler` and `nic`. Knows no TCP. Times are core
-cycles since the start of the simulation. -1 means "none" in every index field.
+Only the layout is here. It is changed in `memory`, `charging`, `sections`, `locks`, `scheduler` and `nic`. Knows no TCP. Times
+are core cycles since the start of the simulation. -1 means "none" in every index field.
 """
 
 from typing import Annotated
@@ -12,6 +12,7 @@ from netstack.jit.tables import journaled, table_accessor, with_journal, word_po
 from netstack.sim.machine.numbers import Category, Instance
 
 NEVER = 1 << 62
+RECENT = 8  # holds that a kernel-wide section remembers: more than begin within a step of another core
 LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up
 
 
@@ -20,6 +21,15 @@ class Section(Record):
 
     start: i8  # when it was last entered, -1 before
     end: i8  # when it was last left, -1 before
+
+
+class KernelSection(Record):
+    """A short critical section that the whole kernel shares, see `sections`."""
+
+    starts: Annotated[i8, RECENT]  # when it was entered the last times, -1 before
+    ends: Annotated[i8, RECENT]  # when it was left again
+    latest: i8  # which of these is the last one
+    length: i8  # how long it was held the last time
 
 
 class Machine(Record):
@@ -51,8 +61,13 @@ class Machine(Record):
     memory_remote: i8  # stall of a fetch from memory of another node
     cache_same_node: i8  # stall of a fetch from another core's cache in the same node
     cache_other_node: i8  # stall of a fetch from a core's cache in another node
-    upgrade: i8  # stall of a write to a line that other cores hold as well
+    upgrade: i8  # stall of a locked write to a line that other cores hold as well, or time of a store to it
+    store_run_ahead: i8  # how far a core runs ahead of its stores; 0: it waits for each
     ipi_latency: i8  # until an interprocessor interrupt reaches a core that waits
+    # The kernel's choices
+    lock_profiling: i8  # 1: every mutex is profiled
+    affine: i8  # 1: a woken thread returns to the core that it ran on, if that idles
+    fixed_interrupts: i8  # 1: an interrupt always goes to its own core
     # Network interfaces
     transmit_slots: i8  # per NIC: descriptors and interface queue
     transmit_descriptors: i8  # per NIC
@@ -69,7 +84,7 @@ class Machine(Record):
     thread_table: i8  # Thread
     lock_table: i8  # Lock
     lock_class_table: i8  # LockStatistics, by lock class
-    section_table: i8  # Section, by lock class
+    section_table: i8  # KernelSection, by lock class
     nic_table: i8  # Nic
     line_table: i8  # records of each cache line, see `cache_state`
     line_stride: i8  # bytes of the records per line
@@ -98,6 +113,7 @@ class OperationCost(Record):
     cycles: i8  # of its instructions, without stalls
     category: i8  # Category of these cycles
     atomic_cycles: i8  # of its locked instructions
+    mutexes: i8  # that it acquires and releases
     first_touch: i8  # index of the first row of its footprint
     last_touch: i8  # index after the last row
 
@@ -110,7 +126,7 @@ class Touch(Record):
     lines: i8  # cache lines per instance of the structure
     per: i8  # Instance: what the structure exists once for
     count: i8  # how many lines are touched, from `first_line` on
-    write: i8  # 1: they are written, 0: read
+    access: i8  # Access
 
 
 class Core(Record):
@@ -126,6 +142,8 @@ class Core(Record):
     ipis: i8  # interprocessor interrupts taken but not yet charged
     context_switches: i8  # threads that the core was given
     ipis_sent: i8  # interprocessor interrupts sent to other cores
+    store_cycles: i8  # what the stores of the running operation take until their lines are owned
+    stores_done: i8  # when the store buffer is empty
     node: i8  # its memory node
     free_mbuf: i8  # the head of its free list of mbufs
     free_mbufs: i8  # mbufs on that list
@@ -152,6 +170,7 @@ class Thread(Record):
     item: i8  # the Item that it works on
     flow: i8  # the connection of that item
     writes_to: i8  # application: the connection that it writes to
+    events: i8  # application: connections that its last request for events returned and that it has not served
     remaining_bytes: i8  # application: bytes that it may still write at this visit of the connection
     lock: i8  # the lock that the item needs, of its connection or group
     flags: i8  # flags that TCP returned for the item, see `netstack.tcp.flags`
@@ -239,7 +258,7 @@ core_of = table_accessor(
     Core.dtype,
     "core_table",
     added=("interrupts", "ipis", "context_switches", "ipis_sent", "cycles"),
-    last=("clock", "next_time", "free_mbuf", "free_mbufs", "instance"),
+    last=("clock", "next_time", "store_cycles", "stores_done", "free_mbuf", "free_mbufs", "instance"),
 )
 """Return the core's record."""
 
@@ -248,7 +267,19 @@ _core_at = record_accessor(Core.dtype)
 thread_of = table_accessor(
     Thread.dtype,
     "thread_table",
-    last=("phase", "wait_since", "item", "flow", "writes_to", "remaining_bytes", "lock", "flags", "batch_left", "message_kind"),
+    last=(
+        "phase",
+        "wait_since",
+        "item",
+        "flow",
+        "writes_to",
+        "events",
+        "remaining_bytes",
+        "lock",
+        "flags",
+        "batch_left",
+        "message_kind",
+    ),
 )
 """Return the thread's record."""
 
@@ -258,7 +289,7 @@ lock_of = table_accessor(Lock.dtype, "lock_table")
 lock_class_of = table_accessor(LockStatistics.dtype, "lock_class_table", added=tuple(LockStatistics.dtype.names or ()))
 """Return the statistics of a lock class."""
 
-section_of = table_accessor(Section.dtype, "section_table", last=("start", "end"))
+section_of = table_accessor(KernelSection.dtype, "section_table", last=("starts", "ends", "latest", "length"))
 """Return the section of a lock class that has one lock in the whole kernel."""
 
 nic_of = table_accessor(

@@ -14,6 +14,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "transmit": ("caller", "owner"),
     "listener": ("shared", "replicated", "partitioned"),
     "placement": ("pinned", "free"),
+    "scheduler": ("bsd4", "ule"),
 }
 FINDS_FIRST = ("rcu", "bucket_lock")
 """Look-ups that end before the connection's lock is tried, and then hold nothing."""
@@ -51,6 +52,8 @@ class OrganizationConfig:
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
         placement: Whether threads stay on their core. Threads of ports always do, except the only one of `netisr`.
+        scheduler: Where a woken thread that is free goes. `bsd4`: to the first idle core, as one run queue without affinity has
+            it. `ule`: to the core that it ran on, if that idles.
         cores: How many of the machine's cores are used, the first ones. Null uses all.
     """
 
@@ -66,6 +69,7 @@ class OrganizationConfig:
     listener: str = "partitioned"
     batch: int = 1
     placement: str = "pinned"
+    scheduler: str = "ule"
     cores: int | None = None
 
     def core_count(self, machine_cores: int) -> int:

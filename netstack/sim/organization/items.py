@@ -5,13 +5,12 @@ step ends where another core could interfere: before a lock is tried or released
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.connections import admit_segment, may_change_table, remove_connection, send_reset
+from netstack.sim.kernel.connections import admit_segment, keeps_table, remove_connection, send_reset
 from netstack.sim.kernel.listener import tell_application
-from netstack.sim.kernel.readiness import so_wakeup
 from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_timer
 from netstack.sim.kernel.transmit import output_segment, process_send
+from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import acquire, enter, leave, release
-from netstack.sim.machine.memory import charge
 from netstack.sim.machine.numbers import Fault, Instance, Operation, ThreadState, Waiting
 from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
 from netstack.sim.machine.state import core_of, lock_of, thread_of, thread_on
@@ -20,7 +19,7 @@ from netstack.sim.stack.numbers import Admission, ItemKind, LockKind, Phase, Sid
 from netstack.sim.stack.state import flow_of, free_item, item_of, pcb_of, queue_of, segment_of, take_item
 from netstack.sim.stack.timer_wheel import arm
 from netstack.tcp.connection import tcp_close
-from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
+from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 
 
 @compiled
@@ -79,9 +78,9 @@ def _enter_connection(machine, stack, core):
 
 @compiled
 def _release_table_and_process(machine, stack, core):
-    """PROCESS: run the protocol, after a release of the connection table's lock unless the item might change the table."""
+    """PROCESS: run the protocol, after a release of the connection table's lock unless the item keeps it to the end."""
     thread = thread_on(machine, core)
-    if may_change_table(stack, thread.item):
+    if keeps_table(stack, thread.item):
         thread.table_locked = 1
     else:
         release(machine, core, stack.global_lock)
@@ -125,7 +124,7 @@ def _admit(machine, stack, core):
                 thread.flags = 0
                 thread.phase = Phase.OUTPUT if admission == Admission.OPENED else Phase.FINISH
                 return
-        predict_packet(machine, core)
+        predict_packet(machine, stack, core, thread.item)
     thread.phase = Phase.PROCESS
     if stack.use_global_lock == 0:
         _process(machine, stack, core)
@@ -158,11 +157,9 @@ def _process(machine, stack, core):
 
 @compiled
 def _end_protocol(machine, stack, core):
-    """End the work on the connection under its lock: list its timers, and notify the application."""
+    """End the work on the connection under its lock: list its timers, and tell the application that it was opened or closed."""
     thread = thread_on(machine, core)
     arm(stack, thread.flow, Side.LOCAL)
-    if thread.flags & TCP_ACKED:
-        so_wakeup(machine, stack, core, thread.flow)
     if stack.bytes_per_connection != 0:
         tell_application(machine, stack, core, thread.flow, thread.flags)
     thread.phase = Phase.FINISH

@@ -81,6 +81,7 @@ class MachinePart:
     cores_used: int  # the first ones
     nics: int  # each with rings, an interrupt and an inbound thread
     locks: int  # the connection table's, then those of groups or connections
+    affine: bool  # a woken thread returns to the core that it ran on, if that idles
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
             cores_used=cores,
             nics=machine.nic.count,
             locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
+            affine=org.scheduler == "ule",
         ),
         groups=groups,
         ports=ports,

@@ -5,10 +5,9 @@ nothing of how it is processed.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.memory import charge, charge_lock_word
+from netstack.sim.machine.charging import charge, charge_in, charge_lock_word
 from netstack.sim.machine.numbers import Instance, LockClass, Operation
 from netstack.sim.machine.scheduler import send_ipi, wakeup
-from netstack.sim.machine.sections import charge_in
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import ItemKind
 from netstack.sim.stack.state import free_item, item_of, queue_of

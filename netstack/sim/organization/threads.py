@@ -8,8 +8,8 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import accept_connection
 from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
 from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
+from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import release
-from netstack.sim.machine.memory import charge
 from netstack.sim.machine.nic import receive_frame, take_arrival, unmask
 from netstack.sim.machine.numbers import Instance, Operation, ThreadState
 from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep
@@ -24,6 +24,7 @@ from netstack.sim.stack.state import (
     packet_group,
     pcb_of,
     queue_of,
+    ready_of,
     side_of,
     take_item,
     wheel_slot_of,
@@ -75,12 +76,15 @@ def _next_write(machine, stack, core):
             flow_of(stack, thread.writes_to).ready = 0
         thread.writes_to = -1
     if thread.writes_to < 0:
-        thread.writes_to = pop_ready(stack, thread.index)
-        if thread.writes_to < 0:
+        if thread.events == 0:
             charge(machine, core, Operation.APP_WAIT)
+            thread.events = min(ready_of(stack, thread.index).count, stack.events_per_call)
+        if thread.events == 0:
             thread.waits_for = WaitsFor.EVENTS
             sleep(machine, core)
             return
+        thread.events -= 1
+        thread.writes_to = pop_ready(stack, thread.index)
         thread.remaining_bytes = stack.write_bytes
         cpu.instance[Instance.FLOW] = thread.writes_to
         charge(machine, core, Operation.APP_EVENT)

@@ -12,6 +12,13 @@ class Side(Number):
     REMOTE = auto()  # its peer
 
 
+class Callout(Number):
+    """Timers of a connection that are set with its segments; each is a line of the structure `timers`."""
+
+    RETRANSMISSION = auto()
+    KEEP_ALIVE = auto()
+
+
 class ItemKind(Number):
     """What an item is: a received packet, a request of an application or an expired timer."""
 

@@ -46,6 +46,9 @@ class Flow(Record):
     previous_timer: Annotated[i4, 2]  # by side: the previous entry of the tick
     waiting_bytes: i4  # of send requests in queues, for which the send buffer keeps room
     unwritten_bytes: i4  # left for the application to write; above 0 for ever if connections never end
+    unread_bytes: i4  # payload that the remote application had not read when the last segment arrived
+    read_at: i8  # when it reads that
+    callout_before: Annotated[i8, 2]  # by Callout: the connection before it in its list of the callout wheel
     section: Section  # of the send buffer's lock
     ready: i1  # 1: in the event queue, or served by its application
     expired: i1  # 1: in the list of connections whose timer expired
@@ -123,8 +126,10 @@ class Stack(Record):
     hash_seed: i8  # seed of the hash of 4-tuples
     send_buffer: i8  # bytes of each send buffer
     write_bytes: i8  # most bytes that an application writes per visit of a connection
+    events_per_call: i8  # most connections that an application is told of at once
     send_unit: i8  # most bytes of a send request
     lowat: i8  # bytes of room that make a socket writable
+    read_delay: i8  # from the first unread byte until a remote application reads all that is there, in cycles
     cycles_per_us: i8  # the clock of all cores
     mbufs: i8  # all mbufs
     free_mbuf: i8  # the head of the shared zone's list
@@ -178,6 +183,8 @@ class Stack(Record):
     app_thread_first: i8  # the first application thread
     port_thread_first: i8  # the first thread of a port
     inpcb_kind: i8  # the structure of a pcb's addresses and ports, -1 for none
+    timers_kind: i8  # the structure of a connection's callouts, -1 for none
+    callout_last: Annotated[i8, 2]  # by Callout: the connection whose callout was set last
     bytes_per_connection: i8  # payload after which a connection is closed; 0: connections never end
     think_cycles: i8  # pause of a client between connections
     client_closes_first: i8  # 1: the client closes when it has all bytes; 0: when the host has closed
@@ -232,10 +239,10 @@ COUNTERS = (
 
 A counter that is missing here is right as well, but windowed cores repeat the steps that touch it.
 """
-STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ()))
+STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ("callout_last",)))
 """The stack's record itself: its scalar fields are merged like the record of a table."""
 
-flow_of = table_accessor(Flow.dtype, "flow_table", last=("section",))
+flow_of = table_accessor(Flow.dtype, "flow_table", last=("section", "callout_before"))
 """Return the connection's record beside its pcb."""
 
 pcb_of = table_accessor(PCB, "pcb_table")

@@ -12,9 +12,11 @@ CLOSES_FIRST = ("host", "client")
 class WorkloadConfig:
     """Event-driven application threads write to their connections as long as there is room.
 
-    A visit of a connection writes at most `write_bytes`, with `send_unit_bytes` per protocol request (a page, with zero-copy
-    I/O). A connection becomes writable when `lowat_bytes` fit. `mbufs` bounds the pages and headers of all send buffers together:
-    with many connections each buffer is smaller.
+    An application asks which connections are writable, and is told of `events_per_call` at most. A visit of a connection writes
+    at most `write_bytes`, with `send_unit_bytes` per protocol request (a page, with zero-copy I/O). A connection becomes writable
+    when `lowat_bytes` fit. `mbufs` bounds the pages and headers of all send buffers together: with many connections each buffer
+    is smaller. A remote application reads all that has arrived `read_delay_us` after its first unread byte did. Until then, the
+    window that its end announces is smaller by as much.
 
     With `bytes_per_connection` of 0, connections are open from the beginning and never end. Otherwise a remote client opens each
     one, gets that many bytes, and both ends close it. The end that `closes_first` (`host` or `client`) is then in TIME-WAIT for
@@ -27,12 +29,14 @@ class WorkloadConfig:
     mtu_bytes: int = 1500
     send_buffer_bytes: int = 262144
     receive_buffer_bytes: int = 262144
+    events_per_call: int = 64
     write_bytes: int = 4096
     send_unit_bytes: int = 4096
     lowat_bytes: int = 16384
     rtt_min_us: float = 80.0
     rtt_max_us: float = 240.0
     start_spread_us: float = 10000.0
+    read_delay_us: float = 0.0
     delayed_ack_us: int = 100000
     min_rto_us: int = 230000
     mbufs: int = 1048576
@@ -56,12 +60,14 @@ class WorkloadConfig:
             "mtu_bytes": (256, 9000),
             "send_buffer_bytes": (4096, 1 << 26),
             "receive_buffer_bytes": (4096, 1 << 26),
+            "events_per_call": (1, 1 << 20),
             "write_bytes": (1, 1 << 26),
             "send_unit_bytes": (256, 1 << 20),
             "lowat_bytes": (1, 1 << 26),
             "rtt_min_us": (1, 1_000_000),
             "rtt_max_us": (1, 1_000_000),
             "start_spread_us": (0, 10_000_000),
+            "read_delay_us": (0, 1_000_000),
             "delayed_ack_us": (0, 500_000),
             "min_rto_us": (1000, 60_000_000),
             "mbufs": (1024, 1 << 27),

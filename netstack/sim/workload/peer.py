@@ -43,11 +43,27 @@ def peer_receive(machine, stack, flow_index, segment, now):
     if 0 < peer.delack_deadline_us <= now_us:
         peer_timeout(machine, stack, flow_index, peer.delack_deadline_us)
     flags = tcp_input(peer, segment, now_us)
+    if stack.read_delay != 0:
+        _read_later(stack, flow_index, arrival)
     if flags & TCP_OUTPUT:
         _peer_output(machine, stack, flow_index, arrival)
     if stack.bytes_per_connection != 0:
         _close(machine, stack, flow_index, flags, arrival)
     arm(stack, flow_index, Side.REMOTE)
+
+
+@compiled
+def _read_later(stack, flow_index, arrival):
+    """Set the window of the remote end by what its application has not read yet, after payload arrived at `arrival`."""
+    flow = flow_of(stack, flow_index)
+    peer = peer_of(stack, flow_index)
+    if arrival >= flow.read_at:
+        flow.unread_bytes = 0
+    if peer.delivered_bytes > 0:
+        if flow.unread_bytes == 0:
+            flow.read_at = arrival + stack.read_delay
+        flow.unread_bytes += peer.delivered_bytes
+    peer.rcv_wnd = peer.receive_buffer_bytes - flow.unread_bytes
 
 
 @compiled
