@@ -43,13 +43,15 @@ class CostsConfig:
     """All costs of one operating system's stack.
 
     `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, because they are used so often.
-    They leave that much less of it for data, in whole ways. At least one way remains.
+    They leave that much less of it for data, in whole ways. At least one way remains. `lock_profiling` is a kernel that measures
+    how long each mutex is waited for and held, and holds it longer by that.
     """
 
     name: str = "none"
     source: str = ""
     hash_buckets: int = 512
     instructions_in_l2_bytes: int = 0
+    lock_profiling: bool = False
     structures: dict[str, StructureCost] = field(default_factory=dict)
     operations: dict[str, OperationCost] = field(default_factory=dict)
 
