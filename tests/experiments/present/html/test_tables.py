@@ -4,7 +4,7 @@ import pytest
 
 from experiments.paper.published import CONTENTION_PERCENT, MISSES_PER_KB
 from experiments.paper.verdicts import PointKey
-from experiments.present.html.comparisons import contention_figure
+from experiments.present.html.comparisons import contention_figure, goodput_figure
 from experiments.present.html.tables import contention_table, misses_table
 
 
@@ -27,6 +27,16 @@ def test_the_figure_of_table_1_says_what_kernel_it_is_and_marks_the_other(publis
     assert "msgp: without lock profiling 70.0 ± 0.0 %" in figure.panels[0]
     measured = {key: result for key, result in published_world.items() if not key.profiled}
     assert contention_figure(measured) is None
+
+
+def test_goodput_is_drawn_beside_what_was_published_and_without_lock_profiling(published_world) -> None:
+    figure = goodput_figure(published_world)
+    assert figure is not None
+    for text in ("msgp 62 % above up at 16,384", "connp_l 126 % above up at 16,384", "up 4,034 Mb/s at 6"):
+        assert f"published: {text}" in figure.panels[0]
+    assert "900" not in str(figure.table.rows)
+    profiled = {key: result for key, result in published_world.items() if key.profiled}
+    assert goodput_figure(profiled) is None
 
 
 def test_table_2_shows_fills_and_upgrades(make_result) -> None:
