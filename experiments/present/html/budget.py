@@ -71,7 +71,17 @@ def budget_section(points: Points, clocks: Mapping[PointKey, float]) -> Section 
     if fits:
         tables.append(
             Table(
-                ("", "other work", "+ published misses", "× stall of one", "= cycles", "of", "left", "at a goodput of"),
+                (
+                    "",
+                    "published misses",
+                    "× stall of one",
+                    "= stalls",
+                    "+ other work",
+                    "= cycles",
+                    "of",
+                    "left",
+                    "at a goodput of",
+                ),
                 fits,
                 "Do the published misses fit",
                 FIT_NOTE,
@@ -105,10 +115,11 @@ def _fit(found: Points, clocks: Mapping[PointKey, float], published: float | Non
     whose = f"{goodput:,.0f} Mb/s, {'simulated' if published is None else 'published'}"
     room = _room(found, clocks, goodput)
     if not simulated:
-        return [f"{other:,.0f}", f"{misses:g}", "", "", f"{room:,.0f}", "", whose]
+        return [f"{misses:g}", "", "", f"{other:,.0f}", "", f"{room:,.0f}", "", whose]
     stall = stalls / simulated
-    cycles = other + misses * stall
-    return [f"{other:,.0f}", f"{misses:g}", f"{stall:,.0f}", f"{cycles:,.0f}", f"{room:,.0f}", f"{room - cycles:+,.0f}", whose]
+    needed = (misses * stall, other, misses * stall + other)
+    left = room - needed[-1]
+    return [f"{misses:g}", f"{stall:,.0f}", *(f"{cycles:,.0f}" for cycles in needed), f"{room:,.0f}", f"{left:+,.0f}", whose]
 
 
 def _room(found: Points, clocks: Mapping[PointKey, float], mbps: float) -> float:
