@@ -22,7 +22,7 @@ from netstack.sim import Result
 
 SPECIFICATION = CONF / "sensitivity.yaml"
 COMMON = ("costs", "machine", "workload")
-"""Parts of a configuration that hold constants; all points of a change share them."""
+"""Parts of a configuration that hold constants; all points of a change share them, but for lock profiling."""
 ROWS = {organization[1]: organization for organization in LOCKED}
 """The rows of table 1 by their connection groups."""
 
@@ -135,6 +135,7 @@ def plan_of(specification: SensitivityConfig, grid: GridConfig, output_dir: Path
             except ConfigError as error:
                 raise ConfigError(f"parameters.{name}", f"{percent:+g} %", f"cannot be simulated: {error}") from error
             parts = {part: getattr(common, part) for part in COMMON}
-            changed = {key: dataclasses.replace(one, **parts) for key, one in configs.items()}
+            kernels = {profiled: dataclasses.replace(common.costs, lock_profiling=profiled) for profiled in (False, True)}
+            changed = {key: dataclasses.replace(one, **{**parts, "costs": kernels[key.profiled]}) for key, one in configs.items()}
             points[name, raised] = points_of(changed, f"{name} {percent:+g} %", output_dir)
     return Plan(points, specification.percent, tuple(grid.seeds), specification.parameters)
