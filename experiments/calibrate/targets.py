@@ -18,7 +18,7 @@ from experiments.config.locations import CONF
 from experiments.config.reader import read_structured
 from experiments.paper.claims import CLAIMS
 from experiments.paper.places import HEAVY, Composition, compose_places, points_of
-from experiments.paper.verdicts import Place, PointKey, Within
+from experiments.paper.verdicts import Origin, Place, PointKey, Within
 from experiments.points.provenance import commit_label, provenance
 from experiments.run.in_process import simulate_in_process
 from experiments.run.stream import PointsFailedError
@@ -29,8 +29,9 @@ SPECIFICATION = CONF / "calibration.yaml"
 BLOCK = "calibration"
 NOWHERE = Path()
 """The output folder of points that are not kept."""
-FITTED = tuple(part for claim in CLAIMS for part in claim.parts if isinstance(part, Within) and part.fitted)
-"""The published numbers that a fit may use."""
+_PARTS = dict.fromkeys(part for claim in CLAIMS for part in claim.parts)
+FITTED = tuple(part for part in _PARTS if isinstance(part, Within) and part.origin is Origin.FITTED)
+"""The published numbers that a fit may use, each once."""
 
 
 @dataclass

@@ -45,6 +45,7 @@ def compose_places(places: Iterable[Place], seeds: Iterable[int]) -> Composition
             config = copy.deepcopy(composed[place.org].config)
             config = dataclasses.replace(config, conns=place.conns, seed=seed)
             config.org.groups = place.groups
+            config.costs.lock_profiling = place.profiled
             config.validate()
             configs[PointKey.of(config)] = config
     return Composition(configs, {group: path for found in composed.values() for group, path in found.files.items()})
@@ -54,6 +55,7 @@ def points_of(configs: Mapping[PointKey, SimulationConfig], series: str, output_
     """Return configurations as points, which are named by a series, their place and their seed."""
 
     def name(key: PointKey) -> PointName:
-        return PointName(f"{series}: {key.org}({key.groups})", AXIS, key.conns, key.seed)
+        kernel = " with lock profiling" if key.profiled else ""
+        return PointName(f"{series}: {key.org}({key.groups}){kernel}", AXIS, key.conns, key.seed)
 
     return {key: Point(config, name(key), output_dir) for key, config in configs.items()}

@@ -14,16 +14,18 @@ from netstack.sim import Result, SimulationConfig
 
 
 class Place(NamedTuple):
-    """An organization at a load; `groups` are its connection groups."""
+    """An organization at a load, in the kernel that is measured or in one with lock profiling; `groups` are connection groups."""
 
     org: str
     groups: int | None
     conns: int
+    profiled: bool = False
 
     @property
     def label(self) -> str:
         """The place as figures and messages call it."""
-        return f"{organization_label(self.org, self.groups)} at {self.conns:,}"
+        kernel = " with lock profiling" if self.profiled else ""
+        return f"{organization_label(self.org, self.groups)} at {self.conns:,}{kernel}"
 
 
 class PointKey(NamedTuple):
@@ -33,11 +35,17 @@ class PointKey(NamedTuple):
     conns: int
     groups: int | None
     seed: int
+    profiled: bool = False
 
     @classmethod
     def of(cls, config: SimulationConfig) -> "PointKey":
         """Return the key of a configuration."""
-        return cls(config.org.name, config.conns, config.org.groups, config.seed)
+        return cls(config.org.name, config.conns, config.org.groups, config.seed, config.costs.lock_profiling)
+
+    @property
+    def place(self) -> Place:
+        """The place, which points of other seeds have, too."""
+        return Place(self.org, self.groups, self.conns, self.profiled)
 
 
 Points = Mapping[PointKey, Result]
@@ -50,6 +58,18 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
     FAILS = "fails"
     NOT_RUN = "not run"
+
+
+class Origin(StrEnum):
+    """How far a published figure was free when the simulator was made.
+
+    A fitted one set constants, by calibration. A chosen one was known when mechanisms were chosen, and looked at for that. All
+    others are predicted.
+    """
+
+    PREDICTED = "predicted"
+    CHOSEN = "chosen"
+    FITTED = "fitted"
 
 
 @dataclass(frozen=True)
@@ -89,9 +109,11 @@ class Quantity:
         """Return the value of each seed that has all places; a quantity without places is a constant."""
         if not self.places:
             return [self.compute()]
-        first = self.places[0]
-        seeds = sorted(key.seed for key in points if (key.org, key.groups, key.conns) == first)
-        found = ([points.get(PointKey(place.org, place.conns, place.groups, seed)) for place in self.places] for seed in seeds)
+        seeds = sorted(key.seed for key in points if key.place == self.places[0])
+        found = (
+            [points.get(PointKey(place.org, place.conns, place.groups, seed, place.profiled)) for place in self.places]
+            for seed in seeds
+        )
         return [self.compute(*results) for results in found if None not in results]
 
 
@@ -119,7 +141,7 @@ class Within:
     quantity: Quantity
     published: float
     tolerance: float
-    fitted: bool = False
+    origin: Origin = Origin.PREDICTED
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
@@ -146,7 +168,7 @@ class Greater:
     greater: Quantity
     smaller: Quantity
     tie_holds: bool = False
-    fitted: bool = False
+    origin: Origin = Origin.PREDICTED
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
@@ -188,12 +210,21 @@ class Claim:
     needed: int | None = None
 
     @property
-    def origin(self) -> str:
-        """Whether what is compared was fitted to the publication or predicted."""
-        fitted = sum(part.fitted for part in self.parts)
-        if 0 < fitted < len(self.parts):
-            return f"{fitted} of {len(self.parts)} fitted"
-        return "fitted" if fitted else "predicted"
+    def origin(self) -> Origin:
+        """The class of the claim, from those of its parts.
+
+        It is fitted if all parts are, and predicted if all parts are. Any mix is chosen: what is known in part is no prediction,
+        and what is free in part is no fit.
+        """
+        origins = {part.origin for part in self.parts}
+        return origins.pop() if len(origins) == 1 else Origin.CHOSEN
+
+    @property
+    def origin_label(self) -> str:
+        """The class, and where parts differ how many are of which class."""
+        counts = {origin: sum(part.origin is origin for part in self.parts) for origin in Origin}
+        mixed = ", ".join(f"{count} {origin}" for origin, count in counts.items() if count)
+        return f"{self.origin} ({mixed})" if len(self.parts) not in counts.values() else self.origin.value
 
     @property
     def is_number(self) -> bool:
@@ -241,6 +272,7 @@ def check_comparable(configs: Sequence[SimulationConfig]) -> None:
         key = PointKey.of(config)
         if key in keys:
             what = f"{organization_label(key.org, key.groups)} conns={key.conns} seed={key.seed}"
+            what += " costs.lock_profiling=true" if key.profiled else ""
             raise ConfigError("experiment.report", "paper", f"compares organizations and loads only, and two points are {what}")
         keys.add(key)
 
@@ -253,6 +285,17 @@ def organization_label(org: str, groups: int | None) -> str:
 def evaluate(claims: Iterable[Claim], points: Points) -> list[ClaimOutcome]:
     """Judge claims on the points that were run."""
     return [claim.evaluate(points) for claim in claims]
+
+
+def counts_by_origin(claims: Iterable[tuple[Origin, bool]]) -> str:
+    """Say how many claims of each class there are, and how many of them hold: "8 of 14 predicted, 3 of 10 chosen"."""
+    found = list(claims)
+    texts = []
+    for origin in Origin:
+        holding = [holds for kind, holds in found if kind is origin]
+        if holding:
+            texts.append(f"{sum(holding)} of {len(holding)} {origin}")
+    return ", ".join(texts)
 
 
 def places_of(claims: Sequence[Claim]) -> list[Place]:

@@ -13,7 +13,7 @@ COLUMNS = {
     "locks": ("lock_atomic", "lock_spin", "lock_sleep", "lock_profile"),
     "stalls": ("cache_stall",),
 }
-"""What each column of a table sums: all categories but idling."""
+"""What each column of a table sums: all categories but idling. Locks and cache stalls of the scheduler count as scheduling."""
 
 
 STRUCTURES = {

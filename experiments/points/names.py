@@ -1,7 +1,8 @@
 """Names the points of a sweep by organization, by what else varies, and by the key of a figure's x axis.
 
 A key is left out if it does not vary, or if another name implies it, as ``machine=`` implies ``machine.cores``. So is a key of
-the engine that follows from x alone, such as longer intervals at larger loads. Knows configurations, not how points run.
+the engine that follows from x alone, such as longer intervals at larger loads. A switch is named where it is on, as ``with lock
+profiling``. Knows configurations, not how points run.
 """
 
 from collections import defaultdict
@@ -44,7 +45,9 @@ def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
         keys = [key for group in GROUPS for key in varied[group].get(values.get(f"{group}.name"), []) if key != axis]
         series = str(values["org.name"]) + (f"({values['org.groups']})" if "org.groups" in keys else "")
         for key in keys:
-            if key not in ("org.name", "org.groups"):
+            if values[key] is True:
+                series += f" with {key.rpartition('.')[2].replace('_', ' ')}"
+            elif key not in ("org.name", "org.groups") and values[key] is not False:
                 series += f" {key.removesuffix('.name')}={number(values[key])}"
         x, seed = values[axis], values["seed"]
         assert isinstance(x, int | float)

@@ -10,6 +10,7 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -45,13 +46,21 @@ DPI = 130
 
 
 def draw_figures(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
-    """Draw the figures of the finished points into `folder`; return their files."""
+    """Draw the figures of the finished points into `folder`; return their files.
+
+    Lock profiling changes everything that it measures: of a kernel with it, only the waits for locks are drawn.
+    """
     repeated = repetitions(outcomes)
-    if not repeated:
-        return []
+    measured = [each for each in repeated if not each.point.config.costs.lock_profiling]
     files = []
-    for name, draw in {"goodput": _goodput, "cycles_per_kb": _cycles, "misses_and_lock_waits": _misses_and_lock_waits}.items():
-        figure = draw(repeated)
+    for name, (draw, drawn) in {
+        "goodput": (_goodput, measured),
+        "cycles_per_kb": (_cycles, measured),
+        "misses_and_lock_waits": (_misses_and_lock_waits, repeated),
+    }.items():
+        if not drawn:
+            continue
+        figure = draw(drawn)
         files.append(folder / f"{name}.png")
         figure.savefig(files[-1], dpi=DPI)
         plt.close(figure)
@@ -78,7 +87,8 @@ def _goodput(repeated: list[Repetitions]) -> Figure:
 
 def _misses_and_lock_waits(repeated: list[Repetitions]) -> Figure:
     figure, (misses, waits) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained")
-    _lines(misses, repeated, lambda result: result.l2_misses_per_kb)
+    measured = [each for each in repeated if not each.point.config.costs.lock_profiling]
+    _lines(misses, repeated, lambda result: result.l2_misses_per_kb, measured)
     misses.set_ylim(bottom=0)
     misses.set_ylabel("L2 data misses per KB of payload")
     _title(misses, repeated, "Cache misses")
@@ -87,8 +97,10 @@ def _misses_and_lock_waits(repeated: list[Repetitions]) -> Figure:
     waits.set_ylim(0, 100)
     waits.set_ylabel("acquisitions that had to wait (%)")
     _title(waits, repeated, "Waits for global TCP/IP locks, where there are any")
-    handles, names = misses.get_legend_handles_labels()
-    figure.legend(handles, names, title="organization", frameon=False, loc="outside right upper")
+    named: dict[str, Artist] = {}
+    for panel in (misses, waits):
+        named |= {name: handle for handle, name in zip(*panel.get_legend_handles_labels(), strict=True) if name not in named}
+    figure.legend(list(named.values()), list(named), title="organization", frameon=False, loc="outside right upper")
     return figure
 
 

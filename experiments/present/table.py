@@ -13,7 +13,11 @@ from experiments.points.breakdown import COLUMNS, column_cycles
 from experiments.points.point import Outcome, Point
 from experiments.points.seeds import repetitions
 
-LEGEND = "stack: protocol and application; driver: with interrupts; sched: scheduling; waits: for global TCP/IP locks"
+LEGEND = (
+    "stack: protocol and application; driver: with interrupts; sched: scheduling, with its locks and stalls; "
+    "waits: for global TCP/IP locks"
+)
+PROFILED = "with lock profiling: a kernel whose locks are held longer; its waits are to be compared, not its goodput"
 
 
 def line(outcome: Outcome, width: int = 0) -> str:
@@ -67,6 +71,8 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
         )
     console.print(table)
     console.print(LEGEND, style="dim")
+    if any(row.point.config.costs.lock_profiling for row in rows):
+        console.print(PROFILED, style="dim")
     if repeated:
         seeds = sorted({len(row.results) for row in rows})
         console.print(f"means over {' or '.join(map(str, seeds))} seeds; 95 %: half the confidence interval of the mean")

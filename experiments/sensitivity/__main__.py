@@ -17,6 +17,7 @@ from rich.table import Table
 
 from experiments.config.command_line import check_workers, exit_code_of, terminal
 from experiments.config.schema import RayConfig, TrackingConfig
+from experiments.paper.verdicts import counts_by_origin
 from experiments.points.folders import check_output_dir
 from experiments.points.point import Outcome, Point, sweep_id
 from experiments.run.cluster import check_cluster
@@ -122,6 +123,8 @@ def print_survival(console: Console, sensitivity: Sensitivity) -> None:
     numbers = len(rows) - len(orders)
     text += f"so do {sum(row.survives for row in rows if not row.is_order)} of {numbers} claims about published numbers"
     console.print(text, highlight=False, soft_wrap=True)
+    by_origin = counts_by_origin((row.origin, row.survives) for row in rows if row.origin is not None)
+    console.print(f"by class of claims: {by_origin}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

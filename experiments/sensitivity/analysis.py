@@ -12,14 +12,14 @@ from pathlib import Path
 from statistics import fmean
 
 from experiments.paper.claims import CLAIMS
-from experiments.paper.verdicts import Claim, Greater, Place, Points, Verdict, Within
+from experiments.paper.verdicts import Claim, Greater, Origin, Place, Points, Verdict, Within
 from experiments.points.provenance import provenance
 from experiments.sensitivity.plan import Plan
 from netstack.sim import Result
 
 EQUAL = -1e-9  # margin of equal sides where one is claimed to be above the other
 SYMBOLS = {True: "+", False: "-"}
-SURVIVAL_HEADINGS = ("claim", "unchanged", "survives", "does not survive")
+SURVIVAL_HEADINGS = ("claim", "class", "unchanged", "survives", "does not survive")
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,13 @@ class ClaimSensitivity:
 
     The value of a claim about one published number is that number's simulated one. That of a claim about several is the share of
     the tolerance that is left, and that of an order the difference of its sides in `unit`, of the comparison that decides it: the
-    least one, or with claims that need not hold everywhere the last one that is needed. It holds from `low` to `high`.
+    least one, or with claims that need not hold everywhere the last one that is needed. It holds from `low` to `high`. Analyses
+    of earlier versions have no `origin`.
     """
 
     name: str
     sentence: str
+    origin: Origin | None
     is_order: bool
     unit: str
     axis: str
@@ -119,6 +121,7 @@ class SurvivalRow:
     """Whether a claim outlives every change. `verdict` is the one before any."""
 
     claim: str
+    origin: Origin | None
     is_order: bool
     verdict: Verdict
     changes: int
@@ -130,10 +133,10 @@ class SurvivalRow:
         return self.verdict is Verdict.HOLDS and not self.broken_by
 
     @property
-    def cells(self) -> tuple[str, str, str, str]:
+    def cells(self) -> tuple[str, str, str, str, str]:
         """The row as tables show it, below `SURVIVAL_HEADINGS`. A claim that does not hold has nothing to survive."""
         kept = f"{self.changes - len(self.broken_by)} of {self.changes}" if self.verdict is Verdict.HOLDS else ""
-        return self.claim, self.verdict.value, kept, ", ".join(self.broken_by)
+        return self.claim, self.origin or "", self.verdict.value, kept, ", ".join(self.broken_by)
 
 
 def analyse(plan: Plan, finished: Mapping[str, Result]) -> Sensitivity:
@@ -167,7 +170,8 @@ def load_sensitivity(path: Path) -> Sensitivity:
     claims = []
     for row in values.pop("claims"):
         effects = tuple(Effect(e["parameter"], e["raised"], judgement(e["judgement"])) for e in row.pop("effects"))
-        claims.append(ClaimSensitivity(**{**row, "before": judgement(row["before"])}, effects=effects))
+        origin = Origin(row["origin"]) if "origin" in row else None
+        claims.append(ClaimSensitivity(**{**row, "origin": origin, "before": judgement(row["before"])}, effects=effects))
     return Sensitivity(**{**values, "seeds": tuple(values["seeds"])}, claims=tuple(claims))
 
 
@@ -176,6 +180,7 @@ def survival(sensitivity: Sensitivity) -> list[SurvivalRow]:
     return [
         SurvivalRow(
             claim.name,
+            claim.origin,
             claim.is_order,
             claim.before.verdict,
             len(claim.effects),
@@ -220,6 +225,7 @@ def sensitivity_of(claim: Claim, whole: Claim, before: Points, after: Mapping[tu
     return ClaimSensitivity(
         name=claim.name,
         sentence=claim.sentence,
+        origin=whole.origin,
         is_order=is_order,
         unit=unit,
         axis=axis,

@@ -13,7 +13,7 @@ from omegaconf import MISSING
 from experiments.config.constant_groups import Constants, scaled
 from experiments.config.locations import CONF
 from experiments.config.reader import read_structured
-from experiments.paper.claims import CONNP_L, ORGANIZATIONS
+from experiments.paper.grid import LOCKED, ORGANIZATIONS
 from experiments.paper.places import HEAVY, compose_places, points_of
 from experiments.paper.verdicts import Place, PointKey
 from experiments.points.point import Point
@@ -22,7 +22,9 @@ from netstack.sim import Result
 
 SPECIFICATION = CONF / "sensitivity.yaml"
 COMMON = ("costs", "machine", "workload")
-"""Parts of a configuration that hold constants; all points of a change share them."""
+"""Parts of a configuration that hold constants; all points of a change share them, but for lock profiling."""
+ROWS = {organization[1]: organization for organization in LOCKED}
+"""The rows of table 1 by their connection groups."""
 
 Change = tuple[str, bool]
 """A group of constants, and whether it is raised."""
@@ -30,14 +32,15 @@ Change = tuple[str, bool]
 
 @dataclass
 class GridConfig:
-    """The points of each change: all organizations at `loads`, and connp_l with other groups, each at loads of its own.
+    """The points of each change: all organizations at `loads`, and rows of table 1 with lock profiling, each at loads of its own.
 
-    Loads of 1,024 connections and more have only the first of the `seeds`.
+    Rows are named by their connection groups; msgp has one. Loads of 1,024 connections and more have only the first of the
+    `seeds`.
     """
 
     seeds: list[int] = MISSING
     loads: list[int] = MISSING
-    groups: dict[int, list[int]] = field(default_factory=dict)
+    profiled: dict[int, list[int]] = field(default_factory=dict)
 
 
 @dataclass
@@ -53,6 +56,10 @@ class SensitivityConfig:
         """Raise ConfigError for the first value that cannot be used."""
         if not 0 < self.percent < 100:
             raise ConfigError("percent", self.percent, "must be above 0 and below 100")
+        for name in ("full", "quick"):
+            for groups in getattr(self, name).profiled:
+                if groups not in ROWS:
+                    raise ConfigError(f"{name}.profiled", groups, f"is no row of table 1: {', '.join(map(str, ROWS))}")
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Plan:
     @property
     def places(self) -> frozenset[Place]:
         """The places of each change."""
-        return frozenset(Place(key.org, key.groups, key.conns) for key in self.points[None])
+        return frozenset(key.place for key in self.points[None])
 
     def results(self, finished: Mapping[str, Result]) -> dict[Change | None, dict[PointKey, Result]]:
         """Return the results before and after each change from those of finished points by their fingerprint."""
@@ -108,7 +115,7 @@ def plan_of(specification: SensitivityConfig, grid: GridConfig, output_dir: Path
         ConfigError: A group of constants has an unknown key, or cannot be changed that far.
     """
     places = [Place(*organization, load) for load in grid.loads for organization in ORGANIZATIONS]
-    places += [Place(CONNP_L[0], groups, load) for groups, loads in grid.groups.items() for load in loads]
+    places += [Place(*ROWS[groups], load, profiled=True) for groups, loads in grid.profiled.items() for load in loads]
     configs = {
         **compose_places([place for place in places if place.conns < HEAVY], grid.seeds).configs,
         **compose_places([place for place in places if place.conns >= HEAVY], grid.seeds[:1]).configs,
@@ -128,6 +135,7 @@ def plan_of(specification: SensitivityConfig, grid: GridConfig, output_dir: Path
             except ConfigError as error:
                 raise ConfigError(f"parameters.{name}", f"{percent:+g} %", f"cannot be simulated: {error}") from error
             parts = {part: getattr(common, part) for part in COMMON}
-            changed = {key: dataclasses.replace(one, **parts) for key, one in configs.items()}
+            kernels = {profiled: dataclasses.replace(common.costs, lock_profiling=profiled) for profiled in (False, True)}
+            changed = {key: dataclasses.replace(one, **{**parts, "costs": kernels[key.profiled]}) for key, one in configs.items()}
             points[name, raised] = points_of(changed, f"{name} {percent:+g} %", output_dir)
     return Plan(points, specification.percent, tuple(grid.seeds), specification.parameters)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping
 
-from experiments.paper.claims import CONNP_L, MSGP, UP, goodput
+from experiments.paper.grid import CONNP_L, MSGP, UP
+from experiments.paper.quantities import goodput
 from experiments.paper.verdicts import Claim, Greater, PointKey, Within
 from netstack.sim import Result
 
@@ -10,7 +11,7 @@ MakeResult = Callable[..., Result]
 Points = dict[PointKey, Result]
 SMALL = """
 percent: 20
-full: {seeds: [1, 2], loads: [6, 16384], groups: {4: [6]}}
+full: {seeds: [1, 2], loads: [6, 16384], profiled: {4: [6]}}
 quick: {seeds: [1], loads: [6]}
 parameters:
   locks: ["costs.operations.lock_*quire.cycles"]

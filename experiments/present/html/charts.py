@@ -122,12 +122,13 @@ class BarChart:
 
 @dataclass(frozen=True)
 class DotRow:
-    """A published and a simulated value of one row."""
+    """A published and a simulated value of one row, and perhaps another simulated one that is shown beside them."""
 
     label: str
     published: float
     simulated: Estimate | None
     near: bool
+    beside: Estimate | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,8 @@ class DotChart:
 
     title: str
     rows: Sequence[DotRow]
+    beside: str = ""
+    """What the values beside are."""
 
     def draw(self, width: float = 350) -> str:
         """Return the panel as markup."""
@@ -158,6 +161,9 @@ class DotChart:
                 canvas.line([(x_scale(max(0, value.low)), y), (x_scale(min(100, value.high)), y)], "whisker")
                 title = f"{row.label}: simulated {value.mean:.1f} ± {value.half_width:.1f} %, published {row.published:g} %"
                 canvas.mark(x_scale(value.mean), y, "circle", f"mark {color}", title)
+            if row.beside is not None:
+                title = f"{row.label}: {self.beside} {row.beside.mean:.1f} ± {row.beside.half_width:.1f} %"
+                canvas.mark(x_scale(row.beside.mean), y, "circle", "beside", title)
             canvas.mark(x_scale(row.published), y, "diamond", "published", f"{row.label}: published {row.published:g} %")
         return canvas.render()
 

@@ -6,8 +6,9 @@ Every number, rank and comparison is computed; only what an organization is made
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.paper.claims import CONNP_L, CONNP_T, MSGP, ORGANIZATIONS, TABULATED, UP, WIRE_LIMIT_MBPS, Organization
-from experiments.paper.verdicts import Points, organization_label
+from experiments.paper.grid import CONNP_L, CONNP_T, MSGP, ORGANIZATIONS, TABULATED, UP, Organization
+from experiments.paper.published import WIRE_LIMIT_MBPS
+from experiments.paper.verdicts import Place, Points, organization_label
 from experiments.points.breakdown import busy_cycles, column_cycles, structure_misses
 from experiments.present.html.organizations import estimate_of, kind_of, loads_of
 from netstack.sim import Result
@@ -29,13 +30,14 @@ COSTS = {
 }
 """What the columns of cycles are called in a sentence."""
 FULL = 0.98  # of the links
+TWO_REGIMES = (48, 192)  # connections between which connp_l fills the links with some seeds and not with others
 WORTH_SAYING = 0.05  # share of the added cycles
 NO_IDLING = 0.5  # %
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """An organization's numbers in a sentence, and a heading with sentences per load."""
+    """An organization's numbers in a sentence or two, and a heading with sentences per load."""
 
     name: str
     kind: str
@@ -52,7 +54,10 @@ def explanations(points: Points) -> list[Explanation]:
         if loads:
             told = [(f"{load:,} connections", _why(points, organization, load)) for load in loads if load in TABULATED]
             name, kind = organization_label(*organization), kind_of(organization)
-            made.append(Explanation(name, kind, DESIGN[organization], _summary(points, organization, loads), told))
+            summary = _summary(points, organization, loads)
+            if organization == CONNP_L:
+                summary = " ".join(filter(None, [summary, _full_links(points, loads)]))
+            made.append(Explanation(name, kind, DESIGN[organization], summary, told))
     return made
 
 
@@ -110,6 +115,18 @@ def _summary(points: Points, organization: Organization, loads: Sequence[int]) -
     )
 
 
+def _full_links(points: Points, loads: Sequence[int]) -> str:
+    """Say with which share of the seeds connp_l fills the links at loads where seeds may differ in that."""
+    told = []
+    for load in loads:
+        results = _results(points, CONNP_L, load)
+        full = sum(result.goodput_mbps > FULL * WIRE_LIMIT_MBPS for result in results)
+        if full and TWO_REGIMES[0] <= load <= TWO_REGIMES[1]:
+            told.append(f"{full} of {len(results)} seeds at {load:,}")
+    limit = f"more than {100 * FULL:.0f} % of {WIRE_LIMIT_MBPS:,.0f} Mb/s"
+    return f"It fills the links ({limit}) with {_listed(told)} connections." if told else ""
+
+
 def _why(points: Points, organization: Organization, load: int) -> list[str]:
     sentences = [_speed(points, organization, load)]
     if organization == UP:
@@ -122,7 +139,7 @@ def _why(points: Points, organization: Organization, load: int) -> list[str]:
     if locked:
         lock = "Its one table lock was" if organization == MSGP else "Its groups' locks were"
         waited = sum(lock.not_immediate_percent for lock in locked) / len(locked)
-        sentences.append(f"{lock} not free at once in {waited:.0f} % of the acquisitions.")
+        sentences.append(f"{lock} not free at once in {waited:.0f} % of the acquisitions, without lock profiling.")
     hand_offs = _mean(points, organization, load, "hand_offs")
     if hand_offs > 0:
         switches = _mean(points, organization, load, "switches")
@@ -200,7 +217,7 @@ def _mean(points: Points, organization: Organization, load: int, statistic: str)
 
 
 def _results(points: Points, organization: Organization, load: int) -> list[Result]:
-    return [result for key, result in points.items() if (key.org, key.groups, key.conns) == (*organization, load)]
+    return [result for key, result in points.items() if key.place == Place(*organization, load)]
 
 
 def _listed(texts: Sequence[str]) -> str:

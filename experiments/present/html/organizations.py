@@ -5,7 +5,7 @@ Knows points and the style sheet's classes, not which statistics matter.
 
 from collections.abc import Callable, Sequence
 
-from experiments.paper.claims import ORGANIZATIONS, Organization
+from experiments.paper.grid import ORGANIZATIONS, Organization
 from experiments.paper.verdicts import Estimate, Place, Points, Quantity, organization_label
 from experiments.present.html.charts import MARKERS, Line
 from experiments.present.html.parts import Table
@@ -20,12 +20,12 @@ def kind_of(organization: Organization) -> str:
 
 
 def loads_of(points: Points, organization: Organization) -> list[int]:
-    """Return the loads that were run for an organization, rising."""
-    return sorted({key.conns for key in points if (key.org, key.groups) == organization})
+    """Return the loads that were run for an organization without lock profiling, rising."""
+    return sorted({key.conns for key in points if (key.org, key.groups) == organization and not key.profiled})
 
 
 def estimate_of(points: Points, organization: Organization, load: int, statistic: Statistic) -> Estimate | None:
-    """Return mean and interval of a statistic; None if the point was not run."""
+    """Return mean and interval of a statistic; None if the point was not run without lock profiling."""
     return Quantity("", "", (Place(*organization, load),), statistic).estimate(points)
 
 

@@ -11,34 +11,26 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from experiments.paper.claims import (
-    CLAIMS,
-    CONTENTION_PERCENT,
-    ORGANIZATIONS,
-    TABULATED,
-    UP,
-    UP_MISSES_PER_KB,
-    contention,
-    misses,
-)
+from experiments.paper.claims import CLAIMS
 from experiments.paper.verdicts import (
     ClaimOutcome,
     Estimate,
     Greater,
+    Origin,
     PartOutcome,
     PointKey,
     Verdict,
     Within,
+    counts_by_origin,
     evaluate,
-    organization_label,
 )
 from experiments.points.point import Outcome
 from experiments.points.provenance import commit_label
+from experiments.present.html.budget import budget_section
 from experiments.present.html.explanation import explanations, winners
-from experiments.present.html.organizations import cell
 from experiments.present.html.panels import figures
-from experiments.present.html.parts import Section, Table
-from netstack.sim import Result
+from experiments.present.html.parts import Section
+from experiments.present.html.tables import contention_table, misses_table
 
 SYMBOLS = {Verdict.HOLDS: "✓", Verdict.UNDECIDED: "~", Verdict.FAILS: "✗", Verdict.NOT_RUN: "–"}
 SectionSource = Callable[[Path], Section | None]
@@ -76,6 +68,8 @@ def write_report(
         sources: Where such sections come from.
     """
     points = {PointKey.of(outcome.point.config): outcome.result for outcome in outcomes if outcome.result is not None}
+    clocks = {PointKey.of(outcome.point.config): outcome.point.config.machine.clock_mhz for outcome in outcomes}
+    found = [source(output_dir) for source in sources]
     claims = evaluate(CLAIMS, points)
     environment = Environment(
         loader=PackageLoader("experiments.present.html"),
@@ -94,9 +88,9 @@ def write_report(
         winners=winners(points),
         figures=figures(points),
         claims=[claim_row(claim) for claim in claims],
-        tables=[_contention_table(points), _misses_table(points)],
+        tables=[contention_table(points), misses_table(points)],
         explanations=explanations(points),
-        sections=[section for source in sources if (section := source(output_dir)) is not None],
+        sections=[section for section in (budget_section(points, clocks), *found) if section is not None],
         facts=_facts(outcomes),
         command=command,
     )
@@ -112,17 +106,13 @@ def _unbroken(text: str) -> str:
 
 
 def headline(claims: Sequence[ClaimOutcome]) -> str:
-    """Return the summary of all verdicts in a sentence or two."""
+    """Return the summary of all verdicts in a sentence."""
     judged = [claim for claim in claims if claim.verdict is not Verdict.NOT_RUN]
     if not judged:
         return "None of the claims could be judged: the points they need were not run."
-    holding = [claim for claim in judged if claim.verdict is Verdict.HOLDS]
-    free = [claim for claim in judged if claim.claim.origin == "predicted"]
-    predicted = sum(claim.verdict is Verdict.HOLDS for claim in free)
-    return (
-        f"{len(holding)} of {len(judged)} claims hold. "
-        f"{len(free)} claims rest on nothing that was fitted to the publication; {predicted} of these hold."
-    )
+    holding = sum(claim.verdict is Verdict.HOLDS for claim in judged)
+    by_origin = counts_by_origin((claim.claim.origin, claim.verdict is Verdict.HOLDS) for claim in judged)
+    return f"{holding} of {len(judged)} claims hold: {by_origin}."
 
 
 def claim_row(outcome: ClaimOutcome) -> ClaimRow:
@@ -172,14 +162,14 @@ def _margin(part: PartOutcome) -> float:
 def _part(outcome: PartOutcome) -> tuple[str, str, str, str]:
     """Return verdict, what is compared, and both sides."""
     part = outcome.part
-    fitted = " (fitted)" if part.fitted else ""
+    origin = "" if part.origin is Origin.PREDICTED else f" ({part.origin})"
     unit = part.quantities[0].unit
     if isinstance(part, Within):
         published = f"{_digits(part.published)} ± {_digits(part.tolerance)} {unit} published"
-        return SYMBOLS[outcome.verdict], part.quantity.label + fitted, _value(outcome.estimate, unit), published
+        return SYMBOLS[outcome.verdict], part.quantity.label + origin, _value(outcome.estimate, unit), published
     assert isinstance(part, Greater)
     above = " not below " if part.tie_holds else " above "
-    label = part.greater.label + above + part.smaller.label + fitted
+    label = part.greater.label + above + part.smaller.label + origin
     return SYMBOLS[outcome.verdict], label, _value(outcome.estimate, unit), _value(outcome.smaller, unit)
 
 
@@ -200,33 +190,6 @@ def _value(estimate: Estimate | None, unit: str) -> str:
 
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:,.2f}"
-
-
-def _contention_table(points: dict[PointKey, Result]) -> tuple[str, Table]:
-    rows = []
-    for organization, published in CONTENTION_PERCENT.items():
-        cells = [organization_label(*organization)]
-        for load, value in zip(TABULATED, published, strict=True):
-            estimate = contention(organization, load).estimate(points)
-            cells += [f"{value:g}", cell(estimate, "{:.0f}")]
-        rows.append(cells)
-    return "Table 1: acquisitions of global TCP/IP locks that did not succeed at once (%)", Table(_side_by_side(), rows)
-
-
-def _misses_table(points: dict[PointKey, Result]) -> tuple[str, Table]:
-    rows = []
-    for organization in ORGANIZATIONS:
-        cells = [organization_label(*organization)]
-        for index, load in enumerate(TABULATED):
-            estimate = misses(organization, load).estimate(points)
-            cells += [f"{UP_MISSES_PER_KB[index]:g}" if organization == UP else "-", cell(estimate, "{:.2f}")]
-        rows.append(cells)
-    return "Table 2: L2 data misses per KB of payload (published values are known for up)", Table(_side_by_side(), rows)
-
-
-def _side_by_side() -> list[str]:
-    headings = [(f"published at {load:,}", f"simulated at {load:,}") for load in TABULATED]
-    return ["organization", *(heading for pair in headings for heading in pair)]
 
 
 def _facts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:

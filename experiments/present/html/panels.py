@@ -5,7 +5,8 @@ Knows results, not how a page is laid out.
 
 from collections.abc import Callable
 
-from experiments.paper.claims import CONNP_L, MSGP, ORGANIZATIONS, TABULATED, UP_MISSES_PER_KB, Organization
+from experiments.paper.grid import CONNP_L, MSGP, ORGANIZATIONS, TABULATED, UP, Organization
+from experiments.paper.published import MISSES_PER_KB
 from experiments.paper.verdicts import Points, organization_label
 from experiments.points.breakdown import busy_cycles, structure_misses
 from experiments.present.html.charts import Bar, BarChart, LineChart
@@ -57,8 +58,9 @@ def _cycles(points: Points) -> Figure | None:
         "cycles",
         "Where the cycles of a KB go",
         "Cycles of all cores per KB of payload. Grey is work that every organization must do; colour is what it pays for being "
-        "organized as it is. The faint top is cycles in which cores found nothing to do. A whole bar is what all cores of the "
-        "organization have per KB, one core for up and four for the others: the shorter the bar of four, the more KB are sent.",
+        "organized as it is. Scheduling has the scheduler's own locks and cache stalls in it. The faint top is cycles in which "
+        "cores found nothing to do. A whole bar is what all cores of the organization have per KB, one core for up and four for "
+        "the others: the shorter the bar of four, the more KB are sent.",
         panels,
         [(name, kind) for name, (kind, _) in CYCLES.items()],
         table_of(points, "busy cycles/KB", busy_cycles, "{:,.0f}"),
@@ -76,13 +78,13 @@ def _misses(points: Points) -> Figure | None:
     panels = _bars(points, "misses/KB", parts)
     if not panels:
         return None
-    published = ", ".join(f"{value:g} at {load:,}" for value, load in zip(UP_MISSES_PER_KB, TABULATED, strict=True))
+    published = ", ".join(f"{value:g} at {load:,}" for value, load in zip(MISSES_PER_KB[UP], TABULATED, strict=True))
     return Figure(
         "misses",
         "Which data misses the cache",
         "L2 data misses per KB of payload by what the data belong to. One processor misses because the records of many "
         "connections do not fit; several miss also because lines move between their caches. Published for up: "
-        f"{published} connections.",
+        f"{published} connections; for the others see table 2.",
         panels,
         list(_structures(points).items()),
         table_of(points, "L2 misses/KB", lambda result: result.l2_misses_per_kb, "{:.2f}"),
@@ -104,8 +106,9 @@ def _locks(points: Points) -> Figure | None:
     return Figure(
         "locks",
         "Who waits for locks",
-        "Left: how often an acquisition of the connection table's lock (msgp) or of a group's lock (connp_l) had to wait; up "
-        "and connp_t have no such locks. Right: cycles per KB spent spinning and going to sleep for locks of any kind.",
+        "Left: how often an acquisition of the connection table's lock (msgp) or of a group's lock (connp_l) had to wait, in a "
+        "kernel without lock profiling; up and connp_t have no such locks. Right: cycles per KB spent spinning and going to "
+        "sleep for locks of any kind but the scheduler's.",
         panels,
         legend_of(points),
         table_of(points, "waiting cycles/KB", waiting, "{:,.0f}"),

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers behind a figure: a heading per column, and rows of texts."""
+    """Numbers, for example those behind a figure: a heading per column, rows of texts, and what a reader must know of them."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    title: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)

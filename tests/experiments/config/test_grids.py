@@ -12,7 +12,7 @@ from experiments import sweep
 from experiments.config.command_line import BAD_INPUT
 from experiments.config.grids import ExperimentConfig
 from experiments.paper.claims import CLAIMS
-from experiments.paper.verdicts import places_of
+from experiments.paper.verdicts import organization_label, places_of
 from experiments.points.names import name_points
 from experiments.points.point import Outcome, Point
 from netstack.errors import ConfigError
@@ -186,7 +186,8 @@ def test_the_paper_runs_what_its_claims_need(monkeypatch: pytest.MonkeyPatch, tm
     output = capsys.readouterr().out
     assert f"{5 * len(places_of(CLAIMS))} points" in output
     labels = {line.split(" seed=")[0] for line in output.splitlines()[:-1]}
+    kernels = {False: "", True: " with lock profiling"}
     assert labels == {
-        f"{place.org}({place.groups}) conns={place.conns}" if place.org == "connp_l" else f"{place.org} conns={place.conns}"
+        f"{organization_label(place.org, place.groups)}{kernels[place.profiled]} conns={place.conns}"
         for place in places_of(CLAIMS)
     }

@@ -2,7 +2,19 @@
 
 import pytest
 
-from experiments.paper.verdicts import Claim, Greater, Place, PointKey, Quantity, Verdict, Within, evaluate, places_of
+from experiments.paper.verdicts import (
+    Claim,
+    Greater,
+    Origin,
+    Place,
+    PointKey,
+    Quantity,
+    Verdict,
+    Within,
+    counts_by_origin,
+    evaluate,
+    places_of,
+)
 from netstack.sim import SimulationConfig
 
 GOODPUT = Quantity("goodput", "Mb/s", (Place("up", 1, 6),), lambda result: result.goodput_mbps)
@@ -99,15 +111,40 @@ def test_a_claim(parts: tuple, needed: int | None, verdict: str, points) -> None
 
 
 def test_what_a_claim_says_of_itself() -> None:
-    fitted = Within(GOODPUT, 1.0, 1.0, fitted=True)
-    assert [claim(*parts).origin for parts in ((fitted,), (fitted, GOOD), (GOOD,))] == ["fitted", "1 of 2 fitted", "predicted"]
+    fitted, chosen = (Within(GOODPUT, 1.0, 1.0, origin) for origin in (Origin.FITTED, Origin.CHOSEN))
+    cases = {
+        (fitted, fitted): ("fitted", "fitted"),
+        (chosen,): ("chosen", "chosen"),
+        (GOOD, BAD): ("predicted", "predicted"),
+        (fitted, GOOD, GOOD): ("chosen", "chosen (2 predicted, 1 fitted)"),
+        (chosen, GOOD): ("chosen", "chosen (1 predicted, 1 chosen)"),
+        (chosen, fitted): ("chosen", "chosen (1 chosen, 1 fitted)"),
+    }
+    assert {parts: (claim(*parts).origin, claim(*parts).origin_label) for parts in cases} == cases
     assert [claim(*parts).is_number for parts in ((GOOD,), (OPEN,))] == [True, False]
     assert places_of([claim(GOOD, Greater(RATIO, OTHER)), claim(MISSING)]) == [
-        ("msgp", 1, 6),
-        ("up", 1, 6),
-        ("up", 1, 12),
+        Place("msgp", 1, 6),
+        Place("up", 1, 6),
+        Place("up", 1, 12),
     ]
 
 
+def test_counts_by_class() -> None:
+    some = [(Origin.CHOSEN, True), (Origin.PREDICTED, False), (Origin.PREDICTED, True), (Origin.CHOSEN, True)]
+    assert counts_by_origin(some) == "1 of 2 predicted, 2 of 2 chosen"
+
+
+def test_a_kernel_with_lock_profiling_is_another_place(make_result) -> None:
+    config = SimulationConfig(conns=6, seed=3)
+    config.costs.lock_profiling = True
+    key = PointKey.of(config)
+    assert key.place == Place(config.org.name, config.org.groups, 6, profiled=True)
+    assert key.place.label.endswith("at 6 with lock profiling")
+    points = {PointKey("up", 6, 1, 1): make_result(100.0), PointKey("up", 6, 1, 1, True): make_result(20.0)}
+    assert GOODPUT.values(points) == [100.0]
+    profiled = Quantity("goodput", "Mb/s", (Place("up", 1, 6, True),), lambda result: result.goodput_mbps)
+    assert profiled.values(points) == [20.0]
+
+
 def test_the_key_of_a_configuration() -> None:
-    assert PointKey.of(SimulationConfig(conns=24, seed=3)) == ("connp_l", 24, 128, 3)
+    assert PointKey.of(SimulationConfig(conns=24, seed=3)) == ("connp_l", 24, 128, 3, False)

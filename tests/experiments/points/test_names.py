@@ -41,6 +41,10 @@ CASES = {
         [["conns=6", "engine.measure_ms=5"], ["conns=24", "engine.measure_ms=7"], ["conns=24", "engine.measure_ms=5"]],
         ["connp_l engine.measure_ms=5 conns=6", "connp_l engine.measure_ms=7 conns=24", "connp_l engine.measure_ms=5 conns=24"],
     ),
+    "a switch is named where it is on": (
+        [["costs.lock_profiling=true", "conns=6"], ["conns=6"], ["conns=24"]],
+        ["connp_l with lock profiling conns=6", "connp_l conns=6", "connp_l conns=24"],
+    ),
     "a choice is no axis": (
         [["org.placement=free"], ["org.placement=pinned"]],
         ["connp_l org.placement=free conns=192", "connp_l org.placement=pinned conns=192"],

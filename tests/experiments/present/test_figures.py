@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
 from experiments.points.seeds import Repetitions, repetitions
@@ -21,6 +22,12 @@ SHAPES = {
     "one point": [{"conns": 6}],
     "groups and seeds": [
         {"org.groups": groups, "conns": n, "seed": seed} for groups in (4, 16, 128) for n in (6, 192) for seed in (1, 2, 3)
+    ],
+    "lock profiling": [
+        {"org.groups": groups, "conns": n, "costs.lock_profiling": profiled}
+        for groups in (4, 128)
+        for n in (6, 192)
+        for profiled in (False, True)
     ],
     "many points": [{"org.groups": 2**n, "conns": 2**m} for n in range(9) for m in range(7)],
     "cores of two machines": [
@@ -61,6 +68,24 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_it(
         assert box.y1 <= figure.bbox.y1 + 1, text
     assert set(_series(repeated)) <= {text.replace("\n", " ") for text, _ in boxes}
     plt.close(figure)
+
+
+def test_of_a_kernel_with_lock_profiling_only_the_waits_are_drawn(result: Result, composed, tmp_path: Path, monkeypatch) -> None:
+    made: dict[str, Figure] = {}
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **_: made.update({path.stem: figure}))
+    base = composed()
+    both = [varied(base, values) for values in SHAPES["lock profiling"]]
+    figures.draw_figures(tmp_path, outcomes(result, both, tmp_path))
+    series = {"connp_l(4)", "connp_l(128)"}
+    goodput, cycles = made["goodput"].axes[0], made["cycles_per_kb"].axes[0]
+    misses, waits = made["misses_and_lock_waits"].axes
+    assert set(goodput.get_legend_handles_labels()[1]) == series
+    assert len({round(bar.get_x(), 3) for bar in cycles.patches if isinstance(bar, Rectangle)}) == 4
+    assert set(misses.get_legend_handles_labels()[1]) == series
+    assert set(waits.get_legend_handles_labels()[1]) == series | {f"{name} with lock profiling" for name in series}
+    made.clear()
+    figures.draw_figures(tmp_path, outcomes(result, [config for config in both if config.costs.lock_profiling], tmp_path))
+    assert set(made) == {"misses_and_lock_waits"}
 
 
 def _series(repeated: list[Repetitions]) -> list[str]:

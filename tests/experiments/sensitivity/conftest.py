@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.paper.claims import CONNP_L, MSGP, UP, goodput
+from experiments.paper.grid import CONNP_L, MSGP, UP
+from experiments.paper.quantities import goodput
 from experiments.paper.verdicts import Greater
 from experiments.sensitivity.analysis import Sensitivity, sensitivity_of
 from tests.helpers.sensitivity import NUMBER, ORDER, SMALL, MakeResult, claim_of, points_of

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments.paper.claims import CLAIMS, CONNP_L, MSGP, UP, contention, goodput
+from experiments.paper.claims import CLAIMS
+from experiments.paper.grid import CONNP_L, MSGP, UP
+from experiments.paper.quantities import contention, goodput
 from experiments.paper.verdicts import Greater, Place, Quantity, Verdict, Within
 from experiments.sensitivity.analysis import Sensitivity, judged, load_sensitivity, restricted, survival
 from tests.helpers.sensitivity import NUMBER, ORDER, MakeResult, Points, claim_of, points_of

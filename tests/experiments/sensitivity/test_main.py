@@ -116,6 +116,7 @@ BAD = {
     "percent": ("percent: 20", "percent: 120", "percent=120.0: must be above 0 and below 100"),
     "no loads": ("loads: [6, 16384]", "lods: [6]", "lods"),
     "a load in words": ("[6, 16384]", "[six]", "a whole number"),
+    "no row of table 1": ("profiled: {4: [6]}", "profiled: {5: [6]}", "full.profiled=5: is no row of table 1: 1, 4, 8, 16"),
     "no YAML": ("percent: 20", "percent: 20: 3", "must be YAML"),
 }
 

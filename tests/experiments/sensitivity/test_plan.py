@@ -39,6 +39,20 @@ def test_all_changes_of_the_project_can_be_simulated(tmp_path: Path) -> None:
         assert len(plan.points) == 2 * len(specification.parameters) + 1
 
 
+def test_rows_of_table_1_are_simulated_with_lock_profiling_and_nothing_else_is(tmp_path: Path) -> None:
+    (tmp_path / "rows.yaml").write_text(SMALL.replace("{4: [6]}", "{1: [6, 16384], 4: [6]}"))
+    specification = read_specification(tmp_path / "rows.yaml")
+    for points in plan_of(specification, specification.full, tmp_path).points.values():
+        configs = [point.config for point in points.values() if point.config.costs.lock_profiling]
+        assert sorted((config.org.name, config.org.groups, config.conns, config.seed) for config in configs) == [
+            *(("connp_l", 4, 6, seed) for seed in (1, 2)),
+            *(("msgp", 1, 6, seed) for seed in (1, 2)),
+            ("msgp", 1, 16384, 1),
+        ]
+        assert len(points) == 5 + 4 * 2 + 4
+        assert all(("with lock profiling" in point.label) == point.config.costs.lock_profiling for point in points.values())
+
+
 def test_results_go_to_each_change_that_has_their_point(tmp_path: Path, make_result: Callable[..., Result]) -> None:
     """The change that rounding undoes has the results of no change; what is not finished is left out."""
     (tmp_path / "free.yaml").write_text(SMALL.replace('"machine.latency.memory_*"', "costs.structures.table.lines"))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.paper.verdicts import Verdict
+from experiments.paper.verdicts import Origin, Verdict
 from experiments.sensitivity.analysis import ClaimSensitivity, Effect, Judgement, Sensitivity
 from experiments.sensitivity.section import sensitivity_section
 
@@ -10,7 +10,9 @@ from experiments.sensitivity.section import sensitivity_section
 def claim(name: str, before: Verdict, raised: Verdict) -> ClaimSensitivity:
     effects = (Effect("locks", False, Judgement(3.0, before, "")), Effect("locks", True, Judgement(-1.0, raised, "")))
     value = 1.0 if before is Verdict.HOLDS else -1.0
-    return ClaimSensitivity(name, "", True, "Mb/s", "margin of the order", 0.0, None, 1, 1, Judgement(value, before, ""), effects)
+    return ClaimSensitivity(
+        name, "", Origin.CHOSEN, True, "Mb/s", "margin of the order", 0.0, None, 1, 1, Judgement(value, before, ""), effects
+    )
 
 
 def test_nothing_was_run(tmp_path: Path) -> None:
@@ -25,8 +27,8 @@ def test_a_claim_that_does_not_hold_survives_no_change(tmp_path: Path) -> None:
     section = sensitivity_section(tmp_path)
     assert section is not None
     assert [tuple(row) for row in section.tables[0].rows] == [
-        ("broken", "holds", "1 of 2", "locks +"),
-        ("wrong at 6", "fails", "", ""),
+        ("broken", "chosen", "holds", "1 of 2", "locks +"),
+        ("wrong at 6", "chosen", "fails", "", ""),
     ]
     assert [figure.identifier for figure in section.figures] == ["tornado-broken", "tornado-wrong-at-6"]
     assert all(figure.panels[0].startswith("<svg") for figure in section.figures)

@@ -37,7 +37,7 @@ def test_a_gain_is_made_of_cores_idling_and_costs(make_result) -> None:
         "4 times up's cores, 75 % as busy, at 2.00 times its cycles per KB: 4 × 0.75 ÷ 2.00 = 1.50 times its goodput."
     )
     assert sentences[3].startswith("The largest shares of its 1.0 L2 misses per KB: connections 50 %, sockets 30 %")
-    assert sentences[4] == "Its one table lock was not free at once in 7 % of the acquisitions."
+    assert sentences[4] == "Its one table lock was not free at once in 7 % of the acquisitions, without lock profiling."
 
 
 def test_one_processor_is_compared_with_itself(published_world) -> None:
@@ -45,3 +45,32 @@ def test_one_processor_is_compared_with_itself(published_world) -> None:
     assert up.summary == "Most at 6 connections (4,034 Mb/s), least at 16,384 (2,407 Mb/s, 40 % less)."
     assert [heading for heading, _ in up.loads] == ["6 connections", "192 connections", "16,384 connections"]
     assert "0 less than at 6 connections" in up.loads[1][1][1]
+
+
+def test_seeds_of_connp_l_that_fill_the_links_are_counted(make_result) -> None:
+    """98 % of 5,650 Mb/s is 5,537. Loads below 48 and above 192 have one regime, and no seed that fills them is not said."""
+    points = {
+        PointKey("connp_l", load, 128, seed): make_result(goodput)
+        for load, goodputs in {24: (5650, 5650), 48: (5538, 5536), 96: (5440, 5440), 192: (5650, 5640)}.items()
+        for seed, goodput in enumerate(goodputs, 1)
+    }
+    (told,) = explanations(points)
+    assert told.summary.endswith(
+        "It fills the links (more than 98 % of 5,650 Mb/s) with 1 of 2 seeds at 48 and 2 of 2 seeds at 192 connections."
+    )
+    (without,) = explanations({key: result for key, result in points.items() if key.conns in (24, 96)})
+    assert "fills" not in without.summary
+
+
+def test_lock_profiling_explains_nothing(make_result) -> None:
+    measured = {
+        PointKey("up", 6, 1, 1): make_result(4000.0, protocol=4000.0),
+        PointKey("msgp", 6, 1, 1): make_result(5000.0, protocol=3000.0, contention=60.0),
+    }
+    profiled = {
+        PointKey("msgp", 6, 1, 1, True): make_result(900.0, protocol=9000.0, contention=89.0),
+        PointKey("msgp", 192, 1, 1, True): make_result(9000.0, contention=100.0),
+    }
+    assert explanations(measured | profiled) == explanations(measured)
+    assert winners(measured | profiled) == winners(measured)
+    assert explanations(profiled) == winners(profiled) == []

@@ -52,7 +52,7 @@ def outcomes_of(points: World, folder: Path) -> list[Outcome]:
     made = []
     for key, result in points.items():
         config = SimulationConfig(conns=key.conns, seed=key.seed)
-        config.org.name, config.org.groups = key.org, key.groups
+        config.org.name, config.org.groups, config.costs.lock_profiling = key.org, key.groups, key.profiled
         point = Point(config, PointName(key.org, "conns", key.conns, key.seed), folder)
         point.folder.mkdir(parents=True)
         known = {"model.version": "abc", "python.version": "3", "numba.version": "4", "numpy.version": "5"}
@@ -82,10 +82,12 @@ def test_the_whole_report(published_world: World, tmp_path: Path) -> None:
         assert claim.definition in plain
         assert claim.published in plain
     assert text.count('class="verdict holds"') == len(CLAIMS)
-    assert f"{len(CLAIMS)} of {len(CLAIMS)} claims hold." in text
+    assert f"{len(CLAIMS)} of {len(CLAIMS)} claims hold: 13 of 13 predicted, 12 of 12 chosen, 2 of 2 fitted." in text
+    for claim in CLAIMS:
+        assert f'<td data-name="class">{claim.origin_label}</td>' in text
     for expected in ("A &lt;title&gt;", "0123456789ab with changes", "abc", "1, 2, 3", "python run.py -m experiment=paper"):
         assert expected in text
-    assert "201 of 201 finished" in text
+    assert "219 of 219 finished" in text
     assert {figure.identifier for figure in figures(published_world)} <= set(checker.identifiers)
     assert len(figures(published_world)) == 6
     assert "prefers-color-scheme: dark" in text
@@ -142,10 +144,11 @@ def test_rows_of_claims(published_world: World) -> None:
     points = row("connp_l gain at 16,384", published_world)
     assert points.error == "+0 points"
     assert row("up's misses", published_world).simulated == "1.83 ± 0.00 1/KB; 4.08 ± 0.01 1/KB; 18.5 ± 0.05 1/KB"
+    assert next(part[1] for part in row("up's misses", published_world).parts) == "L2 misses of up at 6 (fitted)"
     table = row("table 1: cells", published_world)
-    assert (table.simulated, table.error) == ("21 of 21 within", "largest +0 points, waits of msgp at 6")
+    assert (table.simulated, table.error) == ("21 of 21 within", "largest +0 points, waits of msgp at 6 with lock profiling")
     order = row("connp_l best", published_world)
-    assert (order.simulated, order.error) == ("39 of 39", "margin from +21 %")
+    assert (order.simulated, order.error) == ("39 of 39", "margin from +5 %")
     assert len(order.parts) == 39
     assert row("connp_l best", {}).simulated == "not run"
     for key, result in published_world.items():
