@@ -83,16 +83,16 @@ def _build_caches(simulation: Simulation, sizes: Sizes) -> None:
     if config.page_placement == "consecutive":
         pages["node"] = np.arange(len(pages)) % config.nodes
     else:
-        _place_at_random(pages, simulation.config.seed, config.nodes, max(int(machine["l1_sets"]), int(machine["l2_sets"])))
+        _place_at_random(pages, simulation.config.seed, config.nodes, int(machine["l2_sets"]))
 
 
-def _place_at_random(pages: np.ndarray, seed: int, nodes: int, sets: int) -> None:
-    """Draw colour and node of each page, independent of other pages. A draw does not depend on the number of sets.
+def _place_at_random(pages: np.ndarray, seed: int, nodes: int, l2_sets: int) -> None:
+    """Draw colour and node of each page, independent of other pages: a machine has far more memory than these pages.
 
-    A machine has far more memory than these pages, so that two of them may well have the same colour.
+    What is drawn does not depend on the number of sets, so that a larger L2 has the pages of the smaller one.
     """
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(PAGE_DRAWS,))))
-    pages["colour"] = random.integers(MOST_SETS, size=len(pages)) & (sets - 1) & ~(PAGE_LINES - 1)
+    pages["colour"] = random.integers(MOST_SETS, size=len(pages)) & (l2_sets - 1) & ~(PAGE_LINES - 1)
     pages["node"] = random.integers(nodes, size=len(pages))
 
 

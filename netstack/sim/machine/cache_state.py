@@ -120,7 +120,7 @@ def place_at(address, core):
 
 @compiled
 def physical_line(machine, line):
-    """Return the line of physical memory where `line` lies: its lowest bits are the set. Lines of a page stay consecutive."""
+    """Return the line of physical memory where `line` lies. Its lowest bits are its set in L2."""
     return line ^ _page_at(machine.page_table, line >> PAGE_BITS).colour
 
 
@@ -131,20 +131,14 @@ def home_of(machine, line):
 
 
 @compiled
-def first_l1_set_address(machine, core):
-    """Return the address of the first L1 set of `core`."""
-    return machine.l1_table + core * machine.l1_sets * machine.l1_stride
-
-
-@compiled
 def l1_set_address(machine, core, line):
-    """Return the address of the L1 set that `line` maps to."""
-    return first_l1_set_address(machine, core) + (physical_line(machine, line) & (machine.l1_sets - 1)) * machine.l1_stride
+    """Return the address of the L1 set that `line` maps to, by its address before translation."""
+    return machine.l1_table + (core * machine.l1_sets + (line & (machine.l1_sets - 1))) * machine.l1_stride
 
 
 @compiled
 def l2_set_address(machine, core, line):
-    """Return the address of the L2 set that `line` maps to."""
+    """Return the address of the L2 set that `line` maps to, by its physical address."""
     number = core * machine.l2_sets + (physical_line(machine, line) & (machine.l2_sets - 1))
     return machine.l2_table + number * machine.l2_stride
 

@@ -51,8 +51,9 @@ class NicConfig:
 class MachineConfig:
     """A shared-memory multiprocessor: cores with private L1 and L2, memory nodes and NICs.
 
-    `page_placement` says where the pages of the kernel's structures lie in physical memory, which decides their cache sets and
-    memory nodes: `consecutive` ones, on the nodes in turn, or pages drawn at `random` from the point's seed.
+    `page_placement` says where the pages of the kernel's structures lie in physical memory, which decides the L2 sets of their
+    lines and their memory nodes: one after the other, on the nodes in turn (`consecutive`), or drawn from the point's seed
+    (`random`). An L1 is indexed before addresses are translated: pages lie there as the structures do.
     """
 
     name: str = "opteron_2x2"

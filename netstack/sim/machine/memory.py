@@ -326,7 +326,7 @@ def charge(machine, core, operation):
     """Run one operation on `core`: its instructions, and the stalls of its footprint on the current instances."""
     cpu = core_of(machine, core)
     cost = operation_of(machine, operation)
-    first_set = cache_state.first_l1_set_address(machine, core)
+    first_set = l1_set_address(machine, core, 0)
     set_mask = machine.l1_sets - 1
     stride = machine.l1_stride
     stall = 0
@@ -335,7 +335,7 @@ def charge(machine, core, operation):
         write = touch.write
         start = touch.first_line + cpu.instance[touch.per] * touch.lines
         for line in range(start, start + touch.count):
-            tag = l1_tag_at(first_set + (cache_state.physical_line(machine, line) & set_mask) * stride, 0).tag
+            tag = l1_tag_at(first_set + (line & set_mask) * stride, 0).tag
             if tag != (line << 1 | cache_state.WRITABLE) and (write != 0 or tag != line << 1):  # else the access changes nothing
                 stall += touch_line(machine, core, line, touch.kind, write)
     cpu.cycles[cost.category] += cost.cycles
