@@ -1,19 +1,32 @@
 """Lays out the machine: cores, caches, locks, NICs, the cache lines of structures, and what operations cost."""
 
+import dataclasses
+
 import numpy as np
 
 from netstack.sim.build.simulation import Simulation, assign
 from netstack.sim.build.sizes import Sizes
-from netstack.sim.machine import state
-from netstack.sim.machine.cache_state import EMPTY, ORDER_BYTES, MissCount, l1_set_stride, l2_set_stride, line_stride
+from netstack.sim.machine import pseudo_lru, recency, state
+from netstack.sim.machine.cache_state import (
+    EMPTY,
+    ORDER_BYTES,
+    PAGE_LINES,
+    MissCount,
+    Page,
+    l1_set_stride,
+    l2_set_stride,
+    line_stride,
+)
 from netstack.sim.machine.config import CacheConfig, LatencyConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
-from netstack.sim.machine.recency import initial_order
 
 FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
 FREE = OperationCost()
 """The cost of an operation that the configuration does not name."""
+PAGE_DRAWS = 1
+"""The stream of a point's seed that pages are drawn from; the other draws have the seed itself."""
+MOST_SETS = 1 << 26  # of a cache of 1 GB, one way and lines of 16 bytes
 
 
 def build_machine(simulation: Simulation, sizes: Sizes) -> None:
@@ -26,6 +39,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         nodes=config.nodes,
         threads=sizes.threads,
         lines=sizes.lines,
+        l2_pseudo_lru=config.l2.replacement == "plru",
         exclusive=config.l2_policy == "exclusive",
         lock_profiling=simulation.config.costs.lock_profiling,
         fixed_interrupts=nic.interrupts == "fixed",
@@ -68,7 +82,22 @@ def _build_caches(simulation: Simulation, sizes: Sizes) -> None:
         memory = simulation.add(machine, level, np.dtype("u1"), sizes.cores * sets * stride)
         memory.view(np.int32)[:] = EMPTY
     orders = simulation.tables["l2"].reshape(-1, int(machine["l2_stride"]))[:, :ORDER_BYTES]
-    orders.view(np.int64)[:] = initial_order(l2.ways)
+    orders.view(np.int64)[:] = pseudo_lru.EMPTY_SET if l2.replacement == "plru" else recency.initial_order(l2.ways)
+    pages = simulation.add(machine, "page", Page.dtype, sizes.pages)
+    if config.page_placement == "consecutive":
+        pages["node"] = np.arange(len(pages)) % config.nodes
+    else:
+        _place_at_random(pages, simulation.config.seed, config.nodes, int(machine["l2_sets"]))
+
+
+def _place_at_random(pages: np.ndarray, seed: int, nodes: int, l2_sets: int) -> None:
+    """Draw colour and node of each page, independent of other pages: a machine has far more memory than these pages.
+
+    What is drawn does not depend on the number of sets, so that a larger L2 has the pages of the smaller one.
+    """
+    random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(PAGE_DRAWS,))))
+    pages["colour"] = random.integers(MOST_SETS, size=len(pages)) & (l2_sets - 1) & ~(PAGE_LINES - 1)
+    pages["node"] = random.integers(nodes, size=len(pages))
 
 
 def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
@@ -135,4 +164,4 @@ def data_part(cache: CacheConfig, instruction_bytes: int) -> CacheConfig:
     """Return the part of a cache that is left for data, at least one way, if hot instructions occupy whole ways of it."""
     way_bytes = cache.size_bytes // cache.ways
     ways = max(1, cache.ways - round(instruction_bytes / way_bytes))
-    return CacheConfig(ways * way_bytes, ways)
+    return dataclasses.replace(cache, size_bytes=ways * way_bytes, ways=ways)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from netstack.sim.config import SimulationConfig
 from netstack.sim.kernel.mbufs import ZONE_BATCH, ZONE_LIMIT
-from netstack.sim.machine.cache_state import line_stride
+from netstack.sim.machine.cache_state import PAGE_LINES, Page, line_stride
 from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
 from netstack.sim.machine.numbers import Instance
 from netstack.sim.machine.state import Arrival, Lock
@@ -36,6 +36,7 @@ class Sizes:
     buckets_per_group: int  # hash buckets of the connection table
     instances: dict[Instance, int]  # how many there are of each kind
     lines: int  # cache lines of all structures
+    pages: int  # that these lines are on
 
 
 def sizes_of(config: SimulationConfig) -> Sizes:
@@ -88,6 +89,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         buckets_per_group=buckets_per_group,
         instances=instances,
         lines=lines,
+        pages=-(-lines // PAGE_LINES),
     )
 
 
@@ -97,6 +99,7 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
     flow_bytes = 2 * PCB.itemsize + Flow.dtype.itemsize + Lock.dtype.itemsize
     return (
         sizes.lines * line_stride(sizes.cores)
+        + sizes.pages * Page.dtype.itemsize
         + config.conns * flow_bytes
         + sizes.mbufs * Mbuf.dtype.itemsize
         + sizes.items * (Item.dtype.itemsize + SEGMENT.itemsize)

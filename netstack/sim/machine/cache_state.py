@@ -1,4 +1,4 @@
-"""The state of the caches: a directory record per line, sets of tags per core, and counters of misses.
+"""The state of the caches: a directory record per line, where pages are, sets of tags per core, and counters of misses.
 
 Only the layout is here. What changes it is in `memory`. All of it is reached by address: the length of a record depends on how
 many cores the machine has, or how many ways its caches.
@@ -10,6 +10,8 @@ from netstack.jit.records import Record, i4, i8, record_accessor, u1
 LOST = 255
 EMPTY = -1
 WRITABLE = 1
+PAGE_BITS = 6  # a page is 64 consecutive lines
+PAGE_LINES = 1 << PAGE_BITS
 
 
 class Line(Record):
@@ -37,9 +39,16 @@ class Tag(Record):
 
 
 class Order(Record):
-    """The beginning of an L2 set: the order in which its ways were used."""
+    """The beginning of an L2 set: what is known of the order in which its ways were used."""
 
-    order: i8  # the ways from the last used one on, see `recency`
+    order: i8  # in the form of the L2's replacement, see `recency` and `pseudo_lru`
+
+
+class Page(Record):
+    """Where a page of the structures' memory lies in physical memory."""
+
+    colour: i4  # what the numbers of its physical lines differ in from those of its lines, by an exclusive or
+    node: i4  # its memory node
 
 
 class MissCount(Record):
@@ -82,6 +91,7 @@ _place_at = record_accessor(Place.dtype)
 _order_at = record_accessor(Order.dtype)
 _tag_at = record_accessor(Tag.dtype)
 _count_at = record_accessor(MissCount.dtype)
+_page_at = record_accessor(Page.dtype)
 
 
 @compiled
@@ -109,15 +119,28 @@ def place_at(address, core):
 
 
 @compiled
+def physical_line(machine, line):
+    """Return the line of physical memory where `line` lies. Its lowest bits are its set in L2."""
+    return line ^ _page_at(machine.page_table, line >> PAGE_BITS).colour
+
+
+@compiled
+def home_of(machine, line):
+    """Return the memory node of a line."""
+    return _page_at(machine.page_table, line >> PAGE_BITS).node
+
+
+@compiled
 def l1_set_address(machine, core, line):
-    """Return the address of the L1 set that `line` maps to."""
+    """Return the address of the L1 set that `line` maps to, by its address before translation."""
     return machine.l1_table + (core * machine.l1_sets + (line & (machine.l1_sets - 1))) * machine.l1_stride
 
 
 @compiled
 def l2_set_address(machine, core, line):
-    """Return the address of the L2 set that `line` maps to."""
-    return machine.l2_table + (core * machine.l2_sets + (line & (machine.l2_sets - 1))) * machine.l2_stride
+    """Return the address of the L2 set that `line` maps to, by its physical address."""
+    number = core * machine.l2_sets + (physical_line(machine, line) & (machine.l2_sets - 1))
+    return machine.l2_table + number * machine.l2_stride
 
 
 @compiled

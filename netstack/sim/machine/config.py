@@ -12,10 +12,15 @@ INTERRUPTS = ("fixed", "idle_core")
 
 @dataclass
 class CacheConfig:
-    """A private set-associative cache with LRU replacement."""
+    """A private set-associative cache.
+
+    `replacement` says which line of a full set gives way: with `lru` the least recently used one, with `plru`, of an L2 only, the
+    one that a binary tree of one bit per inner node points to.
+    """
 
     size_bytes: int = 65536
     ways: int = 2
+    replacement: str = "lru"
 
 
 @dataclass
@@ -55,7 +60,12 @@ class NicConfig:
 
 @dataclass
 class MachineConfig:
-    """A shared-memory multiprocessor: cores with private L1 and L2, memory nodes and NICs."""
+    """A shared-memory multiprocessor: cores with private L1 and L2, memory nodes and NICs.
+
+    `page_placement` says where the pages of the kernel's structures lie in physical memory, which decides the L2 sets of their
+    lines and their memory nodes: one after the other, on the nodes in turn (`consecutive`), or drawn from the point's seed
+    (`random`). An L1 is indexed before addresses are translated: pages lie there as the structures do.
+    """
 
     name: str = "opteron_2x2"
     cores: int = 4
@@ -65,6 +75,7 @@ class MachineConfig:
     l1: CacheConfig = field(default_factory=lambda: CacheConfig(65536, 2))
     l2: CacheConfig = field(default_factory=lambda: CacheConfig(1048576, 16))
     l2_policy: str = "exclusive"
+    page_placement: str = "consecutive"
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     ipi_latency_us: float = 1.0
     nic: NicConfig = field(default_factory=NicConfig)
@@ -87,8 +98,11 @@ class MachineConfig:
                     cache.size_bytes,
                     f"must be line_bytes x ways ({self.line_bytes} x {cache.ways}) times a power of two of sets",
                 )
-        if self.l2_policy not in ("exclusive", "inclusive"):
-            raise ConfigError("machine.l2_policy", self.l2_policy, "allowed are exclusive, inclusive")
+        _one_of("machine.l2.replacement", self.l2.replacement, "lru", "plru")
+        if self.l1.replacement != "lru":
+            raise ConfigError("machine.l1.replacement", self.l1.replacement, "must be lru: only an L2 may have plru")
+        _one_of("machine.l2_policy", self.l2_policy, "exclusive", "inclusive")
+        _one_of("machine.page_placement", self.page_placement, "consecutive", "random")
         for name, value in vars(self.latency).items():
             _whole(f"machine.latency.{name}", value, 0, 100_000)
         _real("machine.ipi_latency_us", self.ipi_latency_us, 0.0, 1000.0)
@@ -106,6 +120,11 @@ class MachineConfig:
 def _whole(key: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ConfigError(key, value, f"must be a whole number from {low} to {high}")
+
+
+def _one_of(key: str, value: str, *allowed: str) -> None:
+    if value not in allowed:
+        raise ConfigError(key, value, f"allowed are {', '.join(allowed)}")
 
 
 def _real(key: str, value: float, low: float, high: float) -> None:

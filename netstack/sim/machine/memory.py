@@ -1,4 +1,4 @@
-"""Private L1 and L2 caches with LRU replacement, kept coherent by a directory (MOESI).
+"""Private L1 and L2 caches, kept coherent by a directory (MOESI).
 
 A line's state follows from its records: held by one core only (E, or M if that core is its owner), by several (S, or O for the
 owner), by none (I). Records may say that a core holds a line that it has evicted: the tag in the way decides. Knows lines and
@@ -23,10 +23,8 @@ from netstack.sim.machine.cache_state import (
     place_at,
 )
 from netstack.sim.machine.numbers import Access, LineEvent
-from netstack.sim.machine.recency import emptied, filled, next_victim, used
+from netstack.sim.machine.replacement import emptied, filled, next_victim, used
 from netstack.sim.machine.state import core_of, node_of, structure_of
-
-PAGE_LINES = 64  # lines of a page; pages are on the memory nodes in turn
 
 EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
 
@@ -48,7 +46,7 @@ def _save(machine, address, size_bytes):
 def touch_line(machine, core, line, kind, access):
     """Access one line from `core` and return the stall in cycles. What only stores wait for is added to `Core.store_cycles`.
 
-    LRU is exact. An invalidation empties the other core's way at once: empty ways are filled first.
+    An invalidation empties the other core's way at once: empty ways are filled first.
     """
     l1_set = l1_set_address(machine, core, line)
     way = find_in_l1(machine, l1_set, line)
@@ -120,7 +118,7 @@ def _miss(machine, core, line, l1_set, kind, access):
             place.l2 = 0
         else:
             recency = order_at(l2_set)
-            recency.order = used(recency.order, place.l2 - 1)
+            recency.order = used(machine, recency.order, place.l2 - 1)
     else:
         stall = _fetch(machine, core, line, address, count)
         place.l2 = 0 if machine.exclusive != 0 else _fill_l2(machine, core, line)
@@ -190,7 +188,7 @@ def _fetch(machine, core, line, address, count):
         if way >= 0 or in_l2(machine, holder, line, address):
             return machine.cache_same_node if core_of(machine, holder).node == node else machine.cache_other_node
         owner.core = 0  # written back when it was evicted
-    return machine.memory_local if line // PAGE_LINES % machine.nodes == node else machine.memory_remote
+    return machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote
 
 
 @compiled
@@ -219,7 +217,7 @@ def _invalidate(machine, line, address, sharers):
 @compiled
 def _remove_from_l2(machine, l2_set, way):
     recency = order_at(l2_set)
-    recency.order = emptied(recency.order, way, machine.l2_ways)
+    recency.order = emptied(machine, recency.order, way)
     l2_tag_at(l2_set, way).tag = cache_state.EMPTY
 
 
@@ -244,8 +242,8 @@ def _fill_l2(machine, core, line):
     l2_set = l2_set_address(machine, core, line)
     _save(machine, l2_set, machine.l2_stride)
     recency = order_at(l2_set)
-    way = next_victim(recency.order, machine.l2_ways)
-    recency.order = filled(recency.order, machine.l2_ways)
+    way = next_victim(machine, recency.order)
+    recency.order = filled(machine, recency.order, way)
     slot = l2_tag_at(l2_set, way)
     victim = slot.tag >> 1
     slot.tag = line << 1

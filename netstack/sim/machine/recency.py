@@ -32,7 +32,8 @@ def _compiled_trailing_zeros(typingctx: Any, word: Any) -> Any:
 
 
 _interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
-_trailing_zeros: Any = _interpreted_trailing_zeros if _interpreted else intrinsic(_compiled_trailing_zeros)
+trailing_zeros: Any = _interpreted_trailing_zeros if _interpreted else intrinsic(_compiled_trailing_zeros)
+"""Return the number of the lowest bit that is set; of 0 it is undefined."""
 
 
 def initial_order(ways: int) -> int:
@@ -46,7 +47,7 @@ def _shift_of(order, way):
     """Return the lowest bit of the nibble that holds `way`: the first nibble that is zero after an XOR of all with `way`."""
     difference = order ^ (np.int64(way) * _LOWEST_BITS)
     zeros = (difference - _LOWEST_BITS) & ~difference & _HIGHEST_BITS
-    return _trailing_zeros(zeros) - (_BITS - 1)
+    return trailing_zeros(zeros) - (_BITS - 1)
 
 
 @compiled

@@ -54,6 +54,7 @@ class Machine(Record):
     l2_sets: i8  # per core
     l2_ways: i8  # per set, those that data may use
     l2_stride: i8  # bytes per set
+    l2_pseudo_lru: i8  # 1: the L2 replaces by a tree, see `pseudo_lru`; 0: the least recently used line
     exclusive: i8  # 1: a line is in L1 or in L2; 0: L2 has all lines of L1
     # Latencies in cycles
     l2_hit: i8  # stall of a hit in the core's own L2
@@ -86,6 +87,7 @@ class Machine(Record):
     lock_class_table: i8  # LockStatistics, by lock class
     section_table: i8  # KernelSection, by lock class
     nic_table: i8  # Nic
+    page_table: i8  # Page, by page of the structures' memory, see `cache_state`
     line_table: i8  # records of each cache line, see `cache_state`
     line_stride: i8  # bytes of the records per line
     l1_table: i8  # sets, by core
