@@ -36,7 +36,7 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     assign(flows, first_mbuf=-1, last_mbuf=-1, next_ready=-1, next_expired=-1)
     assign(flows, tick=-1, next_timer=-1, previous_timer=-1)
     assign(flows["section"], start=-1, end=-1)
-    assign(flows, callout_before=-1)
+    assign(flows, callout_before=-1, callout_behind=-1, callout_tick=-1)
     start_us = random.uniform(0, workload.start_spread_us, config.conns)
     _list_starts(stack, (start_us // TICK_US).astype(np.int64) + 1)
     sequences = random.integers(0, 1 << 32, (config.conns, 2))

@@ -4,7 +4,7 @@ Who runs it, and under which lock, is decided in `organization`.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.callouts import set_callout
+from netstack.sim.kernel.callouts import set_callout, stop_callout
 from netstack.sim.kernel.mbufs import put_mbuf
 from netstack.sim.kernel.readiness import so_wakeup
 from netstack.sim.machine.charging import charge, charge_section, touch_structure
@@ -70,7 +70,10 @@ def process_packet(machine, stack, core, packet):
     pcb = pcb_of(stack, flow_index)
     flags = tcp_input(pcb, segment_of(stack, packet), core_of(machine, core).clock // stack.cycles_per_us)
     if flags & TCP_ACKED:
-        set_callout(machine, stack, core, flow_index, Callout.RETRANSMISSION)
+        if pcb.rexmt_deadline_us == 0:
+            stop_callout(machine, stack, core, flow_index, Callout.RETRANSMISSION)
+        else:
+            set_callout(machine, stack, core, flow_index, Callout.RETRANSMISSION)
         _drop_acknowledged(machine, stack, core, flow_index, pcb.acked_bytes)
         so_wakeup(machine, stack, core, flow_index)
     free_item(stack, packet)

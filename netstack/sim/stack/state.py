@@ -49,6 +49,8 @@ class Flow(Record):
     unread_bytes: i4  # payload that the remote application had not read when the last segment arrived
     read_at: i8  # when it reads that
     callout_before: Annotated[i8, 2]  # by Callout: the connection before it in its list of the callout wheel
+    callout_behind: Annotated[i8, 2]  # by Callout: the connection behind it in that list
+    callout_tick: Annotated[i8, 2]  # by Callout: the clock's tick in which it was set, -1 before
     section: Section  # of the send buffer's lock
     ready: i1  # 1: in the event queue, or served by its application
     expired: i1  # 1: in the list of connections whose timer expired
@@ -242,7 +244,7 @@ A counter that is missing here is right as well, but windowed cores repeat the s
 STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ("callout_last",)))
 """The stack's record itself: its scalar fields are merged like the record of a table."""
 
-flow_of = table_accessor(Flow.dtype, "flow_table", last=("section", "callout_before"))
+flow_of = table_accessor(Flow.dtype, "flow_table", last=("section", "callout_before", "callout_behind", "callout_tick"))
 """Return the connection's record beside its pcb."""
 
 pcb_of = table_accessor(PCB, "pcb_table")
