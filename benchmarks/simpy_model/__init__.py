@@ -17,7 +17,7 @@ What is simplified, always in the direction of less work:
 * A connection's hash is computed once. Of statistics there are payload and segments.
 
 Threads are preempted only where their costs are spent: before locks, and after each segment; what a step changes is seen by
-the others from its beginning on. Only the exclusive L2 is there.
+the others from its beginning on. Only the exclusive L2 is there, with exact LRU and consecutive pages.
 """
 
 from benchmarks.simpy_model.caches import Caches, Layout, UnsupportedError

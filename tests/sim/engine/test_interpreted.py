@@ -27,6 +27,11 @@ def test_interpreted_code_gives_the_same_result(composed: Callable[..., Simulati
     assert same_result(composed, [f"org={org}", *OVERRIDES])["data_segments"] > 50
 
 
+def test_exact_lru_on_consecutive_pages_as_well(composed: Callable[..., SimulationConfig]) -> None:
+    caches = ("machine.l2.replacement=lru", "machine.page_placement=consecutive")
+    assert same_result(composed, ["org=msgp", *OVERRIDES, *caches])["data_segments"] > 50
+
+
 @pytest.mark.parametrize("org", ["msgp", "connp_t", "linux", "solaris10"])
 @pytest.mark.parametrize("first", ["host", "client"])
 def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfig], org: str, first: str) -> None:

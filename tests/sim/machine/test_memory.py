@@ -1,5 +1,6 @@
-"""The caches against a slow reference model: lists in LRU order and sets of holders, on random traces."""
+"""The caches against a slow reference model: lists in LRU order, trees and sets of holders, on random traces."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,36 +15,85 @@ from netstack.sim.machine.config import CacheConfig, LatencyConfig, MachineConfi
 from netstack.sim.machine.costs import CostsConfig, StructureCost
 from netstack.sim.machine.memory import dma_write, touch_line
 from netstack.sim.organization.config import OrganizationConfig
+from tests.helpers.pseudo_lru_tree import TreeSet
 
 CORES, LINES, LINE_BYTES = 3, 40, 64
 L2_HIT, LOCAL, REMOTE, SAME, OTHER, UPGRADE = 11, 101, 203, 307, 409, 53
 
 
 @dataclass
+class RecencySet:
+    """A set of an L2 as a list of lines, the least recently used first."""
+
+    ways: int
+    lines: list[int] = field(default_factory=list)
+
+    def remove(self, line: int) -> None:
+        self.lines.remove(line)
+
+    def use(self, line: int) -> None:
+        self.lines.remove(line)
+        self.lines.append(line)
+
+    def insert(self, line: int) -> int | None:
+        victim = self.lines.pop(0) if len(self.lines) == self.ways else None
+        self.lines.append(line)
+        return victim
+
+
+class PseudoLruSet(TreeSet):
+    """A set of an L2 as a tree, and the line of each way."""
+
+    def __init__(self, ways: int) -> None:
+        super().__init__(ways)
+        self.line_of: dict[int, int] = {}
+
+    @property
+    def lines(self) -> list[int]:
+        return [self.line_of[way] for way in self.in_use]
+
+    def way_of(self, line: int) -> int:
+        return next(way for way in self.in_use if self.line_of[way] == line)
+
+    def remove(self, line: int) -> None:
+        self.in_use.remove(self.way_of(line))
+
+    def insert(self, line: int) -> int | None:
+        way = self.victim()
+        victim = self.line_of[way] if way in self.in_use else None
+        self.line_of[way] = line
+        super().use(way)
+        return victim
+
+    def use(self, line: int) -> None:
+        super().use(self.way_of(line))
+
+
+@dataclass
 class ReferenceCore:
-    """A core's caches: each set a list of lines, the least recently used first."""
+    """A core's caches: each L1 set a list of lines, the least recently used first."""
 
     l1_sets: int
     l1_ways: int
     l2_sets: int
-    l2_ways: int
+    l2: defaultdict[int, RecencySet | PseudoLruSet]
     l1: dict[int, list[int]] = field(default_factory=dict)
-    l2: dict[int, list[int]] = field(default_factory=dict)
     lost: set[int] = field(default_factory=set)
 
     def l1_set(self, line: int) -> list[int]:
         return self.l1.setdefault(line % self.l1_sets, [])
 
-    def l2_set(self, line: int) -> list[int]:
-        return self.l2.setdefault(line % self.l2_sets, [])
+    def l2_set(self, line: int) -> RecencySet | PseudoLruSet:
+        return self.l2[line % self.l2_sets]
 
     def holds(self, line: int) -> bool:
-        return line in self.l1_set(line) or line in self.l2_set(line)
+        return line in self.l1_set(line) or line in self.l2_set(line).lines
 
     def drop(self, line: int) -> None:
-        for lines in (self.l1_set(line), self.l2_set(line)):
-            if line in lines:
-                lines.remove(line)
+        if line in self.l1_set(line):
+            self.l1_set(line).remove(line)
+        if line in self.l2_set(line).lines:
+            self.l2_set(line).remove(line)
 
 
 class Reference:
@@ -52,7 +102,9 @@ class Reference:
     def __init__(self, machine: MachineConfig, node_of: list[int], home_of: list[int]) -> None:
         sets = [cache.size_bytes // (LINE_BYTES * cache.ways) for cache in (machine.l1, machine.l2)]
         self.exclusive = machine.l2_policy == "exclusive"
-        self.cores = [ReferenceCore(sets[0], machine.l1.ways, sets[1], machine.l2.ways) for _ in range(machine.cores)]
+        kind = PseudoLruSet if machine.l2.replacement == "plru" else RecencySet
+        l2_sets = [defaultdict(lambda: kind(machine.l2.ways)) for _ in range(machine.cores)]
+        self.cores = [ReferenceCore(sets[0], machine.l1.ways, sets[1], l2) for l2 in l2_sets]
         self.owner: dict[int, int] = {}
         self.node_of, self.home_of = node_of, home_of
         self.l1_misses = self.l2_misses = self.coherence_misses = self.upgrades = 0
@@ -65,11 +117,12 @@ class Reference:
             l1.append(line)
         else:
             self.l1_misses += 1
-            if line in l2:
+            if line in l2.lines:
                 stall = L2_HIT
-                l2.remove(line)
-                if not self.exclusive:
-                    l2.append(line)
+                if self.exclusive:
+                    l2.remove(line)
+                else:
+                    l2.use(line)
             else:
                 stall = self.fetch(index, line)
                 if not self.exclusive:
@@ -107,14 +160,12 @@ class Reference:
 
     def insert_l2(self, index: int, line: int) -> None:
         core = self.cores[index]
-        lines = core.l2_set(line)
-        if len(lines) == core.l2_ways:
-            victim = lines.pop(0)
+        victim = core.l2_set(line).insert(line)
+        if victim is not None:
             if victim in core.l1_set(victim):
                 core.l1_set(victim).remove(victim)
             if self.owner.get(victim) == index:
                 del self.owner[victim]
-        lines.append(line)
 
     def dma(self, line: int) -> None:
         for core in self.cores:
@@ -124,15 +175,16 @@ class Reference:
         self.owner.pop(line, None)
 
 
-def small_machine(policy: str) -> Simulation:
+def small_machine(policy: str, l2_ways: int = 4, replacement: str = "lru") -> Simulation:
     latency = LatencyConfig(L2_HIT, LOCAL, REMOTE, SAME, OTHER, UPGRADE)
-    caches = (CacheConfig(4 * LINE_BYTES, 2), CacheConfig(8 * LINE_BYTES, 4))
+    caches = (CacheConfig(4 * LINE_BYTES, 2), CacheConfig(2 * l2_ways * LINE_BYTES, l2_ways, replacement))
     machine = MachineConfig(cores=CORES, nodes=2, l1=caches[0], l2=caches[1], l2_policy=policy, latency=latency)
     costs = CostsConfig(structures={"thing": StructureCost(LINES, "kernel")})
     org = OrganizationConfig(serialize="group_lock")
     return build(SimulationConfig(conns=1, machine=machine, costs=costs, org=org))
 
 
+@pytest.mark.parametrize(("l2_ways", "replacement"), [(4, "lru"), (4, "plru"), (7, "plru")])
 @pytest.mark.parametrize("policy", ["exclusive", "inclusive"])
 @settings(max_examples=60, deadline=None)
 @given(
@@ -140,8 +192,10 @@ def small_machine(policy: str) -> Simulation:
         st.tuples(st.integers(0, CORES - 1), st.integers(0, LINES - 1), st.sampled_from("rrrwwd")), min_size=1, max_size=400
     )
 )
-def test_every_stall_and_count_agrees_with_the_reference(policy: str, trace: list[tuple[int, int, str]]) -> None:
-    simulation = small_machine(policy)
+def test_every_stall_and_count_agrees_with_the_reference(
+    policy: str, l2_ways: int, replacement: str, trace: list[tuple[int, int, str]]
+) -> None:
+    simulation = small_machine(policy, l2_ways, replacement)
     nodes = simulation.tables["core"]["node"].tolist()
     reference = Reference(simulation.config.machine, nodes, [0] * LINES)
     for core, line, action in trace:

@@ -1,65 +1,18 @@
 """The packed tree against a tree of explicit nodes, and against a case that was done by hand."""
 
-from dataclasses import dataclass, field
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netstack.sim.machine.pseudo_lru import EMPTY_SET, emptied, next_victim, used
 from netstack.sim.machine.recency import MAX_WAYS
-
-
-@dataclass
-class Node:
-    """An inner node: two halves, each a node or the number of a way, and the half that was used before the other."""
-
-    halves: "list[Node | int]"
-    older: int = 0
-
-    def ways(self) -> set[int]:
-        return {way for half in self.halves for way in (half.ways() if isinstance(half, Node) else {half})}
-
-
-def node_over(ways: list[int]) -> Node | int:
-    """Return a tree over ways: every second way of a node is in the same half."""
-    return Node([node_over(ways[0::2]), node_over(ways[1::2])]) if len(ways) > 1 else ways[0]
-
-
-@dataclass
-class ReferenceSet:
-    """A set of sixteen ways of which the first `ways` hold data."""
-
-    ways: int
-    root: "Node | int" = field(default_factory=lambda: node_over(list(range(16))))
-    in_use: set[int] = field(default_factory=set)
-
-    def use(self, way: int) -> None:
-        self.in_use.add(way)
-        node = self.root
-        while isinstance(node, Node):
-            half = next(number for number, part in enumerate(node.halves) if way in members(part))
-            node.older, node = 1 - half, node.halves[half]
-
-    def victim(self) -> int:
-        empty = [way for way in range(self.ways) if way not in self.in_use]
-        if empty:
-            return empty[0]
-        node = self.root
-        while isinstance(node, Node):
-            chosen = node.halves[node.older]
-            node = chosen if min(members(chosen)) < self.ways else node.halves[1 - node.older]
-        return node
-
-
-def members(part: Node | int) -> set[int]:
-    return part.ways() if isinstance(part, Node) else {part}
+from tests.helpers.pseudo_lru_tree import Node, TreeSet, members, node_over
 
 
 @settings(deadline=None)
 @given(st.integers(1, MAX_WAYS), st.lists(st.tuples(st.sampled_from("uffe"), st.integers(0, MAX_WAYS - 1)), max_size=120))
 def test_every_victim_is_that_of_a_tree_of_nodes(ways: int, changes: list[tuple[str, int]]) -> None:
-    word, reference = EMPTY_SET, ReferenceSet(ways)
+    word, reference = EMPTY_SET, TreeSet(ways)
     for change, number in changes:
         way = number % ways
         if change == "e":
