@@ -109,6 +109,7 @@ class Machine:
     def interrupt(self, thread: "Thread", preferred: CpuCore) -> None:
         """A device interrupts a core, an idle one if the thread may run there, and makes a sleeping thread ready."""
         idle = (core for core in [preferred, *self.cores] if core.running is None)
+        preferred = thread.core if thread.bound else preferred
         core = thread.core = preferred if thread.bound else next(idle, preferred)
         self.make_ready(thread)
         if core.priority > thread.priority:

@@ -2,9 +2,11 @@
 
 import pytest
 
+from netstack.jit.compilation import compiled
 from netstack.sim.build.build import build
 from netstack.sim.config import SimulationConfig
 from netstack.sim.machine.config import MachineConfig
+from netstack.sim.stack.numbers import Side
 from netstack.sim.stack.state import out_segment
 from netstack.sim.workload.config import WorkloadConfig
 from netstack.sim.workload.peer import peer_receive
@@ -12,6 +14,12 @@ from netstack.tcp.header import ACK
 
 MSS, BUFFER, CLOCK_MHZ = 1448, 262144, 2200
 TIMES_US = (0, 10, 20, 30, 49, 50, 60, 61, 200, 210)
+
+
+@compiled
+def deliver(machine, stack, sent_at):
+    """Deliver the segment that the host has built."""
+    peer_receive(machine, stack, 0, out_segment(stack, Side.LOCAL), sent_at)
 
 
 def announced(read_delay_us: float, times_us: tuple[int, ...] = TIMES_US) -> list[int]:
@@ -31,7 +39,7 @@ def announced(read_delay_us: float, times_us: tuple[int, ...] = TIMES_US) -> lis
         segment["ts_val"] = peer["ts_recent"]
         arrivals = simulation.tables["nic"]["frames_arrived"].sum()
         sent_at = time_us * CLOCK_MHZ - int(flow["outbound_cycles"]) + 10_000_000
-        peer_receive(simulation.machine, simulation.stack, 0, out_segment(simulation.stack, 0), sent_at)
+        deliver(simulation.machine, simulation.stack, sent_at)
         segment["seq"] += MSS
         if simulation.tables["nic"]["frames_arrived"].sum() > arrivals:
             answer = simulation.tables["segment"][arrivals]
