@@ -2,13 +2,14 @@
 
 from netstack.sim import SimulationConfig
 from netstack.sim.machine.costs import parse_touch
-from netstack.sim.machine.numbers import Instance
+from netstack.sim.machine.numbers import Access, Instance
 
 PAGE_LINES = 64  # memory nodes take turns page by page
 
 
-Footprint = list[tuple[int, int, int, int, bool]]
-"""Rows of first line of the structure, lines of an instance, what it exists once for, lines touched, whether written."""
+Row = tuple[int, int, int, int, Access]
+Footprint = list[Row]
+"""Rows of first line of the structure, lines of an instance, what it exists once for, lines touched, how they are accessed."""
 
 
 class UnsupportedError(Exception):
@@ -27,17 +28,20 @@ class Layout:
             self.first_line[name] = self.lines
             self.lines += structure.lines * instances[Instance.of(structure.per)]
         atomic_cycles = 0 if config.org.serialize == "none" else config.machine.latency.atomic_cycles
-        self.operations: dict[str, tuple[int, Footprint]] = {}
+        self.operations: dict[str, tuple[int, bool, Footprint]] = {}  # cycles, whether locked, lines
         for name, operation in costs.operations.items():
-            footprint = [self._row(text, name) for text in operation.touches]
-            self.operations[name] = (operation.cycles + operation.atomics * atomic_cycles, footprint)
-        self.operations["pcb_visit"] = (0, [self._row("inpcb 0 r", "pcb_visit")])
+            locked = (2 * operation.mutexes + operation.atomics) * atomic_cycles
+            touches = [text for text in operation.touches if self.structures[text.split()[0]].modelled]
+            rows = [self._row(text, name) for text in touches]
+            self.operations[name] = (operation.cycles + locked, locked > 0, rows)
+        self.operations["pcb_visit"] = (0, False, [self._row("inpcb 0 r", "pcb_visit")])
+        self.operations["callout_link"] = (0, False, [self._row("timers 0 s", "callout_link")])
 
-    def _row(self, text: str, operation: str) -> tuple[int, int, int, int, bool]:
+    def _row(self, text: str, operation: str) -> Row:
         touch = parse_touch(text, operation, self.structures)
         structure = self.structures[touch.structure]
         first_line = self.first_line[touch.structure] + touch.first_line
-        return first_line, structure.lines, Instance.of(structure.per), touch.count, touch.write
+        return first_line, structure.lines, Instance.of(structure.per), touch.count, touch.access
 
     def lines_of(self, structure: str, instance: int) -> range:
         """Return the lines of an instance of a structure."""
@@ -66,44 +70,57 @@ class Caches:
         self.sharers = [0] * lines  # bit k: core k holds it
         self.owner = bytearray(lines)  # 1 + the core whose copy is newer than memory
 
-    def stall_cycles(self, core: int, footprint: Footprint, instance: list[int]) -> int:
-        """Touch all lines of a footprint from `core` and return the stall."""
-        stall = 0
+    def touch(self, core: int, footprint: Footprint, instance: list[int]) -> tuple[int, int]:
+        """Touch all lines of a footprint from `core`; return the stall, and the time that its stores take beside it."""
+        stall = stores = 0
+        buffered = self.latency.store_run_ahead_cycles > 0
         l1, l1_mask = self.l1[core], self.l1_mask
-        for structure, stride, per, count, write in footprint:
+        for structure, stride, per, count, access in footprint:
             first = structure + instance[per] * stride
             for line in range(first, first + count):
                 ways = l1[line & l1_mask]
                 writable = ways.pop(line, None)
+                fetched = 0
+                to_own = access in (Access.STORE, Access.LOCKED)  # a fetch invalidates other copies as well
                 if writable is None:
-                    cycles, writable = self._miss(core, line)
-                    stall += cycles
+                    fetched, writable, held = self._miss(core, line)
+                    to_own = to_own and not held
                     if len(ways) == self.l1_ways:
                         self._evict(core, ways)
-                if write and not writable:
-                    stall += self._own_cycles(core, line)
+                    if access == Access.STORE and buffered:
+                        stores += fetched
+                    else:
+                        stall += fetched
+                if access != Access.READ and not writable:
+                    upgrade = self._own_cycles(core, line)
                     writable = True
+                    if fetched and to_own:
+                        upgrade = 0
+                    if access == Access.LOCKED or not buffered:
+                        stall += upgrade
+                    else:
+                        stores += upgrade
                 ways[line] = writable
-        return stall
+        return stall, stores
 
-    def _miss(self, core: int, line: int) -> tuple[int, bool]:
-        """Find a line that is not in the L1; return the stall and whether it is writable."""
+    def _miss(self, core: int, line: int) -> tuple[int, bool, bool]:
+        """Find a line that is not in the L1; return the stall, whether it is writable, and whether the L2 held it."""
         latency = self.latency
         writable = self.l2[core][line & self.l2_mask].pop(line, None)
         if writable is not None:
-            return latency.l2_hit_cycles, writable
+            return latency.l2_hit_cycles, writable, True
         node = self.node_of[core]
         owner = self.owner[line] - 1
         self.sharers[line] |= 1 << core
         if owner < 0:
             home = line // PAGE_LINES % self.nodes
-            return (latency.memory_local_cycles if home == node else latency.memory_remote_cycles), False
+            return (latency.memory_local_cycles if home == node else latency.memory_remote_cycles), False, False
         ways = self.l1[owner][line & self.l1_mask]
         if line not in ways:
             ways = self.l2[owner][line & self.l2_mask]
         ways[line] = False
         near = self.node_of[owner] == node
-        return (latency.cache_same_node_cycles if near else latency.cache_other_node_cycles), False
+        return (latency.cache_same_node_cycles if near else latency.cache_other_node_cycles), False, False
 
     def _evict(self, core: int, ways: dict[int, bool]) -> None:
         """Move the oldest line of an L1 set to the L2, whose oldest line leaves the core."""

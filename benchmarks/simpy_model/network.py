@@ -32,7 +32,11 @@ class Connection:
     dropped: int = 0  # whole pages that left the send buffer
     pages: deque[int] = field(default_factory=deque)  # mbufs of the send buffer
     ready: bool = True
+    peer_window_bytes: int = 0  # that the remote end announced last
     received: int = 0  # by the remote end
+    unread: int = 0  # by the application of the remote end
+    read_at: int = 0  # when it reads that
+    announced: int = 0  # the end of the window
     unacked_segments: int = 0
     buffer_section: ShortSection = field(default_factory=ShortSection)
 
@@ -52,7 +56,7 @@ class Nic:
         self.sending: deque[tuple[int, int]] = deque()  # departure and mbuf
         self.frames_sent = 0
         self.refused: deque[Connection] = deque()
-        self.receiving: deque[tuple[Connection, int]] = deque()  # acknowledgments
+        self.receiving: deque[tuple[Connection, int, int]] = deque()  # acknowledgments: connection, bytes, window
         self.frames_arrived = 0
         self.masked = False  # while the inbound thread is awake
         self.pending = self.env.event()
@@ -69,7 +73,7 @@ class Nic:
     def deliver(self, connection: Connection, delay: int) -> None:
         """Send an acknowledgment of what the remote end has, to arrive after `delay`."""
         connection.unacked_segments = 0
-        arrival = self.env.timeout(delay, (connection, connection.received))
+        arrival = self.env.timeout(delay, (connection, connection.received, connection.announced - connection.received))
         arrival.callbacks.append(self._arrive)
 
     def _arrive(self, event: simpy.Event) -> None:
@@ -116,16 +120,31 @@ class RemoteEnds:
         self.env = env
         self.tick_cycles = 1000 * config.machine.clock_mhz
         self.delay_cycles = config.workload.delayed_ack_us * config.machine.clock_mhz
+        self.read_cycles = round(config.workload.read_delay_us * config.machine.clock_mhz)
+        self.buffer_bytes, self.mss_bytes = config.workload.receive_buffer_bytes, config.workload.mss_bytes
         self.delayed: deque[tuple[int, Connection, int]] = deque()  # deadline, and what had been received
 
     def receive(self, connection: Connection, length: int, departure: int) -> None:
         """Take a segment whose last bit leaves the server at `departure`."""
         connection.received += length
         connection.unacked_segments += 1
+        self._read_later(connection, length, departure)
         if connection.unacked_segments == DELAYED_ACK_SEGMENTS:
             connection.nic.deliver(connection, departure + connection.rtt_cycles - int(self.env.now))
         else:
             self.delayed.append((departure + self.delay_cycles, connection, connection.received))
+
+    def _read_later(self, connection: Connection, length: int, now: int) -> None:
+        """Announce what is left of the receive buffer. A window grows by a segment at least."""
+        if self.read_cycles:
+            if now >= connection.read_at:
+                connection.unread = 0
+            if not connection.unread:
+                connection.read_at = now + self.read_cycles
+            connection.unread += length
+        end = connection.received + self.buffer_bytes - connection.unread
+        if end >= connection.announced + self.mss_bytes:
+            connection.announced = end
 
     def run(self) -> Steps:
         """Process: acknowledge odd segments that no second one followed, once a millisecond."""

@@ -10,6 +10,8 @@ from netstack.sim.machine.numbers import Instance
 
 INBOUND_PRIORITY, PORT_PRIORITY, APPLICATION_PRIORITY, IDLE_PRIORITY = range(4)  # the smallest is the most urgent
 
+REMEMBERED_HOLDS = 8
+
 Steps = Generator[simpy.Event, object, None]
 
 
@@ -20,6 +22,24 @@ class ShortSection:
 
     def __init__(self) -> None:
         self.start = self.end = -1
+
+
+class KernelSection:
+    """A short critical section of the whole kernel: when it was held lately, by the end of the hold."""
+
+    __slots__ = ("holds",)
+
+    def __init__(self) -> None:
+        self.holds: list[tuple[int, int]] = []
+
+    def hold_cycles(self, start: int, length: int) -> int:
+        """Put a hold into the first gap from `start` on; return how long it waits for that."""
+        first = start
+        for end, begin in self.holds:
+            if begin < first + length and first < end:
+                first = end
+        self.holds = sorted([*self.holds, (first + length, first)])[-REMEMBERED_HOLDS:]
+        return first - start
 
 
 class AdaptiveLock:
@@ -44,6 +64,7 @@ class CpuCore:
         self.must_switch = False  # a more urgent thread is ready
         self.interrupts: list[str] = []  # operations that whoever runs next pays
         self.free_mbufs: list[int] = []
+        self.stores_done = 0  # when the store buffer is empty
 
     @property
     def priority(self) -> int:
@@ -60,8 +81,11 @@ class Machine:
         self.caches = Caches(config, self.layout.lines)
         self.cores = [CpuCore(index) for index in range(config.cores_used)]
         self.ready: list[Thread] = []
-        self.run_queue = ShortSection()
+        self.run_queue = KernelSection()
         self.turns = 0
+        self.affine = config.org.scheduler == "ule"
+        self.fixed_interrupts = config.machine.nic.interrupts == "fixed"
+        self.store_run_ahead_cycles = config.machine.latency.store_run_ahead_cycles
         self.ipi_latency_cycles = round(config.machine.ipi_latency_us * config.machine.clock_mhz)
 
     def dma_write(self, structure: str, instance: int) -> None:
@@ -77,17 +101,26 @@ class Machine:
 
     def core_for(self, thread: "Thread") -> CpuCore:
         """Return the core that a ready thread should get: its own if bound, else an idle one, else the least urgent."""
-        return thread.core if thread.bound else max([thread.core, *self.cores], key=lambda core: core.priority)
+        if thread.bound or (self.affine and thread.core.running is None):
+            return thread.core
+        idle = (core for core in self.cores if core.running is None)
+        return next(idle, max([thread.core, *self.cores], key=lambda core: core.priority))
 
     def interrupt(self, thread: "Thread", preferred: CpuCore) -> None:
         """A device interrupts a core, an idle one if the thread may run there, and makes a sleeping thread ready."""
         idle = (core for core in [preferred, *self.cores] if core.running is None)
+        preferred = thread.core if thread.bound else preferred
         core = thread.core = preferred if thread.bound else next(idle, preferred)
-        core.interrupts.append("interrupt")
         self.make_ready(thread)
         if core.priority > thread.priority:
             core.must_switch = True
-        self.look(core)
+        if core is not preferred and self.fixed_interrupts:
+            preferred.interrupts.append("interrupt")
+            core.interrupts.append("ipi_receive")
+            self.look_later(core, self.ipi_latency_cycles)
+        else:
+            core.interrupts.append("interrupt")
+            self.look(core)
 
     def look_later(self, core: CpuCore, delay: int) -> None:
         """Let a core look at the queue after `delay`."""
@@ -117,7 +150,7 @@ class Thread:
         self.machine, self.env, self.index = machine, machine.env, index
         self.core, self.bound = core, bound  # the core it runs on or ran last
         self.priority = self.base_priority = priority  # others lend theirs
-        self.operations, self.stall_cycles = machine.layout.operations, machine.caches.stall_cycles
+        self.operations, self.touch = machine.layout.operations, machine.caches.touch
         self.instance = [0] * len(Instance)
         self.instance[Instance.THREAD] = index
         self.debt = 0
@@ -134,9 +167,20 @@ class Thread:
         return self.core.running is self
 
     def charge(self, operation: str) -> None:
-        """Run an operation: its instructions, and the stalls of its footprint on the current instances."""
-        cycles, footprint = self.operations[operation]
-        self.debt += cycles + self.stall_cycles(self.core.index, footprint, self.instance)
+        """Run an operation: its instructions, the stalls of its footprint on the current instances, and waits for stores."""
+        cycles, locked, footprint = self.operations[operation]
+        core, begin = self.core, self.now()
+        stall, stores = self.touch(core.index, footprint, self.instance)
+        self.debt += cycles + stall
+        core.stores_done = max(core.stores_done, begin) + stores
+        run_ahead = 0 if locked else self.machine.store_run_ahead_cycles
+        self.debt += max(0, core.stores_done - run_ahead - self.now())
+
+    def charge_shared(self, section: KernelSection, operation: str) -> None:
+        """Run an operation in a short critical section of the whole kernel."""
+        begin = self.now()
+        self.charge(operation)
+        self.debt += section.hold_cycles(begin, self.now() - begin)
 
     def now(self) -> int:
         """Return the time at which what was charged will have been spent."""
@@ -183,11 +227,14 @@ class Thread:
 
     def sleep(self) -> Steps:
         """Leave the core until woken, when what was charged is spent. A wake-up from now on is not missed."""
+        if self.blocked_on is None:
+            self.charge("sleep")
         self.asleep = True
         yield from self._leave_core()
 
     def _leave_core(self) -> Steps:
         core = self.core
+        self.charge_shared(self.machine.run_queue, "switch_out")
         core.running = None
         core.free_at = self.now()
         for lock in self.held:
@@ -202,14 +249,19 @@ class Thread:
         """Wait until a core takes this thread, and pay for that."""
         yield self.dispatched
         self.instance[Instance.CORE] = self.core.index
+        self.instance[Instance.CORE_PAIR] = self.core.index // 2
         self._take_interrupts()
-        self.charge_in(self.machine.run_queue, "context_switch")
+        self.charge_shared(self.machine.run_queue, "context_switch")
+        self.charge("switch_in")
 
     def wake(self, other: "Thread") -> None:
         """Make a thread ready if it sleeps."""
         if other.asleep:
             self.machine.make_ready(other)
-            self.charge_in(self.machine.run_queue, "wakeup")
+            self.instance[Instance.THREAD] = other.index
+            self.charge("wakeup")
+            self.charge_shared(self.machine.run_queue, "run_queue_add")
+            self.instance[Instance.THREAD] = self.index
             self._notify(other)
 
     def _notify(self, other: "Thread") -> None:

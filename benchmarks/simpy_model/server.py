@@ -11,12 +11,12 @@ from benchmarks.simpy_model.network import Connection, Nic, RemoteEnds
 from benchmarks.simpy_model.scheduling import AdaptiveLock, Machine
 from benchmarks.simpy_model.threads import Application, Inbound, Owner, Stack
 from netstack.sim import SimulationConfig
+from netstack.sim.build.machine import FIRST_INTERRUPT
 from netstack.sim.build.sizes import sizes_of
 from netstack.sim.stack.timer_wheel import TICK_US
 from netstack.tcp.lookup import tuple_hash
 
 FIRST_ADDRESS, LOCAL_PORT, FOREIGN_PORTS = 0x0A000001, 5001, 50000
-INITIAL_SEGMENTS = 3  # congestion window at the start: 4,380 bytes (RFC 3390)
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,12 @@ class Server:
         """Create the threads in the order application, inbound, owner, and start all processes."""
         stack, cores = self.stack, self.machine.cores
         stack.applications = [Application(stack, index, cores[index % len(cores)]) for index in range(applications)]
-        inbound = [Inbound(stack, applications + nic.index, cores[nic.index % len(cores)], nic) for nic in self.nics]
+        draw = np.random.Generator(np.random.PCG64([self.config.seed, FIRST_INTERRUPT]))
+        first = int(draw.integers(self.config.machine.cores))
+        inbound = [
+            Inbound(stack, applications + nic.index, cores[nic.index % len(cores)], nic, cores[(first + nic.index) % len(cores)])
+            for nic in self.nics
+        ]
         first_owner = applications + len(inbound)
         stack.owners = [Owner(stack, first_owner + group, cores[group % len(cores)], group) for group in range(owners)]
         self.threads = [*stack.applications, *inbound, *stack.owners]
@@ -85,7 +90,9 @@ class Server:
                 rtt_cycles=round(rtt_us[index] * config.machine.clock_mhz),
                 group=group,
                 bucket=bucket,
-                window_bytes=INITIAL_SEGMENTS * workload.mss_bytes,
+                window_bytes=workload.receive_buffer_bytes,
+                peer_window_bytes=workload.receive_buffer_bytes,
+                announced=workload.receive_buffer_bytes,
             )
             if config.org.serialize in ("group_lock", "connection_lock"):
                 connection.lock = self.locks[1 + (group if config.org.serialize == "group_lock" else index)]

@@ -12,6 +12,7 @@ from benchmarks.simpy_model.scheduling import (
     PORT_PRIORITY,
     AdaptiveLock,
     CpuCore,
+    KernelSection,
     Machine,
     ShortSection,
     Steps,
@@ -21,6 +22,8 @@ from netstack.sim import SimulationConfig
 from netstack.sim.build.sizes import Sizes
 from netstack.sim.kernel.mbufs import ZONE_BATCH, ZONE_LIMIT
 from netstack.sim.machine.numbers import Instance
+from netstack.sim.stack.numbers import Callout
+from netstack.sim.stack.timer_wheel import TICK_US
 
 BUCKETS_PER_LINE = 8
 
@@ -32,7 +35,37 @@ class Message:
     connection: Connection
     mbuf: int = -1
     ack: int = -1
+    window: int = 0
     asker: "Application | None" = None
+
+
+class CalloutList:
+    """The timers of one kind, by the tick in which they were set: neighbours are in one list of the callout wheel."""
+
+    def __init__(self) -> None:
+        self.lists: dict[int, list[int]] = {}
+        self.tick_of: dict[int, int] = {}
+
+    def remove(self, connection: int) -> list[int]:
+        """Take a timer off its list; return the connections whose timers are its neighbours."""
+        tick = self.tick_of.pop(connection, -1)
+        if tick < 0:
+            return []
+        members = self.lists[tick]
+        place = members.index(connection)
+        neighbours = [*members[max(0, place - 1) : place], *members[place + 1 : place + 2]]
+        members.pop(place)
+        if not members:
+            del self.lists[tick]
+        return neighbours
+
+    def append(self, connection: int, tick: int) -> list[int]:
+        """Put a timer at the end of a list; return the connection whose timer is before it, if there is one."""
+        members = self.lists.setdefault(tick, [])
+        neighbours = members[-1:]
+        members.append(connection)
+        self.tick_of[connection] = tick
+        return neighbours
 
 
 class Stack:
@@ -46,9 +79,12 @@ class Stack:
         self.pages_per_write = workload.write_bytes // workload.send_unit_bytes
         self.send_buffer_bytes = sizes.send_buffer_bytes
         self.receive_buffer_bytes = workload.receive_buffer_bytes
+        self.events_per_call = workload.events_per_call
+        self.tick_cycles = TICK_US * config.machine.clock_mhz
+        self.callouts = {callout: CalloutList() for callout in Callout}
         self.lowat_bytes = min(workload.lowat_bytes, self.send_buffer_bytes)
         self.zone = list(range(sizes.mbufs))[::-1]
-        self.zone_section, self.route, self.callout, self.page_queue = (ShortSection() for _ in range(4))
+        self.zone_section, self.route, self.callout, self.page_queue = (KernelSection() for _ in range(4))
         self.table_lock: AdaptiveLock | None = None
         self.applications: list[Application] = []
         self.owners: list[Owner] = []  # by group; without any, who has a message handles it
@@ -72,7 +108,7 @@ class StackThread(Thread):
         """Allocate an mbuf from the core's free list, refilled from the shared zone."""
         free, zone = self.core.free_mbufs, self.stack.zone
         if not free:
-            self.charge_in(self.stack.zone_section, "mbuf_zone")
+            self.charge_shared(self.stack.zone_section, "mbuf_zone")
             free.extend(zone[-ZONE_BATCH:])
             del zone[-ZONE_BATCH:]
         mbuf = self.instance[Instance.MBUF] = free.pop()
@@ -86,7 +122,7 @@ class StackThread(Thread):
         self.charge("mbuf_free")
         free.append(mbuf)
         if len(free) > ZONE_LIMIT:
-            self.charge_in(self.stack.zone_section, "mbuf_zone")
+            self.charge_shared(self.stack.zone_section, "mbuf_zone")
             self.stack.zone.extend(free[-ZONE_BATCH:])
             del free[-ZONE_BATCH:]
 
@@ -101,6 +137,9 @@ class StackThread(Thread):
             self._look_up(message)
             yield from self.acquire(lock)
             self._admit(message)
+            if message.ack >= 0 and not self._is_predicted(message):
+                self._take_ack(message)
+                message.ack = -1
             yield from self.release(table_lock)
         else:
             if lock is not None:
@@ -111,8 +150,6 @@ class StackThread(Thread):
             self._take_ack(message)
         while self._output(connection):
             yield from self.spend()
-        if message.ack >= 0:
-            self._tell_writer(connection)
         if lock is not None:
             yield from self.release(lock)
 
@@ -133,7 +170,30 @@ class StackThread(Thread):
             self._append_page(message)
         elif message.ack >= 0:
             self.charge("tcp_predict")
-            self.charge_in(self.stack.callout, "callout_set")
+            self._set_callout(connection, Callout.KEEP_ALIVE)
+
+    def _is_predicted(self, message: Message) -> bool:
+        """Return whether header prediction takes an acknowledgment, so that it needs the table's lock no more."""
+        connection = message.connection
+        is_usual = message.window == connection.peer_window_bytes <= connection.window_bytes
+        return is_usual and message.ack > connection.acked
+
+    def _set_callout(self, connection: Connection, callout: Callout, stop: bool = False) -> None:
+        """Move a timer to the end of the list of its new time, or take it off its list; its neighbours are written."""
+        begin = self.now()
+        self.charge("callout_set")
+        callouts = self.stack.callouts[callout]
+        self._link(callouts.remove(connection.index))
+        if not stop:
+            self._link(callouts.append(connection.index, self.now() // self.stack.tick_cycles))
+        self.debt += self.stack.callout.hold_cycles(begin, self.now() - begin)
+
+    def _link(self, neighbours: list[int]) -> None:
+        flow = self.instance[Instance.FLOW]
+        for neighbour in neighbours:
+            self.instance[Instance.FLOW] = neighbour
+            self.charge("callout_link")
+        self.instance[Instance.FLOW] = flow
 
     def _append_page(self, message: Message) -> None:
         self.instance[Instance.MBUF] = message.mbuf
@@ -144,32 +204,35 @@ class StackThread(Thread):
     def _take_ack(self, message: Message) -> None:
         connection, stack = message.connection, self.stack
         self.charge("tcp_input")
+        connection.peer_window_bytes = message.window
         if message.ack <= connection.acked:
             return
-        self.charge_in(stack.callout, "callout_set")
         connection.acked = message.ack
+        self._set_callout(connection, Callout.RETRANSMISSION, stop=connection.acked == connection.sent)
         connection.window_bytes = min(connection.window_bytes + stack.mss_bytes, stack.receive_buffer_bytes)
         self.enter(connection.buffer_section)
         while connection.acked - connection.dropped >= stack.page_bytes:
             connection.dropped += stack.page_bytes
             page = self.instance[Instance.MBUF] = connection.pages.popleft()
             self.charge("sb_drop")
-            self.charge_in(stack.page_queue, "page_unwire")
+            self.charge_shared(stack.page_queue, "page_unwire")
             self.put_mbuf(page)
         self.leave(connection.buffer_section)
+        self._tell_writer(connection)
 
     def _output(self, connection: Connection) -> bool:
         """Send the next segment: a full one, or the last of the buffer with nothing in flight (Nagle)."""
         stack, nic = self.stack, connection.nic
         in_flight, unsent = connection.sent - connection.acked, connection.written - connection.sent
-        length = min(stack.mss_bytes, unsent, connection.window_bytes - in_flight)
+        window = min(connection.window_bytes, connection.peer_window_bytes)
+        length = min(stack.mss_bytes, unsent, window - in_flight)
         if length <= 0 or (length < stack.mss_bytes and (length < unsent or in_flight)):
             return False
         mbuf = self.get_mbuf()
         self.charge("tcp_output")
         if not in_flight:
-            self.charge_in(stack.callout, "callout_set")
-        self.charge_in(stack.route, "route_lookup")
+            self._set_callout(connection, Callout.RETRANSMISSION)
+        self.charge_shared(stack.route, "route_lookup")
         self.charge("ip_output")
         self.enter(nic.section)
         if len(nic.sending) >= nic.transmit_slots:
@@ -213,13 +276,16 @@ class StackThread(Thread):
             self.put_mbuf(mbuf)
 
     def _tell_writer(self, connection: Connection) -> None:
-        """Put a connection that became writable on its application's event queue."""
-        if connection.ready or self.stack.space_bytes(connection) < self.stack.lowat_bytes:
-            return
+        """Test whether a connection became writable, and put it on its application's event queue if so."""
         application = self.stack.applications[connection.application]
+        becomes_ready = not connection.ready and self.stack.space_bytes(connection) >= self.stack.lowat_bytes
         self.instance[Instance.THREAD] = application.index
-        self.charge_in(application.section, "so_wakeup")
+        self.charge_in(application.section, "so_notify")
+        if becomes_ready:
+            self.charge_in(application.section, "so_wakeup")
         self.instance[Instance.THREAD] = self.index
+        if not becomes_ready:
+            return
         connection.ready = True
         application.ready.append(connection)
         if application.waits_for_events:
@@ -254,13 +320,15 @@ class Application(StackThread):
         yield from self.wait_for_core()
         while True:
             yield from self.spend()
-            if self.ready:
-                yield from self._write(self.ready.popleft())
-                continue
             self.charge("app_wait")
-            self.waits_for_events = True
-            yield from self.sleep()
-            self.waits_for_events = False
+            events = min(len(self.ready), self.stack.events_per_call)
+            for _ in range(events):
+                yield from self._write(self.ready.popleft())
+                yield from self.spend()
+            if not events:
+                self.waits_for_events = True
+                yield from self.sleep()
+                self.waits_for_events = False
 
     def _write(self, connection: Connection) -> Steps:
         stack = self.stack
@@ -272,7 +340,7 @@ class Application(StackThread):
                 break
             message = Message(connection, mbuf=self.get_mbuf())
             self.charge("sosend_unit")
-            self.charge_in(stack.page_queue, "page_wire")
+            self.charge_shared(stack.page_queue, "page_wire")
             if stack.owners:
                 message.asker = self
                 self.send_message(message)
@@ -289,9 +357,9 @@ class Application(StackThread):
 class Inbound(StackThread):
     """The inbound thread of a NIC: takes acknowledgments up to IP and on, and cleans the transmit ring."""
 
-    def __init__(self, stack: Stack, index: int, core: CpuCore, nic: Nic) -> None:
+    def __init__(self, stack: Stack, index: int, core: CpuCore, nic: Nic, nic_core: CpuCore) -> None:
         super().__init__(stack, index, core, INBOUND_PRIORITY, stack.bound)
-        self.nic, self.nic_core = nic, core
+        self.nic, self.nic_core = nic, nic_core
 
     def interrupt(self) -> None:
         """The NIC has something."""
@@ -304,12 +372,12 @@ class Inbound(StackThread):
         while True:
             yield from self.spend()
             if nic.receiving:
-                connection, ack = nic.receiving.popleft()
+                connection, ack, window = nic.receiving.popleft()
                 self.instance[Instance.NIC] = nic.index
                 self.instance[Instance.RX_SLOT] = nic.receive_slot(nic.frames_arrived - len(nic.receiving) - 1)
                 self.charge("driver_receive")
                 self.charge("ip_input")
-                yield from self._pass_on(Message(connection, ack=ack))
+                yield from self._pass_on(Message(connection, ack=ack, window=window))
             elif self.clean_ring(nic):
                 for _ in range(len(nic.refused)):
                     yield from self._pass_on(Message(nic.refused.popleft()))

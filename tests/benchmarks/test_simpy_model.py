@@ -9,7 +9,7 @@ import simpy
 from benchmarks.simpy_model import Caches, Layout, Server
 from benchmarks.simpy_model.scheduling import APPLICATION_PRIORITY, INBOUND_PRIORITY, AdaptiveLock, Machine, Steps, Thread
 from netstack.sim import SimulationConfig, simulate
-from netstack.sim.machine.numbers import Instance
+from netstack.sim.machine.numbers import Access, Instance
 
 Compose = Callable[..., SimulationConfig]
 WARMUP_MS, MEASURE_MS = 20, 30
@@ -112,7 +112,7 @@ def test_locked_instructions_cost_only_where_something_is_locked(composed: Compo
     instances = dict.fromkeys(Instance, 1)
     operation = config.costs.operations["route_lookup"]
     assert Layout(one, instances).operations["route_lookup"][0] == operation.cycles
-    atomic_cycles = operation.atomics * config.machine.latency.atomic_cycles
+    atomic_cycles = (2 * operation.mutexes + operation.atomics) * config.machine.latency.atomic_cycles
     assert Layout(config, instances).operations["route_lookup"][0] == operation.cycles + atomic_cycles > operation.cycles
 
 
@@ -121,17 +121,21 @@ def test_stalls_follow_a_line_between_cores(composed: Compose) -> None:
     latency, line = config.machine.latency, 0  # of memory node 0, as cores 0 and 1
     caches = Caches(config, 4096)
 
-    def stall(core: int, write: bool) -> int:
-        return caches.stall_cycles(core, [(line, 1, 0, 1, write)], [0])
+    def touch(core: int, access: Access) -> tuple[int, int]:
+        return caches.touch(core, [(line, 1, 0, 1, access)], [0])
 
-    assert stall(0, False) == latency.memory_local_cycles
-    assert stall(0, True) == stall(0, True) == 0  # alone: no upgrade
-    assert stall(1, False) == latency.cache_same_node_cycles
-    assert stall(2, True) == latency.cache_other_node_cycles + latency.upgrade_cycles
-    assert stall(0, False) == latency.cache_other_node_cycles
+    assert touch(0, Access.READ) == (latency.memory_local_cycles, 0)
+    assert touch(0, Access.WRITE) == touch(0, Access.LOCKED) == (0, 0)  # alone: no upgrade
+    assert touch(1, Access.READ) == (latency.cache_same_node_cycles, 0)
+    assert touch(2, Access.WRITE) == (latency.cache_other_node_cycles, latency.upgrade_cycles)
+    assert touch(0, Access.READ) == (latency.cache_other_node_cycles, 0)
+    assert touch(0, Access.LOCKED) == (latency.upgrade_cycles, 0)
+    assert touch(2, Access.LOCKED) == (latency.cache_other_node_cycles, 0)  # fetched to be owned
+    assert touch(0, Access.STORE) == (0, latency.cache_other_node_cycles)
     caches.dma_write(range(line, line + 1))
-    assert stall(3, False) == latency.memory_remote_cycles
+    assert touch(3, Access.READ) == (latency.memory_remote_cycles, 0)
+    assert touch(0, Access.READ) == (latency.memory_local_cycles, 0)
     ways = config.machine.l1.ways
     for other in range(1, ways + 1):  # push it out of one set of the L1
-        caches.stall_cycles(3, [(other * (caches.l1_mask + 1), 1, 0, 1, False)], [0])
-    assert stall(3, False) == latency.l2_hit_cycles
+        caches.touch(3, [(other * (caches.l1_mask + 1), 1, 0, 1, Access.READ)], [0])
+    assert touch(3, Access.LOCKED) == (latency.l2_hit_cycles + latency.upgrade_cycles, 0)

@@ -17,7 +17,7 @@ from netstack.sim.stack.state import flow_of, item_of, pcb_of, segment_of
 from netstack.sim.workload.peer import initial_sequence, open_next
 from netstack.tcp.connection import LISTEN_OPEN, reset_reply, tcp_accept, tcp_listen_input
 from netstack.tcp.flags import TCP_REPLY_RESET
-from netstack.tcp.header import ACK, FIN, RST, SYN
+from netstack.tcp.header import ACK, FIN, RST, SYN, URG
 from netstack.tcp.lookup import lookup_insert, lookup_matches, lookup_remove
 from netstack.tcp.sequence import seq_gt, seq_leq
 from netstack.tcp.states import State
@@ -146,18 +146,21 @@ def keeps_table(stack, index):
 def _is_predicted(pcb, segment):
     """Return whether a segment is an acknowledgment as the sender of a long transfer expects it.
 
-    It acknowledges something new, announces the same window, and the congestion window is not what limits the sender.
-    Source: the header prediction of tcp_input() of FreeBSD 7; Van Jacobson.
+    It is in order, acknowledges something new, announces the same window, and neither the congestion window nor a recovery limits
+    the sender. Source: the header prediction of tcp_input() of FreeBSD 7; Van Jacobson.
     """
     return (
         pcb.state == State.ESTABLISHED
-        and segment.flags & (SYN | FIN | RST | ACK) == ACK
+        and segment.flags & (SYN | FIN | RST | URG | ACK) == ACK
         and segment.length == 0
+        and segment.seq == pcb.rcv_nxt
+        and segment.window != 0
         and segment.window << pcb.snd_scale == pcb.snd_wnd
         and pcb.snd_nxt == pcb.snd_max
         and seq_gt(segment.ack, pcb.snd_una)
         and seq_leq(segment.ack, pcb.snd_max)
         and pcb.snd_cwnd >= pcb.snd_wnd
+        and pcb.in_recovery == 0
     )
 
 

@@ -94,18 +94,10 @@ def charge_section(machine, core, lock_class, operation):
 
 
 @compiled
-def charge_for(machine, core, thread, operation):
-    """Run an operation on `core` that is about another thread than the one that runs there."""
-    cpu = core_of(machine, core)
-    running = cpu.instance[Instance.THREAD]
-    cpu.instance[Instance.THREAD] = thread
-    charge(machine, core, operation)
-    cpu.instance[Instance.THREAD] = running
-
-
-@compiled
 def touch_structure(machine, core, kind, instance, first_line, access):
-    """Access one line of a structure's instance and charge the stall to `core`."""
+    """Access one line of an instance of a structure, -1 for none, and charge the stall to `core`."""
+    if kind < 0:
+        return
     layout = structure_of(machine, kind)
     stall = touch_line(machine, core, layout.first_line + instance * layout.lines + first_line, kind, access)
     cpu = core_of(machine, core)

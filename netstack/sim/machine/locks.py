@@ -53,7 +53,9 @@ def acquire(machine, core, lock_index):
 def enter(machine, core, lock_index):
     """Make the thread that runs on `core` the owner of a free lock whose word is a mutex around its state."""
     charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
+    profile_acquisition(machine, core)
     _own(machine, core, lock_index)
+    profile_release(machine, core)
     charge_lock_word(machine, core, lock_index, Operation.LOCK_RELEASE)
 
 
@@ -61,6 +63,7 @@ def enter(machine, core, lock_index):
 def leave(machine, core, lock_index):
     """Release a lock that the thread on `core` entered."""
     charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
+    profile_acquisition(machine, core)
     release(machine, core, lock_index)
 
 

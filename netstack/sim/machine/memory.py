@@ -100,7 +100,8 @@ def in_l2(machine, core, line, address):
 def _miss(machine, core, line, l1_set, kind, access):
     """Access a line that is not in L1: take it from L2, another cache or memory.
 
-    A store or a locked instruction fetches the line to own it, in one transaction. What is read first is upgraded afterwards.
+    A store or a locked instruction fetches the line to own it, in one transaction. What is read first is upgraded afterwards, and
+    so is what others hold beside this core's L2.
     """
     address = line_address(machine, line)
     place = place_at(address, core)
@@ -109,7 +110,8 @@ def _miss(machine, core, line, l1_set, kind, access):
     _save(machine, address, machine.line_stride)
     _save(machine, l1_set, machine.l1_stride)
     count.l1_misses += 1
-    if in_l2(machine, core, line, address):
+    held = in_l2(machine, core, line, address)
+    if held:
         stall = machine.l2_hit
         l2_set = l2_set_address(machine, core, line)
         _save(machine, l2_set, machine.l2_stride)
@@ -125,7 +127,7 @@ def _miss(machine, core, line, l1_set, kind, access):
     _fill_l1(machine, core, line, l1_set)
     if access == Access.READ:
         return stall
-    if _own(machine, core, line, l1_set) and access == Access.WRITE:
+    if _own(machine, core, line, l1_set) and (held or access == Access.WRITE):
         stall += _upgrade(machine, core, kind, access)
     if access == Access.STORE and machine.store_run_ahead > 0:
         core_of(machine, core).store_cycles += stall
@@ -271,7 +273,9 @@ def _note_eviction(machine, core, line):
 
 @compiled
 def dma_write(machine, kind, instance, first_line, count):
-    """Write lines of a structure to memory by a device: every cached copy is invalidated."""
+    """Write lines of a structure, -1 for none, to memory by a device: every cached copy is invalidated."""
+    if kind < 0:
+        return
     layout = structure_of(machine, kind)
     start = layout.first_line + instance * layout.lines + first_line
     for line in range(start, start + count):

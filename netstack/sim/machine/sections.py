@@ -31,35 +31,35 @@ def leave_section(machine, core, section, lock_class):
 
 @compiled
 def enter_kernel_section(machine, core, lock_class):
-    """Enter the kernel's only section of `lock_class` on `core`: spin until it is free for as long as it was held the last time.
-
-    All cores share it, and several times within a step of another core. The last holds are therefore remembered, and this one
-    goes into the first gap between them.
-    """
-    cpu = core_of(machine, core)
-    section = section_of(machine, lock_class)
-    time = cpu.clock
-    moved = True
-    while moved:
-        moved = False
-        for hold in range(RECENT):
-            if section.starts[hold] < time + section.length and time < section.ends[hold]:
-                time = section.ends[hold]
-                moved = True
-    _wait(machine, core, lock_class, time - cpu.clock)
-    section.latest = (section.latest + 1) % RECENT
-    section.starts[section.latest] = time
-    section.ends[section.latest] = time
+    """Enter the kernel's only section of `lock_class` on `core`. The wait for it is known when the core leaves."""
+    section_of(machine, lock_class).entered = core_of(machine, core).clock
 
 
 @compiled
 def leave_kernel_section(machine, core, lock_class):
-    """Leave the kernel's only section of `lock_class`, which `core` entered."""
-    now = core_of(machine, core).clock
+    """Leave the kernel's only section of `lock_class`, which `core` entered, and spin for as long as it was not free.
+
+    All cores share it, and several enter it within a step of another core. The last holds are therefore remembered, and this one
+    goes into the first gap between them that has room for it.
+    """
     section = section_of(machine, lock_class)
-    section.ends[section.latest] = now
-    section.length = now - section.starts[section.latest]
-    _count_release(machine, lock_class, section.length)
+    length = core_of(machine, core).clock - section.entered
+    start = section.entered
+    moved = True
+    while moved:
+        moved = False
+        for hold in range(RECENT):
+            if section.starts[hold] < start + length and start < section.ends[hold]:
+                start = section.ends[hold]
+                moved = True
+    _wait(machine, core, lock_class, start - section.entered)
+    first = 0
+    for hold in range(1, RECENT):
+        if section.ends[hold] < section.ends[first]:
+            first = hold
+    section.starts[first] = start
+    section.ends[first] = start + length
+    _count_release(machine, lock_class, length)
 
 
 @compiled

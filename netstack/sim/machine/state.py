@@ -26,10 +26,9 @@ class Section(Record):
 class KernelSection(Record):
     """A short critical section that the whole kernel shares, see `sections`."""
 
-    starts: Annotated[i8, RECENT]  # when it was entered the last times, -1 before
-    ends: Annotated[i8, RECENT]  # when it was left again
-    latest: i8  # which of these is the last one
-    length: i8  # how long it was held the last time
+    entered: i8  # when the core that is inside came to it
+    starts: Annotated[i8, RECENT]  # when the remembered holds began, -1 before: those that ended last
+    ends: Annotated[i8, RECENT]  # when these holds ended
 
 
 class Machine(Record):
@@ -291,7 +290,7 @@ lock_of = table_accessor(Lock.dtype, "lock_table")
 lock_class_of = table_accessor(LockStatistics.dtype, "lock_class_table", added=tuple(LockStatistics.dtype.names or ()))
 """Return the statistics of a lock class."""
 
-section_of = table_accessor(KernelSection.dtype, "section_table", last=("starts", "ends", "latest", "length"))
+section_of = table_accessor(KernelSection.dtype, "section_table", last=("entered", "starts", "ends"))
 """Return the section of a lock class that has one lock in the whole kernel."""
 
 nic_of = table_accessor(
