@@ -27,7 +27,7 @@ CYCLES = {
     "idle": ("idle", ("idle",)),
 }
 """Parts of a bar of cycles: class of the style sheet, categories."""
-MISSES = ("structure-1", "structure-2", "structure-3", "structure-4", "structure-5", "structure-6", "structure-7")
+MISSES = ("structure-1", "structure-2", "structure-3", "structure-4", "structure-5", "structure-6", "structure-7", "structure-8")
 
 
 def figures(points: Points) -> list[Figure]:
