@@ -33,9 +33,15 @@ def test_windows_of_one_cycle_are_the_exact_engine(composed, org: str) -> None:
 
 @pytest.mark.parametrize("org", ["msgp", "connp_l"])
 def test_locks_differ_little_from_the_exact_engine(composed, org: str) -> None:
-    """A spinner pays for the lock's word a moment later than in the exact engine, where the owner charges it."""
-    exact, windowed = (simulate(composed(f"org={org}", "conns=24", *SHORT, *more)) for more in ((), (ONE_CYCLE,)))
-    assert windowed.goodput_mbps == pytest.approx(exact.goodput_mbps, rel=0.02)
+    """A spinner pays for the lock's word a moment later than in the exact engine, where the owner charges it.
+
+    Another order of acquisitions follows, and goodput of a few milliseconds goes either way: means of seeds are compared.
+    """
+    exact, windowed = (
+        np.mean([simulate(composed(f"org={org}", "conns=24", f"seed={seed}", *SHORT, *more)).goodput_mbps for seed in (1, 2, 3)])
+        for more in ((), (ONE_CYCLE,))
+    )
+    assert windowed == pytest.approx(exact, rel=0.02)
 
 
 @pytest.mark.parametrize("org", ORGANIZATIONS)
