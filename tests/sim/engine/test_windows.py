@@ -35,10 +35,11 @@ def test_windows_of_one_cycle_are_the_exact_engine(composed, org: str) -> None:
 def test_locks_differ_little_from_the_exact_engine(composed, org: str) -> None:
     """A spinner pays for the lock's word a moment later than in the exact engine, where the owner charges it.
 
-    Another order of acquisitions follows, and goodput of a few milliseconds goes either way: means of seeds are compared.
+    Another order of acquisitions follows, and goodput of a few milliseconds goes either way, by 4 %: means of seeds are compared.
     """
+    point = (f"org={org}", "conns=24", "engine.warmup_ms=3", "engine.measure_ms=15")
     exact, windowed = (
-        np.mean([simulate(composed(f"org={org}", "conns=24", f"seed={seed}", *SHORT, *more)).goodput_mbps for seed in (1, 2, 3)])
+        np.mean([simulate(composed(*point, f"seed={seed}", *more)).goodput_mbps for seed in range(1, 9)])
         for more in ((), (ONE_CYCLE,))
     )
     assert windowed == pytest.approx(exact, rel=0.02)
