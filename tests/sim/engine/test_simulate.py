@@ -66,25 +66,32 @@ def test_cycles_of_a_kilobyte_sum_to_the_machines_cycles(composed: Compose, org:
 
 
 def test_organizations_order_as_in_the_paper(composed: Compose) -> None:
-    """USENIX ATC 2006: connection locks best, then message-parallel, then one core; threads below one core at light loads."""
+    """USENIX ATC 2006: connection locks best of all, message-parallel better than one core, which falls with connections.
+
+    Threads are worse than one core at all but the heaviest loads.
+    """
     goodput = {
         (org, conns): simulate(composed(f"org={org}", f"conns={conns}")).goodput_mbps
         for org in ORGANIZATIONS
-        for conns in (24, 192, 1536)
+        for conns in (6, 24, 192, 1536)
     }
-    for conns in (24, 192, 1536):
-        assert goodput["connp_l", conns] > goodput["msgp", conns] > goodput["up", conns]
-    assert goodput["connp_t", 24] < goodput["up", 24]
+    for conns in (6, 24, 192, 1536):
+        assert goodput["connp_l", conns] == max(goodput[org, conns] for org in ORGANIZATIONS)
+    for conns in (192, 1536):
+        assert goodput["msgp", conns] > goodput["up", conns]
+    for conns in (6, 24, 192):
+        assert goodput["connp_t", conns] < goodput["up", conns]
+    assert goodput["up", 6] == pytest.approx(4034, rel=0.05)
     assert goodput["up", 192] > goodput["up", 1536]
 
 
 @pytest.mark.xfail(
-    strict=True, reason="docs/decisions/0004: one core misses as published at 192 connections, threads are too fast"
+    strict=True, reason="docs/model.md: header prediction fails for most ACKs, so that the table's lock is held longer"
 )
-def test_threads_are_slower_than_one_core_at_a_moderate_load(composed: Compose) -> None:
-    """USENIX ATC 2006: connection-parallelism by threads is worse than one core at all but the heaviest loads."""
-    threads, one_core = (simulate(composed(f"org={org}", "conns=192")).goodput_mbps for org in ("connp_t", "up"))
-    assert threads < one_core
+def test_message_parallelism_is_better_than_one_core_at_a_light_load(composed: Compose) -> None:
+    """USENIX ATC 2006: message-parallelism is better than one core at almost all loads, by 31 % on average."""
+    parallel, one_core = (simulate(composed(f"org={org}", "conns=24")).goodput_mbps for org in ("msgp", "up"))
+    assert parallel > one_core
 
 
 def test_a_kernel_without_locks_has_no_locked_instructions(composed: Compose) -> None:

@@ -33,9 +33,16 @@ def test_windows_of_one_cycle_are_the_exact_engine(composed, org: str) -> None:
 
 @pytest.mark.parametrize("org", ["msgp", "connp_l"])
 def test_locks_differ_little_from_the_exact_engine(composed, org: str) -> None:
-    """A spinner pays for the lock's word a moment later than in the exact engine, where the owner charges it."""
-    exact, windowed = (simulate(composed(f"org={org}", "conns=24", *SHORT, *more)) for more in ((), (ONE_CYCLE,)))
-    assert windowed.goodput_mbps == pytest.approx(exact.goodput_mbps, rel=0.02)
+    """A spinner pays for the lock's word a moment later than in the exact engine, where the owner charges it.
+
+    Another order of acquisitions follows, and goodput of a few milliseconds goes either way, by 4 %: means of seeds are compared.
+    """
+    point = (f"org={org}", "conns=24", "engine.warmup_ms=3", "engine.measure_ms=15")
+    exact, windowed = (
+        np.mean([simulate(composed(*point, f"seed={seed}", *more)).goodput_mbps for seed in range(1, 9)])
+        for more in ((), (ONE_CYCLE,))
+    )
+    assert windowed == pytest.approx(exact, rel=0.02)
 
 
 @pytest.mark.parametrize("org", ORGANIZATIONS)
