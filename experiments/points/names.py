@@ -85,7 +85,9 @@ def _without(
 
     def follows(key: str) -> bool:
         known: dict[object, object] = {}
-        return all(known.setdefault(cause, values.get(key)) == values.get(key) for cause, values in zip(causes, flat, strict=True))
+        return all(
+            known.setdefault(cause, values.get(key)) == values.get(key) for cause, values in zip(causes, flat, strict=True)
+        )
 
     return {name: [key for key in keys if key == kept or not follows(key)] for name, keys in varied.items()}
 
