@@ -32,7 +32,7 @@ WIDTH, ROW, DPI = 12.8, 0.42, 100  # inches, of a page that is 1,280 pixels wide
 
 
 @dataclass(frozen=True)
-class Place:
+class Case:
     """An organization at a load, in a variant."""
 
     variant: str
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Cell:
-    """The results of a place, and of the same place and seeds in the first variant."""
+    """The results of a case, and of the same case and seeds in the first variant."""
 
     results: Sequence[Result]
     firsts: Sequence[Result]
@@ -56,7 +56,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Ablation:
-    """All places that were run in a variant and in the first one.
+    """All cases that were run in a variant and in the first one.
 
     Attributes:
         variants: In the order of the experiment, the first one too.
@@ -68,33 +68,33 @@ class Ablation:
     variants: list[str]
     organizations: list[str]
     loads: list[int]
-    cells: dict[Place, Cell]
+    cells: dict[Case, Cell]
 
-    def mean(self, place: Place, statistic: Callable[[Result], float | None]) -> float | None:
-        """Return the mean of a statistic over the seeds; None if the place was not run or the statistic is none of its own."""
-        cell = self.cells.get(place)
+    def mean(self, case: Case, statistic: Callable[[Result], float | None]) -> float | None:
+        """Return the mean of a statistic over the seeds; None if the case was not run or the statistic is none of its own."""
+        cell = self.cells.get(case)
         values = [value for result in (cell.results if cell else ()) if (value := statistic(result)) is not None]
         return mean(values) if values else None
 
 
 def ablation_of(outcomes: Sequence[Outcome]) -> Ablation:
     """Return what the finished points of a sweep say about its variants."""
-    found: dict[Place, dict[int, Result]] = {}
+    found: dict[Case, dict[int, Result]] = {}
     for outcome in outcomes:
         config = outcome.point.config
-        place = Place(outcome.point.name.variant, organization_label(config.org.name, config.org.groups), config.conns)
-        seeds = found.setdefault(place, {})
+        case = Case(outcome.point.name.variant, organization_label(config.org.name, config.org.groups), config.conns)
+        seeds = found.setdefault(case, {})
         if outcome.result is not None:
             seeds[config.seed] = outcome.result
-    variants = list(dict.fromkeys(place.variant for place in found))
+    variants = list(dict.fromkeys(case.variant for case in found))
     cells = {}
-    for place, seeds in found.items():
-        firsts = found.get(Place(variants[0], place.organization, place.conns), {})
+    for case, seeds in found.items():
+        firsts = found.get(Case(variants[0], case.organization, case.conns), {})
         both = sorted(seeds.keys() & firsts.keys())
         if both:
-            cells[place] = Cell([seeds[seed] for seed in both], [firsts[seed] for seed in both])
-    organizations = list(dict.fromkeys(place.organization for place in found))
-    return Ablation(variants, organizations, sorted({place.conns for place in found}), cells)
+            cells[case] = Cell([seeds[seed] for seed in both], [firsts[seed] for seed in both])
+    organizations = list(dict.fromkeys(case.organization for case in found))
+    return Ablation(variants, organizations, sorted({case.conns for case in found}), cells)
 
 
 def write_ablation(folder: Path, outcomes: Sequence[Outcome], command: str) -> list[Path]:
@@ -123,10 +123,10 @@ def ablation_table(ablation: Ablation) -> str:
     """Return the table in Markdown: a row per variant. Cells have a value per load."""
     first, *others = ablation.variants
     headings = ["", *ablation.organizations, f"waits of {FOLLOWED}, %", f"misses of {FOLLOWED}, 1/KB"]
-    goodput = [[ablation.mean(place, lambda result: result.goodput_mbps) for place in row] for row in _rows(ablation, first)]
+    goodput = [[ablation.mean(case, lambda result: result.goodput_mbps) for case in row] for row in _rows(ablation, first)]
     rows = [[f"{first}, Mb/s", *(_cell(row, "{:,.0f}".format) for row in goodput), *_beside(ablation, first)]]
     for variant in others:
-        changes = [_cell([_change(ablation, place) for place in row], _signed) for row in _rows(ablation, variant)]
+        changes = [_cell([_change(ablation, case) for case in row], _signed) for row in _rows(ablation, variant)]
         rows.append([f"{variant}, %", *changes, *_beside(ablation, variant)])
     lines = [headings, ["---"] * len(headings), *rows]
     loads = " / ".join(f"{load:,}" for load in ablation.loads)
@@ -145,7 +145,7 @@ def ablation_figure(ablation: Ablation) -> Figure:
     axes = list(found[0])
     changed = axes[: len(ablation.organizations)]
     for panel, organization in zip(changed, ablation.organizations, strict=True):
-        _dots(panel, ablation, others, organization, lambda place: _change(ablation, place), _change_half_width)
+        _dots(panel, ablation, others, organization, lambda case: _change(ablation, case), _change_half_width)
         panel.axvline(0, color="#333333", linewidth=0.8, zorder=1)
         panel.set_title(organization, loc="left", fontsize=11)
         panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
@@ -160,9 +160,9 @@ def ablation_figure(ablation: Ablation) -> Figure:
             ("L2 misses", "per KB of payload", lambda result: result.l2_misses_per_kb),
         ]
         for panel, (title, label, statistic) in zip(axes[-2:], shown, strict=True):
-            _dots(panel, ablation, others, FOLLOWED, lambda place, statistic=statistic: ablation.mean(place, statistic))
+            _dots(panel, ablation, others, FOLLOWED, lambda case, statistic=statistic: ablation.mean(case, statistic))
             for color, load in zip(LOAD_COLORS, ablation.loads, strict=False):
-                first = ablation.mean(Place(ablation.variants[0], FOLLOWED, load), statistic)
+                first = ablation.mean(Case(ablation.variants[0], FOLLOWED, load), statistic)
                 if first is not None:
                     panel.axvline(first, color=color, linewidth=1, linestyle=":", zorder=1)
             panel.set_title(f"{title} of {FOLLOWED}", loc="left", fontsize=11)
@@ -180,7 +180,7 @@ def _dots(
     ablation: Ablation,
     variants: Sequence[str],
     organization: str,
-    value: Callable[[Place], float | None],
+    value: Callable[[Case], float | None],
     error: Callable[[Cell], float] | None = None,
 ) -> None:
     """Draw a marker per variant and load. Loads of a row are one below the other."""
@@ -188,12 +188,12 @@ def _dots(
         axes.axhspan(row - 0.5, row + 0.5, color="#f4f4f4", zorder=0)
     for index, (load, color) in enumerate(zip(ablation.loads, LOAD_COLORS, strict=False)):
         offset = 0.5 * (index - (len(ablation.loads) - 1) / 2) / max(1, len(ablation.loads) - 1)
-        places = [Place(variant, organization, load) for variant in variants]
-        drawn = [(row + offset, place, found) for row, place in enumerate(places) if (found := value(place)) is not None]
+        cases = [Case(variant, organization, load) for variant in variants]
+        drawn = [(row + offset, case, found) for row, case in enumerate(cases) if (found := value(case)) is not None]
         axes.errorbar(
             [found for _, _, found in drawn],
             [row for row, _, _ in drawn],
-            xerr=[error(ablation.cells[place]) for _, place, _ in drawn] if error else None,
+            xerr=[error(ablation.cells[case]) for _, case, _ in drawn] if error else None,
             color=color,
             marker=MARKERS[index],
             markersize=5.5,
@@ -206,13 +206,13 @@ def _dots(
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _rows(ablation: Ablation, variant: str) -> list[list[Place]]:
-    """Return the places of a variant by organization and load."""
-    return [[Place(variant, organization, load) for load in ablation.loads] for organization in ablation.organizations]
+def _rows(ablation: Ablation, variant: str) -> list[list[Case]]:
+    """Return the cases of a variant by organization and load."""
+    return [[Case(variant, organization, load) for load in ablation.loads] for organization in ablation.organizations]
 
 
-def _change(ablation: Ablation, place: Place) -> float | None:
-    cell = ablation.cells.get(place)
+def _change(ablation: Ablation, case: Case) -> float | None:
+    cell = ablation.cells.get(case)
     return mean(cell.changes_percent) if cell else None
 
 
@@ -222,9 +222,9 @@ def _change_half_width(cell: Cell) -> float:
 
 def _beside(ablation: Ablation, variant: str) -> list[str]:
     """Return the cells of the followed organization's waits and misses."""
-    places = [Place(variant, FOLLOWED, load) for load in ablation.loads]
-    waits = [ablation.mean(place, waits_percent) for place in places]
-    misses = [ablation.mean(place, lambda result: result.l2_misses_per_kb) for place in places]
+    cases = [Case(variant, FOLLOWED, load) for load in ablation.loads]
+    waits = [ablation.mean(case, waits_percent) for case in cases]
+    misses = [ablation.mean(case, lambda result: result.l2_misses_per_kb) for case in cases]
     return [_cell(waits, "{:.0f}".format), _cell(misses, "{:.1f}".format)]
 
 
@@ -239,7 +239,7 @@ def _signed(percent: float) -> str:
 
 
 def _write_values(path: Path, ablation: Ablation) -> None:
-    """Write a row per place as CSV: means over seeds, and half the 95 % confidence interval of the change."""
+    """Write a row per case as CSV: means over seeds, and half the 95 % confidence interval of the change."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
@@ -248,13 +248,13 @@ def _write_values(path: Path, ablation: Ablation) -> None:
                 *("l2_misses_per_kb", "lock_waits_percent"),
             )
         )
-        for place, cell in ablation.cells.items():
+        for case, cell in ablation.cells.items():
             values = [
-                ablation.mean(place, lambda result: result.goodput_mbps),
+                ablation.mean(case, lambda result: result.goodput_mbps),
                 mean(cell.changes_percent),
                 half_width(cell.changes_percent),
-                ablation.mean(place, lambda result: result.l2_misses_per_kb),
-                ablation.mean(place, waits_percent),
+                ablation.mean(case, lambda result: result.l2_misses_per_kb),
+                ablation.mean(case, waits_percent),
             ]
             texts = ["" if value is None else f"{value:.3f}" for value in values]
-            writer.writerow([place.variant, place.organization, place.conns, len(cell.results), *texts])
+            writer.writerow([case.variant, case.organization, case.conns, len(cell.results), *texts])
