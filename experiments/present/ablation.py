@@ -16,14 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from experiments.paper.grid import MSGP
+from experiments.paper.grid import MSGP, UP
 from experiments.paper.verdicts import organization_label
 from experiments.points.point import Outcome
 from experiments.points.seeds import half_width, mean
 from netstack.sim import Result
 
 FOLLOWED = MSGP[0]
-"""The organization whose lock waits and cache misses are shown beside goodput."""
+"""The organization whose lock waits, cache misses and gain over one core are shown beside goodput."""
 FIGURE, TABLE, VALUES = "ablation.png", "ablation.md", "ablation.csv"
 LOAD_COLORS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b")
 MARKERS = "osD^v"
@@ -122,7 +122,8 @@ def waits_percent(result: Result) -> float | None:
 def ablation_table(ablation: Ablation) -> str:
     """Return the table in Markdown: a row per variant. Cells have a value per load."""
     first, *others = ablation.variants
-    headings = ["", *ablation.organizations, f"waits of {FOLLOWED}, %", f"misses of {FOLLOWED}, 1/KB"]
+    beside = [f"{FOLLOWED} over {UP[0]}, %", f"waits of {FOLLOWED}, %", f"misses of {FOLLOWED}, 1/KB"]
+    headings = ["", *ablation.organizations, *beside]
     goodput = [[ablation.mean(case, lambda result: result.goodput_mbps) for case in row] for row in _rows(ablation, first)]
     rows = [[f"{first}, Mb/s", *(_cell(row, "{:,.0f}".format) for row in goodput), *_beside(ablation, first)]]
     for variant in others:
@@ -221,11 +222,20 @@ def _change_half_width(cell: Cell) -> float:
 
 
 def _beside(ablation: Ablation, variant: str) -> list[str]:
-    """Return the cells of the followed organization's waits and misses."""
+    """Return the cells of the followed organization's gain, waits and misses."""
+    gains = [_gain(ablation, variant, load) for load in ablation.loads]
     cases = [Case(variant, FOLLOWED, load) for load in ablation.loads]
     waits = [ablation.mean(case, waits_percent) for case in cases]
     misses = [ablation.mean(case, lambda result: result.l2_misses_per_kb) for case in cases]
-    return [_cell(waits, "{:.0f}".format), _cell(misses, "{:.1f}".format)]
+    return [_cell(gains, _signed), _cell(waits, "{:.0f}".format), _cell(misses, "{:.1f}".format)]
+
+
+def _gain(ablation: Ablation, variant: str, load: int) -> float | None:
+    """Return by how many percent the followed organization sends more than one core."""
+    goodput, one_core = (
+        ablation.mean(Case(variant, organization, load), lambda result: result.goodput_mbps) for organization in (FOLLOWED, UP[0])
+    )
+    return 100 * (goodput / one_core - 1) if goodput and one_core else None
 
 
 def _cell(values: Sequence[float | None], form: Callable[[float], str]) -> str:
