@@ -5,7 +5,7 @@ Later edits of files therefore do not leak into waiting points.
 
 import shlex
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -36,15 +36,18 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
         PointsFailedError: Some points failed.
         NotLoggedError: All finished, but not all are in MLflow.
     """
-    simulations, common = _read(configs)
+    simulations, variants, common = _read(configs)
     experiment = common.experiment
     if experiment.name and not multirun:
         raise ConfigError("experiment", experiment.name, "several points are a sweep, which needs the option -m")
     output_dir = Path(common.output_dir)
-    named = zip(simulations, name_points(simulations), strict=True)
-    points = list({point.fingerprint: point for point in (Point(config, name, output_dir) for config, name in named)}.values())
+    distinct: dict[str, Point] = {}
+    for config, name in zip(simulations, name_points(simulations, variants), strict=True):
+        point = Point(config, name, output_dir)
+        distinct.setdefault(point.fingerprint, point)
+    points = list(distinct.values())
     if experiment.report is not None:
-        check_comparable([point.config for point in points])
+        _check_comparable(points, experiment.report)
     console = terminal()
     if common.dry_run:
         list_points(points, console)
@@ -60,18 +63,31 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
         run_single(points[0], settings, console)
 
 
-def _read(configs: Iterable[tuple[DictConfig, Collection[str] | None]]) -> tuple[list[SimulationConfig], RunConfig]:
-    """Return what each configuration simulates, and a configuration with what surrounds them all."""
+def _check_comparable(points: Sequence[Point], report: str) -> None:
+    """Raise ConfigError for points that a report cannot tell apart, or none to compare. Only `ablation` compares variants."""
+    variants: dict[str, list[SimulationConfig]] = {}
+    for point in points:
+        variants.setdefault(point.name.variant if report == "ablation" else "", []).append(point.config)
+    for configs in variants.values():
+        check_comparable(configs, report)
+    if report == "ablation" and len(variants) < 2:
+        raise ConfigError("variant", next(iter(variants)), "must be two or more: the others are compared with the first")
+
+
+def _read(configs: Iterable[tuple[DictConfig, Collection[str] | None]]) -> tuple[list[SimulationConfig], list[str], RunConfig]:
+    """Return what each configuration simulates, its variant, and a configuration with what surrounds them all."""
     simulations: list[SimulationConfig] = []
+    variants: list[str] = []
     common: RunConfig | None = None
     reader = Reader()
     for config, changed in configs:
         simulation, found = reader.read(config, changed)
         simulations.append(simulation)
+        variants.append(found.variant)
         common = common or found
         for key in SURROUNDINGS:
             value, first = getattr(found, key), getattr(common, key)
             if value != first:
                 raise ConfigError(key, value, f"must be the same for all points of a sweep, and one has {first}")
     assert common is not None
-    return simulations, common
+    return simulations, variants, common

@@ -136,8 +136,12 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
     from experiments.present.figures import draw_figures
 
     write_summary(folder / "summary.csv", outcomes)
+    if settings.experiment.report == "ablation":
+        from experiments.present.ablation import write_ablation
+
+        return [*write_ablation(folder, outcomes, settings.command), folder / "summary.csv"]
     files = [*draw_figures(folder, outcomes), folder / "summary.csv"]
-    if settings.experiment.report is not None:
+    if settings.experiment.report == "paper":
         from experiments.present.html.page import write_report
         from experiments.sensitivity.section import sensitivity_section
 

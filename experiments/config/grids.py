@@ -10,20 +10,22 @@ from typing import Any
 from netstack.errors import ConfigError
 
 GROUP = "experiment"
-REPORTS = ("paper",)
+REPORTS = ("paper", "ablation")
 """What an experiment may ask for as its report."""
 
 
 @dataclass
 class ExperimentConfig:
-    """An experiment is the union of its grids. Without grids it has one: common values, and those of the command line.
+    """An experiment is the union of its grids, each in all variants. Without grids it has one: that of the command line.
 
     Attributes:
         name: As the file is called; empty when no file was chosen.
         title: Of the report.
-        report: One of `REPORTS`, written into the sweep's folder as ``report.html``; null for tables and figures only.
+        report: One of `REPORTS`; null for tables and figures only. `paper` is written into the sweep's folder as ``report.html``.
+            `ablation` compares all variants with the first one: a figure and tables, in place of those of other sweeps.
         common: Overrides of all grids: a key, and its value or list of values.
         grids: The same per grid. Its own values replace common ones.
+        variants: The same per variant, which may name its points by the key ``variant``. Its values replace those of grids.
     """
 
     name: str = ""
@@ -31,21 +33,24 @@ class ExperimentConfig:
     report: str | None = None
     common: Any = None  # dict[str, Any] and list[dict[str, Any]]: `validate` says it more clearly than Hydra would
     grids: Any = None
+    variants: Any = None
 
     def validate(self) -> None:
         """Raise ConfigError for the first value that cannot be used."""
-        if not isinstance(self.grids or [], list):
-            raise ConfigError(f"{GROUP}.grids", self.grids, "must be a list of grids")
-        if not self.name and (self.common or self.grids):
+        for name in ("grids", "variants"):
+            if not isinstance(getattr(self, name) or [], list):
+                raise ConfigError(f"{GROUP}.{name}", getattr(self, name), f"must be a list of {name}")
+        if not self.name and (self.common or self.grids or self.variants):
             raise ConfigError(f"{GROUP}.name", "", "must be given, as the file is called")
         if self.report is not None and self.report not in REPORTS:
             raise ConfigError(f"{GROUP}.report", self.report, f"allowed are {', '.join(REPORTS)}, or null")
         _check(f"{GROUP}.common", self.common or {})
-        for number, grid in enumerate(self.grids or []):
-            _check(f"{GROUP}.grids[{number}]", grid)
+        for name in ("grids", "variants"):
+            for number, values in enumerate(getattr(self, name) or []):
+                _check(f"{GROUP}.{name}[{number}]", values)
 
     def overrides(self, given: Sequence[tuple[str, str]]) -> list[list[str]]:
-        """Return the overrides of each grid.
+        """Return the overrides of each grid in each variant.
 
         Args:
             given: Key and whole text of each override of the command line. Values that the grids have choose among these, and a
@@ -55,7 +60,8 @@ class ExperimentConfig:
             ConfigError: No grid is left.
         """
         common = self.common or {}
-        grids = [{**grid, **{key: value for key, value in common.items() if key not in grid}} for grid in self.grids or [{}]]
+        owns = [{**grid, **variant} for variant in self.variants or [{}] for grid in self.grids or [{}]]
+        grids = [{**own, **{key: value for key, value in common.items() if key not in own}} for own in owns]
         asked = {key: text.partition("=")[2].split(",") for key, text in given}
         known = {key: {text for grid in grids for text in _texts(grid.get(key, []))} for key in asked}
         chosen = {key: values for key, values in asked.items() if known[key].issuperset(values)}

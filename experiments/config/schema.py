@@ -92,6 +92,7 @@ class RunConfig:
     workers: int | None = None
     ray: RayConfig = field(default_factory=RayConfig)
     dry_run: bool = False
+    variant: str = ""
     machine: MachineConfig = field(default_factory=MachineConfig)
     costs: CostsConfig = field(default_factory=CostsConfig)
     org: OrganizationConfig = field(default_factory=OrganizationConfig)
@@ -118,7 +119,9 @@ KEYS = tuple(key.name for key in fields(RunConfig))
 """The top-level keys."""
 SIMULATED = tuple(key.name for key in fields(SimulationConfig))
 """Keys of the simulation: those of a point."""
-SURROUNDINGS = tuple(key for key in KEYS if key not in SIMULATED)
+NAMING = ("variant",)
+"""Keys that name points and change nothing else."""
+SURROUNDINGS = tuple(key for key in KEYS if key not in (*SIMULATED, *NAMING))
 """Keys around the simulation: those of a whole sweep, not of a point."""
 
 

@@ -265,7 +265,7 @@ class ClaimOutcome:
         return sum(part.verdict is verdict for part in self.parts)
 
 
-def check_comparable(configs: Sequence[SimulationConfig]) -> None:
+def check_comparable(configs: Sequence[SimulationConfig], report: str = "paper") -> None:
     """Raise ConfigError when two points of a sweep are the same organization, load and seed on, say, two machines."""
     keys: set[PointKey] = set()
     for config in configs:
@@ -273,7 +273,7 @@ def check_comparable(configs: Sequence[SimulationConfig]) -> None:
         if key in keys:
             what = f"{organization_label(key.org, key.groups)} conns={key.conns} seed={key.seed}"
             what += " costs.lock_profiling=true" if key.profiled else ""
-            raise ConfigError("experiment.report", "paper", f"compares organizations and loads only, and two points are {what}")
+            raise ConfigError("experiment.report", report, f"compares organizations and loads only, and two points are {what}")
         keys.add(key)
 
 

@@ -1,8 +1,8 @@
 """Names the points of a sweep by organization, by what else varies, and by the key of a figure's x axis.
 
 A key is left out if it does not vary, or if another name implies it, as ``machine=`` implies ``machine.cores``. So is a key of
-the engine that follows from x alone, such as longer intervals at larger loads. A switch is named where it is on, as ``with lock
-profiling``. Knows configurations, not how points run.
+the engine that follows from x alone, such as longer intervals at larger loads, and any key that follows from a variant's name. A
+switch is named where it is on, as ``with lock profiling``. Knows configurations, not how points run.
 """
 
 from collections import defaultdict
@@ -18,12 +18,16 @@ GROUPS = ("org", "machine", "costs", "workload", "engine")
 
 @dataclass(frozen=True)
 class PointName:
-    """The name of a point. Points of one `series` differ in `x`, the value of the key `axis`, and in the seed."""
+    """The name of a point. Points of one `series` differ in `x`, the value of the key `axis`, and in the seed.
+
+    The name of a series ends with that of its `variant`.
+    """
 
     series: str
     axis: str
     x: int | float
     seed: int | None = None
+    variant: str = ""
 
     @property
     def label(self) -> str:
@@ -31,17 +35,21 @@ class PointName:
         return f"{self.series} {self.axis}={number(self.x)}" + (f" seed={self.seed}" if self.seed is not None else "")
 
 
-def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
-    """Return the names of a sweep's points."""
+def name_points(configs: Sequence[SimulationConfig], variants: Sequence[str] = ()) -> list[PointName]:
+    """Return the names of a sweep's points.
+
+    Args:
+        configs: The points.
+        variants: What each is a variant of, if there are any.
+    """
     flat = [flat_values(config) for config in configs]
-    varied = {group: _varied(group, flat) for group in GROUPS}
+    variants = variants or [""] * len(flat)
+    varied = {group: _without(_varied(group, flat), variants, flat) for group in GROUPS}
     axis = _axis(flat, varied)
-    varied["engine"] = {
-        name: [key for key in keys if not _follows_from(axis, key, flat)] for name, keys in varied["engine"].items()
-    }
+    varied["engine"] = _without(varied["engine"], [values[axis] for values in flat], flat, kept=axis)
     seeds = len({config.seed for config in configs}) > 1
     names = []
-    for values in flat:
+    for values, variant in zip(flat, variants, strict=True):
         keys = [key for group in GROUPS for key in varied[group].get(values.get(f"{group}.name"), []) if key != axis]
         series = str(values["org.name"]) + (f"({values['org.groups']})" if "org.groups" in keys else "")
         for key in keys:
@@ -52,7 +60,8 @@ def name_points(configs: Sequence[SimulationConfig]) -> list[PointName]:
         x, seed = values[axis], values["seed"]
         assert isinstance(x, int | float)
         assert isinstance(seed, int)
-        names.append(PointName(series, axis, x, seed if seeds else None))
+        series += f" {variant}" if variant else ""
+        names.append(PointName(series, axis, x, seed if seeds else None, variant))
     return names
 
 
@@ -69,10 +78,18 @@ def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]
     return found
 
 
-def _follows_from(axis: str, key: str, flat: list[dict[str, object]]) -> bool:
-    """Return whether the value of another key follows from x."""
-    known: dict[object, object] = {}
-    return key != axis and all(known.setdefault(values[axis], values[key]) == values[key] for values in flat)
+def _without(
+    varied: dict[object, list[str]], causes: Sequence[object], flat: list[dict[str, object]], kept: str = ""
+) -> dict[object, list[str]]:
+    """Return keys by part without those whose value follows from a point's cause; `kept` stays."""
+
+    def follows(key: str) -> bool:
+        known: dict[object, object] = {}
+        return all(
+            known.setdefault(cause, values.get(key)) == values.get(key) for cause, values in zip(causes, flat, strict=True)
+        )
+
+    return {name: [key for key in keys if key == kept or not follows(key)] for name, keys in varied.items()}
 
 
 def _axis(flat: list[dict[str, object]], varied: dict[str, dict[object, list[str]]]) -> str:

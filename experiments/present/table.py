@@ -83,11 +83,13 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write a row of parameters and metrics per finished point. The costs of operations are left to `config.yaml`."""
     rows: list[dict[str, object]] = []
+    variants = any(outcome.point.name.variant for outcome in outcomes)
     for outcome in outcomes:
         if outcome.result is not None:
             values = flat_values(outcome.point.config)
             parameters = {name: value for name, value in values.items() if not name.startswith(("costs.op", "costs.struct"))}
-            rows.append({"fingerprint": outcome.point.fingerprint, **parameters, **outcome.result.metrics()})
+            named = {"variant": outcome.point.name.variant} if variants else {}
+            rows.append({"fingerprint": outcome.point.fingerprint, **named, **parameters, **outcome.result.metrics()})
     columns = dict.fromkeys(name for row in rows for name in row)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(columns))

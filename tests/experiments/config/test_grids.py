@@ -20,6 +20,7 @@ from netstack.sim import SimulationConfig, simulate
 
 ROOT = Path(run.__file__).resolve().parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+REPORTS = {"paper": "report.html", "ablation": "ablation.md"}
 TINY = ["conns=6", "seed=1,2", "engine.warmup_ms=1", "engine.measure_ms=1"]
 
 
@@ -74,6 +75,26 @@ def test_the_command_line_chooses_among_the_values_of_grids() -> None:
         experiment.overrides([("org", "org=up"), ("conns", "conns=192")])
 
 
+def test_each_grid_is_run_in_each_variant() -> None:
+    experiment = ExperimentConfig(
+        name="mine",
+        common={"seed": [1, 2], "org.batch": 4},
+        grids=[{"conns": 6, "engine.measure_ms": 5}, {"conns": 24}],
+        variants=[{"variant": "first"}, {"variant": "without a thing", "costs.operations.lookup.cycles": 0, "org.batch": 1}],
+    )
+    experiment.validate()
+    first = [["conns=6", "engine.measure_ms=5", "variant=first"], ["conns=24", "variant=first"]]
+    without = ["variant=without a thing", "costs.operations.lookup.cycles=0", "org.batch=1"]
+    assert experiment.overrides([]) == [
+        *([*grid, "seed=1,2", "org.batch=4"] for grid in first),
+        ["conns=6", "engine.measure_ms=5", *without, "seed=1,2"],
+        ["conns=24", *without, "seed=1,2"],
+    ]
+    assert experiment.overrides([("variant", "variant=without a thing"), ("conns", "conns=24")]) == [
+        ["conns=24", *without, "seed=1,2"]
+    ]
+
+
 def test_without_an_experiment_the_command_line_is_the_grid() -> None:
     ExperimentConfig().validate()
     assert ExperimentConfig().overrides([("conns", "conns=6,24")]) == [["conns=6,24"]]
@@ -88,6 +109,36 @@ grids:
   - {org: connp_l, org.groups: [4, 128], conns: 24}
   - {org: connp_l, conns: 6, engine.measure_ms: 5}
 """
+
+
+VARIANTS = """
+name: mine
+report: ablation
+common: {org: [up, connp_l], conns: 6}
+variants:
+  - {variant: unchanged}
+  - variant: without a notification
+    costs.operations.so_notify.cycles: 0
+    costs.operations.so_notify.touches: "[]"
+  - {variant: with what is there, org.batch: 1}
+"""
+
+
+def test_variants_are_composed_and_named(composed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    """A variant that changes nothing has no points of its own, and does not rename those of the first."""
+    assert launch(monkeypatch, "--dry-run", f"output_dir={tmp_path}", *written(tmp_path, VARIANTS)) == 0
+    output = capsys.readouterr().out
+    nothing = ["costs.operations.so_notify.cycles=0", "costs.operations.so_notify.touches=[]"]
+    configs = [composed(f"org={org}", "conns=6", *own) for own in ([], nothing) for org in ("up", "connp_l")]
+    assert configs[2].costs.operations["so_notify"].touches == []
+    names = name_points(configs)
+    assert listed(output) == [Point(one, name, tmp_path).fingerprint[:16] for one, name in zip(configs, names, strict=True)]
+    assert [line.split("  ")[0] for line in output.splitlines()[:-1]] == [
+        "up unchanged conns=6",
+        "connp_l unchanged conns=6",
+        "up without a notification conns=6",
+        "connp_l without a notification conns=6",
+    ]
 
 
 def test_the_union_has_each_point_once_and_each_is_what_it_composes_to(
@@ -113,6 +164,28 @@ BAD = {
     "an unknown field": ("name: mine\ngrid: [{conns: 6}]", "experiment.grid", "did you mean experiment.grids?"),
     "an unknown report": ("name: mine\nreport: pdf", "experiment.report=pdf", "allowed are paper"),
     "grids that are no list": ("name: mine\ngrids: {conns: 6}", "experiment.grids", "list"),
+    "variants that are no list": ("name: mine\nvariants: {conns: 6}", "experiment.variants", "list"),
+    "a variant without a name to compare": (
+        "name: mine\nreport: ablation\ncommon: {conns: 6}",
+        "variant=",
+        "must be two or more",
+    ),
+    "variants that are chosen down to one": (
+        "name: mine\nreport: ablation\nvariants: [{variant: one}, {variant: one, org.batch: 1}]",
+        "variant=one",
+        "must be two or more",
+    ),
+    "machines in a variant": (
+        "name: mine\nreport: ablation\ncommon: {conns: 6}\nvariants: [{variant: a}, {variant: b, org.batch: [2, 4]}]",
+        "experiment.report=ablation",
+        "two points are connp_l(128) conns=6 seed=1",
+    ),
+    "variants in the report of the paper": (
+        "name: mine\nreport: paper\ncommon: {conns: 6}\nvariants: [{variant: a}, {variant: b, org.batch: 2}]",
+        "experiment.report=paper",
+        "two points are connp_l(128) conns=6 seed=1",
+    ),
+    "a bad value of a variant": ("name: mine\nvariants: [{variant: a, conns: abc}]", "conns=abc", "a whole number"),
     "what is common as a list": ("name: mine\ncommon: [conns=6]", "experiment.common=['conns=6']", "mapping"),
     "a grid that is no mapping": ("name: mine\ngrids: [conns=6]", "experiment.grids", "mapping"),
     "a title that is none": ("name: mine\ntitle: [a]", "experiment/mine: experiment.title", "string"),
@@ -175,8 +248,8 @@ def test_every_experiment_runs_ends_in_its_report_and_resumes(
     first = capsys.readouterr().out
     (folder,) = (tmp_path / "sweeps").iterdir()
     assert "done before" not in first
-    assert f"written: {folder / 'report.html'}" in first
-    assert f"experiment={name}" in (folder / "report.html").read_text()
+    assert f"written: {folder / REPORTS[name]}" in first
+    assert f"experiment={name}" in (folder / REPORTS[name]).read_text()
     assert launch(monkeypatch, f"experiment={name}", *TINY, f"output_dir={tmp_path}", "tracking=none") == 0
     assert capsys.readouterr().out.count("done before") == len(list((tmp_path / "points").iterdir()))
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 
 import pytest
 
-from experiments.config.schema import KEYS, SIMULATED, SURROUNDINGS, RayConfig, RunConfig, TrackingConfig
+from experiments.config.schema import KEYS, NAMING, SIMULATED, SURROUNDINGS, RayConfig, RunConfig, TrackingConfig
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig
 
@@ -34,9 +34,9 @@ def test_the_whole_configuration_checks_its_sections() -> None:
             section.validate()
 
 
-def test_every_key_is_of_the_simulation_or_around_it() -> None:
+def test_every_key_is_of_the_simulation_or_around_it_or_a_name() -> None:
     assert {key.name for key in fields(SimulationConfig)} == set(SIMULATED)
-    assert sorted((*SIMULATED, *SURROUNDINGS)) == sorted(KEYS)
+    assert sorted((*SIMULATED, *SURROUNDINGS, *NAMING)) == sorted(KEYS)
 
 
 def test_the_simulated_part_shares_its_sections() -> None:

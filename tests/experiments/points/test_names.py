@@ -56,6 +56,39 @@ CASES = {
 }
 
 
+VARIANTS = {
+    "a variant stands for all its keys": (
+        {"a": ["workload.mbufs=2048", "costs.structures.socket.modelled=false"], "b": []},
+        ["up a conns=6", "connp_l a conns=6", "up b conns=6", "connp_l b conns=6"],
+    ),
+    "points of no variant": (
+        {"a": ["org.placement=free"], "": ["org.placement=pinned"]},
+        ["up a conns=6", "connp_l a conns=6", "up conns=6", "connp_l conns=6"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VARIANTS)
+def test_names_of_variants(case: str, composed: Callable[..., SimulationConfig]) -> None:
+    overrides, labels = VARIANTS[case]
+    both = [(variant, [f"org={org}", "conns=6", *own]) for variant, own in overrides.items() for org in ("up", "connp_l")]
+    names = name_points([composed(*some) for _, some in both], [variant for variant, _ in both])
+    assert [name.label for name in names] == labels
+    assert [name.variant for name in names] == [variant for variant, _ in both]
+    assert {name.axis for name in names} == {"conns"}  # and no key of a variant, though it is a number that varies
+
+
+def test_what_varies_inside_a_variant_is_named_too(composed: Callable[..., SimulationConfig]) -> None:
+    values = [("a", 2048, 6), ("a", 4096, 24), ("b", 4096, 6), ("b", 4096, 24)]
+    configs = [composed("org=up", f"workload.mbufs={mbufs}", f"conns={conns}") for _, mbufs, conns in values]
+    assert [name.label for name in name_points(configs, [variant for variant, *_ in values])] == [
+        "up workload.mbufs=2048 a conns=6",
+        "up workload.mbufs=4096 a conns=24",
+        "up workload.mbufs=4096 b conns=6",
+        "up workload.mbufs=4096 b conns=24",
+    ]
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_names(case: str, composed: Callable[..., SimulationConfig]) -> None:
     overrides, labels = CASES[case]

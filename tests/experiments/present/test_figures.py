@@ -2,18 +2,17 @@
 
 import copy
 import functools
-import itertools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
 from experiments.points.seeds import Repetitions, repetitions
 from experiments.present import figures
 from netstack.sim import Result, SimulationConfig
+from tests.helpers.figures import readable_texts
 from tests.helpers.outcomes import outcomes
 
 SHAPES = {
@@ -52,21 +51,8 @@ def test_no_text_of_a_figure_overlaps_another_or_leaves_it(
     base = composed()
     repeated = repetitions(outcomes(result, [varied(base, values) for values in SHAPES[shape]], tmp_path))
     figure: Figure = getattr(figures, kind)(repeated)
-    figure.set_dpi(figures.DPI)
-    figure.canvas.draw()  # settles the layout
-    drawn: list[Text] = []
-    monkeypatch.setattr(Text, "draw", lambda text, renderer: drawn.append(text))
-    figure.canvas.draw()
-    boxes = [(text.get_text(), text.get_window_extent()) for text in drawn if text.get_visible() and text.get_text().strip()]
-    assert len(boxes) > 5
-    for (one, box), (other, box2) in itertools.combinations(boxes, 2):
-        overlap = min(box.x1, box2.x1) - max(box.x0, box2.x0), min(box.y1, box2.y1) - max(box.y0, box2.y0)
-        assert min(overlap) <= 1, (one, other)
-    for text, box in boxes:
-        assert min(box.x0, box.y0) >= -1, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert box.y1 <= figure.bbox.y1 + 1, text
-    assert set(_series(repeated)) <= {text.replace("\n", " ") for text, _ in boxes}
+    texts = readable_texts(figure, figures.DPI, monkeypatch)
+    assert set(_series(repeated)) <= {text.replace("\n", " ") for text in texts}
     plt.close(figure)
 
 

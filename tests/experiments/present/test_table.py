@@ -37,3 +37,11 @@ def test_the_summary_has_a_row_a_point_and_all_metrics(result: Result, composed,
     assert [row["conns"] for row in rows] == ["6", "24"]
     assert float(rows[1]["goodput_mbps"]) == 1037.0
     assert set(result.metrics()) <= set(rows[0])
+    assert "variant" not in rows[0]
+
+
+def test_the_summary_tells_variants_apart(result: Result, composed, tmp_path: Path) -> None:
+    configs = [composed(f"costs.structures.socket.modelled={modelled}") for modelled in ("true", "false")]
+    write_summary(tmp_path / "summary.csv", outcomes(result, configs, tmp_path, ["unchanged", "without sockets"]))
+    with (tmp_path / "summary.csv").open(newline="") as file:
+        assert [row["variant"] for row in csv.DictReader(file)] == ["unchanged", "without sockets"]
