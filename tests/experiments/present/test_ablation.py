@@ -123,4 +123,4 @@ def test_without_the_followed_organization_there_are_only_changes(made: list[Out
 
 def drawn(axes) -> dict[str, list[float]]:
     """Return the values of each load's markers from the top down."""
-    return {bars.get_label(): pytest.approx(list(bars[0].get_xdata())) for bars in axes.containers}
+    return {bars.get_label(): [round(float(value), 6) for value in bars[0].get_xdata()] for bars in axes.containers}
