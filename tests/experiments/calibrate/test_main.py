@@ -100,7 +100,7 @@ def test_a_calibration_finds_the_known_values_and_writes_nothing_else(stand_in: 
         assert re.findall(r"#.*", kept) == earlier
         assert all(line.startswith("#   ") for line in block.splitlines())
         assert "model " in block
-        assert "6 seeds (3 from 1,024 connections on)" in block
+        assert "4 seeds (2 from 1,024 connections on)" in block
         assert re.search(r"instruction_cycles x 0\.9\d+ .* by goodput of up at 6", block)
         assert re.search(r"cache_to_cache x 1\.0\d+ .* by goodput of connp_l\(128\) at 192", block)
         assert re.search(r"goodput of up at 6: 4,0\d\d and 4,034 Mb/s \([+-]0\.\d %\)", block)
