@@ -90,7 +90,7 @@ def _stretch_touches(config: SimulationConfig, name: str, lines: int) -> None:
                 continue
             first = touch.first_line * lines // present
             last = max(first, -(-(touch.first_line + touch.count) * lines // present) - 1)
-            operation.touches[index] = f"{name} {first}{f'-{last}' if last > first else ''} {'w' if touch.write else 'r'}"
+            operation.touches[index] = f"{name} {first}{f'-{last}' if last > first else ''} {text[-1]}"
 
 
 def _assign(target: Any, path: Sequence[str], value: object) -> None:
