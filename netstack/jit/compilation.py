@@ -1,8 +1,11 @@
 """How hot functions are compiled. Knows Numba, not where compiled code is kept (`netstack.jit.cache`)."""
 
+import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from threading import RLock
+from types import ModuleType
 from typing import Any
 
 import numba
@@ -10,8 +13,12 @@ from numba import types
 
 from netstack.jit.cache import cache_folder
 
+TRIED = ("0.68.1",)
+"""The versions of Numba whose inner parts `netstack.jit.one_module` was tried with. Others compile each function alone."""
+
 _numba_config: Any = numba.config
 _decorating = RLock()
+_OPTIONS = {"nopython": True, "boundscheck": None, "no_cfunc_wrapper": True, "error_model": "numpy"}
 
 
 def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False) -> Any:
@@ -22,34 +29,64 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
     """
     if function is None:
         return lambda decorated: compiled(decorated, nogil=nogil)
-    jit: Any = numba.njit
-    with _cached(function):
-        dispatcher = jit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
-    if hasattr(dispatcher, "get_call_template"):
-        specialize = dispatcher.get_call_template
-
-        def get_call_template(args: tuple, kws: dict) -> Any:
-            return specialize(tuple(map(_plain, args)), {name: _plain(kind) for name, kind in kws.items()})
-
-        dispatcher.get_call_template = get_call_template
-    return dispatcher
+    if _numba_config.DISABLE_JIT:
+        return function
+    if (one_module := _one_module()) is None:
+        return _compiled_alone(function, nogil)
+    with _cached(function, "entries"):
+        entry = one_module.Entry(function, targetoptions={**_OPTIONS, "nogil": nogil})
+        entry.enable_caching()
+    entry.configure(_plain, cache(lambda: _compiled_alone(function, nogil)))
+    return entry
 
 
 def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
     """Compile a function that compiled code calls by its address."""
-    with _cached(function):
+    if (one_module := _one_module()) is not None:
+        with _cached(function, "entries"):
+            callback = one_module.compiled_callback(signature, function)
+        if callback is not None:
+            return callback
+    with _cached(function, "functions"):
         return numba.cfunc(signature, cache=True)(function)
 
 
+@cache
+def _one_module() -> ModuleType | None:
+    """Return the module that compiles an entry as one, None with a version of Numba that it was not tried with."""
+    if numba.__version__ in TRIED:
+        from netstack.jit import one_module
+
+        return one_module
+    logging.getLogger(__name__).warning(
+        "not tried with Numba %s: compiling functions one by one, which is slow", numba.__version__
+    )
+    return None
+
+
+def _compiled_alone(function: Callable[..., Any], nogil: bool) -> Any:
+    """Return Numba's own dispatcher of a function: each function becomes a module."""
+    jit: Any = numba.njit
+    with _cached(function, "functions"):
+        dispatcher = jit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
+    specialize = dispatcher.get_call_template
+
+    def get_call_template(args: tuple, kws: dict) -> Any:
+        return specialize(tuple(map(_plain, args)), {name: _plain(kind) for name, kind in kws.items()})
+
+    dispatcher.get_call_template = get_call_template
+    return dispatcher
+
+
 @contextmanager
-def _cached(function: Callable[..., Any]) -> Generator[None, None, None]:
-    """Let Numba keep the code of a function in the folder of its part; it looks where that is when a function is decorated."""
-    if _numba_config.DISABLE_JIT:
-        yield
-        return
+def _cached(function: Callable[..., Any], kind: str) -> Generator[None, None, None]:
+    """Let Numba keep the code of a function in the folder of its part; it looks where that is when a function is decorated.
+
+    Entries and functions that are compiled alone have folders of their own: the code of an entry cannot be linked.
+    """
     with _decorating:
         before = _numba_config.CACHE_DIR
-        _numba_config.CACHE_DIR = str(cache_folder(_part_of(function.__module__)))
+        _numba_config.CACHE_DIR = str(cache_folder(_part_of(function.__module__)) / kind)
         try:
             yield
         finally:
