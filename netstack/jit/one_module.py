@@ -3,7 +3,8 @@
 Numba on its own makes a module of each function, and LLVM optimizes the functions that it calls again in each: with hundreds
 of small functions most of the time. Here a function that compiled code calls is lowered to LLVM's intermediate representation
 and no further. An entry, a function that Python calls, links those that it reaches and makes them internal, so that LLVM knows
-all their callers.
+all their callers. What then takes time is Numba's front end, whose passes for closures, ``with`` blocks, literal arguments and
+expressions of whole arrays are left out: compiled functions have none of these.
 
 It rests on these inner parts of Numba, which may change with any release (`netstack.jit.compilation.TRIED` has those that it was
 tried with): a pass `NativeLowering` that leaves machine code out with the flag `no_compile` and puts a tuple with the field
@@ -12,11 +13,14 @@ tried with): a pass `NativeLowering` that leaves machine code out with the flag 
 dispatcher that is asked for a template and then for an overload where compiled code calls it. Knows no cache.
 """
 
+import gc
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numba
+from numba.core import sigutils, typed_passes, untyped_passes
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock, require_global_compiler_lock
@@ -24,9 +28,22 @@ from numba.core.compiler_machinery import register_pass
 from numba.core.errors import NumbaError
 from numba.core.lowering import Environment
 from numba.core.registry import CPUDispatcher
-from numba.core.typed_passes import NativeLowering
 
 _ENVIRONMENT = "_ZN08NumbaEnv"  # how the names of globals begin that hold the address of a function's environment
+_LEFT_OUT = (
+    untyped_passes.WithLifting,
+    untyped_passes.RewriteSemanticConstants,
+    untyped_passes.DeadBranchPrune,
+    untyped_passes.RewriteDynamicRaises,
+    untyped_passes.MakeFunctionToJitFunction,
+    untyped_passes.InlineInlinables,
+    untyped_passes.FindLiterallyCalls,
+    untyped_passes.LiteralUnroll,
+    untyped_passes.LiteralPropagationSubPipelinePass,
+    typed_passes.InlineOverloads,
+    typed_passes.NopythonRewrites,
+    typed_passes.DumpParforDiagnostics,
+)
 _register: Any = register_pass
 
 
@@ -101,7 +118,7 @@ class EntryLibrary(_Library):
 
 
 @_register(mutates_CFG=True, analysis_only=False)
-class _CalleeLowering(NativeLowering):
+class _CalleeLowering(typed_passes.NativeLowering):
     """Lower to intermediate representation, and stop."""
 
     _name = "callee_lowering"
@@ -119,31 +136,52 @@ class EntryCompiler(CompilerBase):
     """Compiles an entry."""
 
     library: type[_Library] = EntryLibrary
+    lowering: Any = typed_passes.NativeLowering
 
     def define_pipelines(self) -> list[Any]:
-        """Return Numba's own passes, for a library of this module."""
+        """Return those of Numba's passes that are needed, for a library of this module."""
         state: Any = self.state
         state.library = self.library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.library.enable_object_caching()
-        return [DefaultPassBuilder.define_nopython_pipeline(state)]
+        pipeline: Any = DefaultPassBuilder.define_nopython_pipeline(state)
+        passes = [(kind, name) for kind, name in pipeline.passes if kind not in _LEFT_OUT]
+        lowering = typed_passes.NativeLowering
+        pipeline.passes = [(self.lowering if kind is lowering else kind, name) for kind, name in passes]
+        pipeline.finalize()
+        return [pipeline]
 
 
 class _CalleeCompiler(EntryCompiler):
     library = CalleeLibrary
-
-    def define_pipelines(self) -> list[Any]:
-        pipelines = super().define_pipelines()
-        for passes in pipelines:
-            passes.passes = [(_CalleeLowering if kind is NativeLowering else kind, name) for kind, name in passes.passes]
-            passes.finalize()
-        return pipelines
+    lowering = _CalleeLowering
 
 
 class _Callee(CPUDispatcher):
     """A function as compiled code calls it. Nobody calls it from Python."""
 
+    overloads: Any
+
+    def compile(self, sig: Any) -> Any:
+        args, return_type = sigutils.normalize_signature(sig)
+        if args not in self.overloads:
+            with self._compiling_counter:
+                self.add_overload(self._compiler.compile(args, return_type))
+        return self.overloads[args].entry_point
+
     def add_overload(self, cres: Any) -> None:
         self.overloads[tuple(cres.signature.args)] = cres
+
+
+@contextmanager
+def _without_garbage_collection() -> Generator[None, None, None]:
+    """Let no garbage be collected: the front end makes many objects that stay, and searching them takes a tenth of its time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class Entry(CPUDispatcher):
@@ -170,7 +208,8 @@ class Entry(CPUDispatcher):
         """
         if not Entry._gave_up:
             try:
-                return super().compile(sig)
+                with _without_garbage_collection():
+                    return super().compile(sig)
             except NumbaError:
                 raise
             except Exception as error:
