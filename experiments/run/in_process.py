@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 
 from experiments.points.point import Outcome, Point
 from experiments.run.progress import Show
-from experiments.run.task import compile_once, is_compiled
+from experiments.run.task import compile_once, compiling, compiling_apart, engines_to_compile
 from netstack.sim import simulate
 
 
@@ -62,8 +62,9 @@ def simulate_in_process(points: Sequence[Point], workers: int, show: Show) -> Ge
 
 
 def _compile(points: Sequence[Point], show: Show) -> None:
-    """Compile what the points need, in this thread: an interrupt ends it."""
-    for windows in sorted({point.config.engine.window_us > 0 for point in points}):
-        if not is_compiled(windows=windows):
-            show("compiling once, a minute or two", 0)
-            compile_once(windows=windows)
+    """Compile what the points need, in this thread: an interrupt ends it. A second engine is compiled beside the first."""
+    if engines := engines_to_compile(point.config for point in points):
+        show(compiling(engines), 0)
+        with compiling_apart(engines[1:]):
+            for windows in engines:
+                compile_once(windows=windows)

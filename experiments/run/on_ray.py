@@ -17,7 +17,7 @@ from experiments.points.point import Outcome, Point
 from experiments.run.cluster import cpus_of, fits, start_or_join
 from experiments.run.core_actors import CoreActors
 from experiments.run.progress import Show
-from experiments.run.task import is_compiled, run_task
+from experiments.run.task import compiling, compiling_apart, engines_to_compile, run_task
 from netstack.sim import Result, memory_needed_bytes, model_version
 
 IN_FLIGHT_PER_CPU = 1.5  # the next point waits at the worker instead of the worker for the driver
@@ -62,7 +62,13 @@ def simulate_on_ray(
     Raises:
         ConfigError: There is no cluster at the address.
     """
-    show("starting workers", 0)
+    engines = [] if ray_config.address else engines_to_compile(point.config for point in points)
+    show(compiling(engines) if engines else "starting workers", 0)
+    with compiling_apart(engines):  # Ray starts meanwhile
+        yield from _simulate(points, workers, ray_config, show)
+
+
+def _simulate(points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
     whole = [point for point in points if point.config.engine.kind != "ray"]
     by_cores = [point for point in points if point.config.engine.kind == "ray"]
     cores = [point.config.cores_used for point in by_cores]
@@ -87,8 +93,8 @@ def _by_core_actors(
     waiting = coarse_first(points)
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
-        compiled = config.address or is_compiled(windows=True)
-        show("cores in lock-step" if compiled else "compiling once, a minute or two", len(batch))
+        engines = [] if config.address else engines_to_compile(point.config for point in batch)
+        show(compiling(engines) if engines else "cores in lock-step", len(batch))
         yield from _simulate_batch(ray, actors, batch, config.retries)
         show("", 0)
 
@@ -128,7 +134,8 @@ class _Flight:
         """Yield outcomes as they come."""
         self._look()
         self._submit()
-        self.show("" if self.config.address or is_compiled() else "compiling once, half a minute", len(self.flying))
+        engines = [] if self.config.address else engines_to_compile(attempt.point.config for attempt in self.flying.values())
+        self.show(compiling(engines) if engines else "", len(self.flying))
         while self.flying:
             ready, _ = self.ray.wait(list(self.flying), num_returns=1, timeout=LOOK_SECONDS)
             for stream in ready:

@@ -160,6 +160,7 @@ class _Callee(CPUDispatcher):
     """A function as compiled code calls it. Nobody calls it from Python."""
 
     overloads: Any
+    _compiler: Any
 
     def compile(self, sig: Any) -> Any:
         args, return_type = sigutils.normalize_signature(sig)

@@ -66,7 +66,7 @@ def test_what_cannot_be_compiled_fails_all_points(points: list[Point], monkeypat
     def full(*, windows: bool) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(in_process, "is_compiled", lambda *, windows: False)
+    monkeypatch.setattr(in_process, "engines_to_compile", lambda configs: [False])
     monkeypatch.setattr(in_process, "compile_once", full)
     outcomes = list(simulate_in_process(points, 2, shown_nowhere))
     assert [outcome.point for outcome in outcomes] == points
