@@ -21,7 +21,7 @@ from experiments.run.cluster import check_cluster
 from experiments.store.logbook import check_reachable
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
 from netstack.errors import ConfigError
-from netstack.sim import SimulationConfig
+from netstack.sim import SimulationConfig, cache_folder
 
 
 def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multirun: bool) -> None:
@@ -53,6 +53,7 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
         list_points(points, console)
         return
     check_output_dir(output_dir)
+    cache_folder("sim")  # says where compiled code is kept if not at its own place; what workers say is not seen
     check_reachable(common.tracking, output_dir)
     check_cluster(common.ray.address)
     command_again = shlex.join([*command().split(), *sys.argv[1:]])

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import cache
-from threading import RLock
+from functools import cache, cached_property
 from types import ModuleType
 from typing import Any
 
 import numba
 from numba import types
+from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
 
 from netstack.jit.cache import cache_folder
 
@@ -17,7 +18,7 @@ TRIED = ("0.68.1",)
 """The versions of Numba whose inner parts `netstack.jit.one_module` was tried with. Others compile each function alone."""
 
 _numba_config: Any = numba.config
-_decorating = RLock()
+_compiling: Any = global_compiler_lock
 _OPTIONS = {"nopython": True, "boundscheck": None, "no_cfunc_wrapper": True, "error_model": "numpy"}
 
 
@@ -33,9 +34,8 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
         return function
     if (one_module := _one_module()) is None:
         return _compiled_alone(function, nogil)
-    with _cached(function, "entries"):
-        entry = one_module.Entry(function, targetoptions={**_OPTIONS, "nogil": nogil})
-        entry.enable_caching()
+    entry = one_module.Entry(function, targetoptions={**_OPTIONS, "nogil": nogil})
+    entry._cache = _KeptCode(function, "entries")
     entry.configure(_plain, cache(lambda: _compiled_alone(function, nogil)))
     return entry
 
@@ -43,11 +43,11 @@ def compiled(function: Callable[..., Any] | None = None, *, nogil: bool = False)
 def compiled_callback(signature: Any, function: Callable[..., Any]) -> Any:
     """Compile a function that compiled code calls by its address."""
     if (one_module := _one_module()) is not None:
-        with _cached(function, "entries"):
+        with _kept_in_folder(function, "entries"):
             callback = one_module.compiled_callback(signature, function)
         if callback is not None:
             return callback
-    with _cached(function, "functions"):
+    with _kept_in_folder(function, "functions"):
         return numba.cfunc(signature, cache=True)(function)
 
 
@@ -67,8 +67,8 @@ def _one_module() -> ModuleType | None:
 def _compiled_alone(function: Callable[..., Any], nogil: bool) -> Any:
     """Return Numba's own dispatcher of a function: each function becomes a module."""
     jit: Any = numba.njit
-    with _cached(function, "functions"):
-        dispatcher = jit(cache=True, nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
+    dispatcher = jit(nogil=nogil, no_cfunc_wrapper=True, error_model="numpy")(function)
+    dispatcher._cache = _KeptCode(function, "functions")
     specialize = dispatcher.get_call_template
 
     def get_call_template(args: tuple, kws: dict) -> Any:
@@ -78,13 +78,31 @@ def _compiled_alone(function: Callable[..., Any], nogil: bool) -> Any:
     return dispatcher
 
 
+class _KeptCode:
+    """Numba's cache of a function's code, which is opened when the function is compiled or its code is read.
+
+    Numba on its own makes the folder when the function is decorated, so that an import would write.
+    """
+
+    def __init__(self, function: Callable[..., Any], kind: str) -> None:
+        self._function, self._kind = function, kind
+
+    @cached_property
+    def _opened(self) -> FunctionCache:
+        with _kept_in_folder(self._function, self._kind):
+            return FunctionCache(self._function)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+
 @contextmanager
-def _cached(function: Callable[..., Any], kind: str) -> Generator[None, None, None]:
-    """Let Numba keep the code of a function in the folder of its part; it looks where that is when a function is decorated.
+def _kept_in_folder(function: Callable[..., Any], kind: str) -> Generator[None, None, None]:
+    """Let Numba keep the code of a function in the folder of its part.
 
     Entries and functions that are compiled alone have folders of their own: the code of an entry cannot be linked.
     """
-    with _decorating:
+    with _compiling:
         before = _numba_config.CACHE_DIR
         _numba_config.CACHE_DIR = str(cache_folder(_part_of(function.__module__)) / kind)
         try:
