@@ -12,10 +12,13 @@ from typing import NoReturn
 os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
 
 import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.command_line import arguments_for_hydra, command, exit_code_of
 from experiments.config.locations import CONF
+from experiments.config.overrides import check_overrides
 from experiments.config.schema import register_schema
 from experiments.launch import launch
 
@@ -42,6 +45,7 @@ def main() -> int:
 def _run_as_typed() -> None:
     """Let Hydra read the command line, and run what it says."""
     sys.argv[1:] = arguments_for_hydra(sys.argv[1:])
+    check_overrides(OverridesParser.create().parse_overrides(get_args_parser().parse_args(sys.argv[1:]).overrides))
     run()
     if _raised:
         raise _raised.pop()

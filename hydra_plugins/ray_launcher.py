@@ -22,6 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.grids import GROUP
+from experiments.config.overrides import check_overrides
 from experiments.launch import launch
 from netstack.errors import ConfigError
 
@@ -56,8 +57,10 @@ class PointsSweeper(BasicSweeper):
         experiment: Any = OmegaConf.to_object(self.config[GROUP])
         experiment.validate()
         batch: list[list[str]] = []
-        for overrides in experiment.overrides([(override.key_or_group, str(override.input_line)) for override in given]):
-            (points,) = self.split_arguments(parser.parse_overrides(overrides), None)
+        for overrides in experiment.overrides(given, parser.parse_override):
+            parsed = parser.parse_overrides(overrides)
+            check_overrides(parsed)
+            (points,) = self.split_arguments(parsed, None)
             batch += points
         return self.launcher.launch(batch, initial_job_idx=0)
 

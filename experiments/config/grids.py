@@ -3,10 +3,13 @@
 Turns an experiment and the rest of the command line into lists of overrides. Knows no points and runs nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.override_parser.types import Override, Transformer
+
+from experiments.config.elements import comparable, elements
 from netstack.errors import ConfigError
 
 GROUP = "experiment"
@@ -49,34 +52,45 @@ class ExperimentConfig:
             for number, values in enumerate(getattr(self, name) or []):
                 _check(f"{GROUP}.{name}[{number}]", values)
 
-    def overrides(self, given: Sequence[tuple[str, str]]) -> list[list[str]]:
+    def overrides(self, given: Sequence[Override], parse: Callable[[str], Override]) -> list[list[str]]:
         """Return the overrides of each grid in each variant.
 
         Args:
-            given: Key and whole text of each override of the command line. Values that the grids have choose among these, and a
-                grid with none of them is left out. Other values replace those of the grids.
+            given: Those of the command line. Values that the grids have choose among these, and a grid with none of them is left
+                out. Other values replace those of the grids. Values are compared, not how they are written.
+            parse: Reads an override.
 
         Raises:
-            ConfigError: No grid is left.
+            ConfigError: No grid is left, or a list of values is empty.
         """
         common = self.common or {}
         owns = [{**grid, **variant} for variant in self.variants or [{}] for grid in self.grids or [{}]]
-        grids = [{**own, **{key: value for key, value in common.items() if key not in own}} for own in owns]
-        asked = {key: text.partition("=")[2].split(",") for key, text in given}
-        known = {key: {text for grid in grids for text in _texts(grid.get(key, []))} for key in asked}
-        chosen = {key: values for key, values in asked.items() if known[key].issuperset(values)}
+        grids = [
+            {
+                key: _texts(key, value, parse)
+                for key, value in {**own, **{k: v for k, v in common.items() if k not in own}}.items()
+            }
+            for own in owns
+        ]
+        asked = {
+            override.key_or_group: [] if override.is_delete() else [comparable(each) for each in elements(override)]
+            for override in given
+        }
+        known = {key: {value for grid in grids for value in grid.get(key, ())} for key in asked}
+        chosen = {key: values for key, values in asked.items() if values and known[key].issuperset(values)}
         lists = []
         for grid in grids:
             left = {
-                key: [text for text in chosen.get(key, _texts(value)) if text in _texts(value)]
-                for key, value in grid.items()
+                key: [texts[value] for value in chosen.get(key, texts) if value in texts]
+                for key, texts in grid.items()
                 if key in chosen or key not in asked
             }
             if all(left.values()):
                 texts = [f"{key}={','.join(values)}" for key, values in left.items()]
-                lists.append([*texts, *(text for key, text in given if key not in left)])
+                lists.append([*texts, *(str(each.input_line) for each in given if each.key_or_group not in left)])
         if not lists:
-            raise ConfigError(GROUP, self.name, f"has no grid with {' '.join(text for key, text in given if key in chosen)}")
+            asked_for = " ".join(str(each.input_line) for each in given if each.key_or_group in chosen)
+            raise ConfigError(GROUP, self.name, f"has no grid with {asked_for}")
         return lists
 
 
@@ -92,10 +106,12 @@ def _check(where: str, values: Any) -> None:
             raise ConfigError(f"{where}.{key}", value, "must be a value or a list of values")
 
 
-def _texts(value: Any) -> list[str]:
-    """Return a value, or each of several, as it stands on the command line."""
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    if value is None:
-        return ["null"]
-    return [str(value).lower()] if isinstance(value, bool) else str(value).split(",")
+def _texts(key: str, value: Any, parse: Callable[[str], Override]) -> dict[object, str]:
+    """Return how a value, or each of several, stands on the command line, under the value itself."""
+    texts: dict[object, str] = {}
+    for item in value if isinstance(value, list) else [value]:
+        text = "null" if item is None else str(item).lower() if isinstance(item, bool) else str(item)
+        override = parse(f"{key}={text}")
+        several = override.is_sweep_override()
+        texts |= {comparable(each): Transformer.str(each) if several else text for each in elements(override)}
+    return texts

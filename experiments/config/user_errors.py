@@ -16,6 +16,14 @@ from experiments.config.schema import RunConfig
 from experiments.config.values import flattened
 from netstack.errors import ConfigError
 
+REFUSED = {
+    "is not Optional": "must have a value",
+    "is not a ListConfig": "must be a list",
+    "is not a subclass of str": "must be text",
+    "is not a subclass of": "must be a mapping of all its keys, or be given key by key if it is there",
+}
+"""What OmegaConf says of values of another kind, and what that means."""
+
 
 class InputError(ValueError):
     """Input other than the value of a key that cannot be used. The message is one line."""
@@ -41,6 +49,13 @@ def describe(error: BaseException, overrides: Sequence[str]) -> str | None:
     return None
 
 
+def unknown_key(given: str, name: str, nearby: Sequence[str] = ()) -> str:
+    """Return the line about an override of a key that does not exist, with the nearest one, if it can be one `nearby`."""
+    near = difflib.get_close_matches(name, nearby, n=1) or difflib.get_close_matches(name, _known_keys(), n=1)
+    hint = f"did you mean {near[0]}?" if near else f"top-level keys are {', '.join(vars(RunConfig()))}"
+    return f"{given}: unknown key; {hint}"
+
+
 def _missing_option(error: MissingConfigException) -> str:
     text = str(error)
     match = re.search(r"Could not find '([^']+)/([^'/]+)'", text)
@@ -63,20 +78,20 @@ def _composition(error: BaseException, overrides: Sequence[str]) -> str:
     ambiguous = re.search(r"Ambiguous value for argument '([^']+)'", text)
     if ambiguous:
         return f"{ambiguous[1]}: several values are a sweep, which needs the option -m"
-    override = re.search(r"(?:Error merging override|Could not override) '?([^\s']+)'?", text)
-    given = override[1] if override else ""
+    override = re.search(r"Error merging override (.+)|Could not override '([^']+)'", text)
+    given = override[1] or override[2] if override else ""
     key, _, value = given.partition("=")
     full_key = re.search(r"full_key: (\S+)", text)
     name = full_key[1] if full_key else key
-    conversion = re.search(r"Value '([^']*)' of type '\w+' could not be converted to (\w+)", text)
+    conversion = re.search(r"Value '(.*)' of type '\w+' could not be converted to (\w+)", text)
     if conversion:
         kinds = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
         return f"{name}={conversion[1]}: must be {kinds.get(conversion[2], conversion[2])}"
     if "not in" in text or "Could not override" in text or "No match in the defaults" in text:
-        near = difflib.get_close_matches(name, _known_keys(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"top-level keys are {', '.join(vars(RunConfig()))}"
-        asked = next((override for override in overrides if override.startswith(f"{name}=")), name)
-        return f"{asked}: unknown key; {hint}"
+        return unknown_key(next((override for override in overrides if override.startswith(f"{name}=")), name), name)
+    for words, allowed in REFUSED.items():
+        if words in text and given:
+            return f"{given}: {allowed}"
     first, *others = [line.strip() for line in text.splitlines() if line.strip()]
     file = re.match(r"In '([^']+)': \w+ raised", first)
     if file and others:

@@ -5,10 +5,12 @@ Knows no tracking and no Ray.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from experiments.config.values import config_text, plain_values
 from experiments.points.folders import keep_folder, writing
@@ -58,19 +60,17 @@ class Point:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the result is there."""
-        return self.result_file.exists()
+        """Whether the point was finished before."""
+        return self.load() is not None
 
     def load(self) -> Result | None:
-        """Return the result if the point was finished before."""
-        try:
-            return Result.from_json(self.result_file.read_text())
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        """Return the result if the point was finished before: all of its files are there and whole."""
+        result, _ = self._kept()
+        return result
 
     def provenance(self) -> dict[str, str]:
         """Return what a finished point was computed by."""
-        return json.loads((self.folder / "provenance.json").read_text())
+        return _read_provenance((self.folder / "provenance.json").read_text())
 
     def save(self, result: Result) -> None:
         """Keep the result. Raises UnwritableError when it cannot be kept."""
@@ -79,14 +79,67 @@ class Point:
             "provenance.json": json.dumps(provenance(), indent=2) + "\n",
             self.result_file.name: result.to_json(),
         }
+        self.set_aside()
         keep_folder(self.folder, files)
         self.failure_file.unlink(missing_ok=True)
+
+    def set_aside(self) -> str:
+        """Move the folder of a point away that is not whole; return a line that says so, nothing if there is none.
+
+        Raises:
+            UnwritableError: It cannot be moved.
+        """
+        _, damage = self._kept()
+        if not damage:
+            return ""
+        name = self.folder.name
+        with writing(self.folder):
+            (self.output_dir / "damaged").mkdir(exist_ok=True)
+            number = next(each for each in count(1) if not (self.output_dir / "damaged" / f"{name}-{each}").exists())
+            place = self.folder.rename(self.output_dir / "damaged" / f"{name}-{number}")
+        return f"{self.label}: {self.folder / damage}; it is now in {place}, and the point is run again"
+
+    def _kept(self) -> tuple[Result | None, str]:
+        """Return the result, or which file is not whole and why; neither if the point was never kept.
+
+        A full disk, a loss of power or somebody's hand may leave such a folder. This decides for all others whether a point is
+        finished.
+        """
+        read: Any = None
+        if self.folder.exists():
+            for name, reader in _FILES.items():
+                try:
+                    text = (self.folder / name).read_text()
+                    if not text.strip("\0\n "):
+                        return None, f"{name} is empty"
+                    read = reader(text)
+                except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                    return None, f"{name} is missing"
+                except (ValueError, KeyError, TypeError, AttributeError):
+                    return None, f"{name} is cut off or damaged"
+        return read, ""
 
     def save_failure(self, details: str) -> None:
         """Keep why the point failed. Raises UnwritableError when that cannot be written."""
         with writing(self.failure_file):
             self.failure_file.parent.mkdir(parents=True, exist_ok=True)
             self.failure_file.write_text(f"{self.label}\n{details}\n")
+
+
+def _read_provenance(text: str) -> dict[str, str]:
+    """Return where a result comes from. Raises ValueError for what says nothing about it."""
+    known = json.loads(text)
+    if not known or not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
+        raise ValueError("names and values must be given")
+    return known
+
+
+_FILES: dict[str, Callable[[str], object]] = {
+    "config.yaml": str,
+    "provenance.json": _read_provenance,
+    "result.json": Result.from_json,
+}
+"""Files of a finished point, and how they are read; the result is the last one."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def stream(
     Raises:
         UnwritableError: An outcome cannot be kept.
     """
-    finished = [outcome for point in points if (outcome := _finished_before(point)) is not None]
+    finished = [outcome for point in points if (outcome := _finished_before(point, console)) is not None]
     known = {outcome.point.fingerprint for outcome in finished}
     waiting = [point for point in points if point.fingerprint not in known]
     done, running = len(finished), 0
@@ -68,9 +68,14 @@ def stream(
                     yield outcome
 
 
-def _finished_before(point: Point) -> Outcome | None:
+def _finished_before(point: Point, console: Console) -> Outcome | None:
+    """Return the outcome of a finished point. What is left of one that is not whole is set aside, and a line says so."""
     result = point.load()
-    return None if result is None else Outcome(point, result, done_before=True)
+    if result is not None:
+        return Outcome(point, result, done_before=True)
+    if line := point.set_aside():
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return None
 
 
 def _keep(outcome: Outcome) -> None:

@@ -28,6 +28,10 @@ def simulate(config: SimulationConfig, progress: Callable[[float], None] | None 
         ConservationError: A law was broken: the simulator has a bug.
     """
     config.validate()
+    return _simulate(config, progress)
+
+
+def _simulate(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
     if config.engine.window_us > 0:
         return simulate_in_windows(config, progress)
     simulation = build(config)
@@ -60,5 +64,5 @@ def simulate_in_windows(config: SimulationConfig, progress: Callable[[float], No
 
 
 def prepare(*, windows: bool = False) -> None:
-    """Compile everything into the on-disk cache, for the exact engine or for windows, by a very short simulation."""
-    simulate(SimulationConfig(conns=1, engine=EngineConfig(window_us=float(windows), warmup_ms=0.01, measure_ms=0.01)))
+    """Compile everything into the on-disk cache, for the exact engine or for windows, by a very short run without costs."""
+    _simulate(SimulationConfig(conns=1, engine=EngineConfig(window_us=float(windows), warmup_ms=0.01, measure_ms=0.01)))

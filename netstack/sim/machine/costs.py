@@ -27,6 +27,16 @@ class StructureCost:
     modelled: bool = True
 
 
+REQUIRED = {
+    "inpcb": StructureCost(1, "flow"),
+    "timers": StructureCost(2, "flow"),  # a line per timer that is set with segments
+    "transmit_ring": StructureCost(1, "tx_slot"),
+    "receive_ring": StructureCost(1, "rx_slot"),
+    "receive_buffer": StructureCost(1, "rx_slot"),
+}
+"""Structures that the simulation touches beside the footprints of operations: the fewest lines, and what they are per."""
+
+
 @dataclass
 class OperationCost:
     """An operation: instruction cycles without data stalls, the category they count as, and the lines touched.
@@ -47,7 +57,7 @@ class OperationCost:
 
 @dataclass
 class CostsConfig:
-    """All costs of one operating system's stack.
+    """All costs of one operating system's stack: of every operation, and at least the structures that are `REQUIRED`.
 
     `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, because they are used so often.
     They leave that much less of it for data, in whole ways. At least one way remains.
@@ -72,6 +82,7 @@ class CostsConfig:
             raise ConfigError(
                 "costs.instructions_in_l2_bytes", self.instructions_in_l2_bytes, "must be a whole number from 0 to 1073741824"
             )
+        self._check_complete()
         for name, structure in self.structures.items():
             if structure.per not in Instance.all_keys():
                 raise ConfigError(f"costs.structures.{name}.per", structure.per, f"allowed are {', '.join(Instance.all_keys())}")
@@ -88,6 +99,24 @@ class CostsConfig:
                     raise ConfigError(f"{key}.{field_name}", getattr(operation, field_name), "must be from 0 to 1000000")
             for touch in operation.touches:
                 parse_touch(touch, f"{key}.touches", self.structures)
+
+    def _check_complete(self) -> None:
+        """Raise ConfigError for a cost that the simulation looks for by its name and would not find, or not all of it."""
+        structures = [name for name in REQUIRED if name not in self.structures]
+        operations = [name for name in Operation.all_keys() if name not in self.operations]
+        if structures or operations:
+            missing = " and ".join(
+                f"{kind} {', '.join(names)}" for kind, names in (("structures", structures), ("operations", operations)) if names
+            )
+            raise ConfigError(
+                "costs", self.name, f"has no {missing}; a structure without a cost is modelled: false, an operation cycles: 0"
+            )
+        for name, least in REQUIRED.items():
+            structure = self.structures[name]
+            if structure.per != least.per:
+                raise ConfigError(f"costs.structures.{name}.per", structure.per, f"must be {least.per}")
+            if structure.lines < least.lines:
+                raise ConfigError(f"costs.structures.{name}.lines", structure.lines, f"must be from {least.lines} to 1024")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from experiments.config.constant_groups import Constants, differences, scaled
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig
-from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
+from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost, parse_touch
 
 Compose = Callable[..., SimulationConfig]
 
@@ -80,7 +80,7 @@ def test_touches_stretch_with_their_structure(touch: str, factor: float, stretch
     config = made([touch])
     changed = scaled(config, Constants("g", ("costs.structures.text.lines",)).members(config), factor)
     assert changed.costs.operations["timer"].touches == [stretched]
-    changed.costs.validate()
+    assert parse_touch(stretched, "timer", changed.costs.structures)
 
 
 def test_all_of_a_connections_records_can_be_scaled(composed: Compose) -> None:

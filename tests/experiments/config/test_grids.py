@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import run
 from experiments import sweep
@@ -42,6 +43,11 @@ def listed(output: str) -> list[str]:
     return [line.split()[-3] for line in output.splitlines()[:-1]]
 
 
+def overrides_of(experiment: ExperimentConfig, *given: str) -> list[list[str]]:
+    parser = OverridesParser.create()
+    return experiment.overrides(parser.parse_overrides(list(given)), parser.parse_override)
+
+
 def test_a_grid_goes_before_what_is_common_and_the_command_line_before_both() -> None:
     experiment = ExperimentConfig(
         name="mine",
@@ -49,7 +55,7 @@ def test_a_grid_goes_before_what_is_common_and_the_command_line_before_both() ->
         grids=[{"org": "up", "conns": [6, 24]}, {"org": "connp_l", "org.groups": [4, 8], "seed": 3}],
     )
     experiment.validate()
-    assert experiment.overrides([("conns", "conns=12,48"), ("workload.mbufs", "workload.mbufs=9")]) == [
+    assert overrides_of(experiment, "conns=12,48", "workload.mbufs=9") == [
         ["org=up", "seed=1,2", "engine.measure_ms=7.5", "workers=null", "conns=12,48", "workload.mbufs=9"],
         ["org=connp_l", "org.groups=4,8", "seed=3", "engine.measure_ms=7.5", "workers=null", "conns=12,48", "workload.mbufs=9"],
     ]
@@ -64,15 +70,55 @@ def test_the_command_line_chooses_among_the_values_of_grids() -> None:
             {"org": "msgp", "conns": 192, "engine.measure_ms": 9},
         ],
     )
-    assert experiment.overrides([("conns", "conns=192,6"), ("seed", "seed=3")]) == [
+    assert overrides_of(experiment, "conns=192,6", "seed=3") == [
         ["org=up,msgp", "conns=6", "engine.measure_ms=5", "seed=3"],
         ["org=msgp", "conns=192", "engine.measure_ms=9", "seed=3"],
     ]
-    assert experiment.overrides([("org", "org=up"), ("seed", "seed=3,4")]) == [
+    assert overrides_of(experiment, "org=up", "seed=3,4") == [
         ["org=up", "conns=6,24", "engine.measure_ms=5", "seed=3,4"],
     ]
     with pytest.raises(ConfigError, match="experiment=mine: has no grid with org=up conns=192"):
-        experiment.overrides([("org", "org=up"), ("conns", "conns=192")])
+        overrides_of(experiment, "org=up", "conns=192")
+
+
+@pytest.mark.parametrize(
+    ("given", "as_typed"),
+    [
+        ("org='up'", "org=up"),
+        ('org="up"', "org=up"),
+        ("org=choice(up)", "org=up"),
+        ("org=glob(connp*)", "org=connp_l,connp_t"),
+        ("conns=choice(6,192)", "conns=6,192"),
+        ("conns=6, 192", "conns=6,192"),
+        ("conns='6'", "conns=6"),
+        ("conns=range(6,13,6)", "conns=6,12"),
+        ("costs.lock_profiling=True", "costs.lock_profiling=true"),
+        ("engine.measure_ms=250.0", "engine.measure_ms=250"),
+        ("conns=7, 8", "conns=7,8"),
+    ],
+)
+def test_values_choose_however_they_are_written(given: str, as_typed: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    """A value that the grids have not replaces theirs, written either way."""
+    text = "name: mine\ngrids: [{org: [up, connp_l, connp_t], conns: [6, 12, 192], engine.measure_ms: 250}"
+    mine = written(tmp_path, text + ", {org: msgp, conns: 24, costs.lock_profiling: true}]")
+    found = []
+    for override in (given, as_typed):
+        assert launch(monkeypatch, "--dry-run", f"output_dir={tmp_path}", *mine, override) == 0
+        found.append(capsys.readouterr().out)
+    assert found[0] == found[1]
+
+
+def test_truth_is_no_number_and_words_are_no_values() -> None:
+    experiment = ExperimentConfig(
+        name="mine", grids=[{"seed": [0, 1], "costs.lock_profiling": True, "variant": "without a thing"}]
+    )
+    assert overrides_of(experiment, "costs.lock_profiling=1", "variant=without") == [
+        ["seed=0,1", "costs.lock_profiling=1", "variant=without"]
+    ]
+    assert overrides_of(experiment, "seed=true") == [["costs.lock_profiling=true", "variant=without a thing", "seed=true"]]
+    assert overrides_of(experiment, "variant='without a thing'", "seed=1") == [
+        ["seed=1", "costs.lock_profiling=true", "variant=without a thing"]
+    ]
 
 
 def test_each_grid_is_run_in_each_variant() -> None:
@@ -85,20 +131,18 @@ def test_each_grid_is_run_in_each_variant() -> None:
     experiment.validate()
     first = [["conns=6", "engine.measure_ms=5", "variant=first"], ["conns=24", "variant=first"]]
     without = ["variant=without a thing", "costs.operations.lookup.cycles=0", "org.batch=1"]
-    assert experiment.overrides([]) == [
+    assert overrides_of(experiment) == [
         *([*grid, "seed=1,2", "org.batch=4"] for grid in first),
         ["conns=6", "engine.measure_ms=5", *without, "seed=1,2"],
         ["conns=24", *without, "seed=1,2"],
     ]
-    assert experiment.overrides([("variant", "variant=without a thing"), ("conns", "conns=24")]) == [
-        ["conns=24", *without, "seed=1,2"]
-    ]
+    assert overrides_of(experiment, "variant=without a thing", "conns=24") == [["conns=24", *without, "seed=1,2"]]
 
 
 def test_without_an_experiment_the_command_line_is_the_grid() -> None:
     ExperimentConfig().validate()
-    assert ExperimentConfig().overrides([("conns", "conns=6,24")]) == [["conns=6,24"]]
-    assert ExperimentConfig(name="mine", common={"flag": True}).overrides([]) == [["flag=true"]]
+    assert overrides_of(ExperimentConfig(), "conns=6,24") == [["conns=6,24"]]
+    assert overrides_of(ExperimentConfig(name="mine", common={"flag": True})) == [["flag=true"]]
 
 
 MINE = """

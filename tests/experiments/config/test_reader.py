@@ -7,20 +7,27 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import reader
+from experiments.config.compose import compose_simulation
 from experiments.config.reader import Reader, read_structured, simulation_config
 from experiments.config.schema import RayConfig, RunConfig
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig
 
 
+@pytest.fixture(scope="module")
+def defaults() -> RunConfig:
+    """The defaults of the schema with costs, which have none."""
+    return RunConfig(costs=compose_simulation().costs)
+
+
 @pytest.fixture
-def config() -> DictConfig:
-    return OmegaConf.structured(RunConfig())
+def config(defaults: RunConfig) -> DictConfig:
+    return OmegaConf.structured(defaults)
 
 
-def test_the_defaults_are_read(config: DictConfig) -> None:
-    assert Reader().read(config) == (SimulationConfig(), RunConfig())
-    assert simulation_config(config) == SimulationConfig()
+def test_the_defaults_are_read(config: DictConfig, defaults: RunConfig) -> None:
+    assert Reader().read(config) == (SimulationConfig(costs=defaults.costs), defaults)
+    assert simulation_config(config) == SimulationConfig(costs=defaults.costs)
 
 
 def test_sections_that_did_not_change_are_shared(config: DictConfig) -> None:

@@ -42,6 +42,53 @@ def test_a_finished_point_is_kept_with_its_configuration_and_origin(point: Point
     assert not point.failure_file.exists()
 
 
+DAMAGE: dict[str, tuple[str, str | None, str]] = {
+    "an empty result": ("result.json", "", "is empty"),
+    "a result of zeros, as after a loss of power": ("result.json", "\0" * 512, "is empty"),
+    "half a result": ("result.json", '{"goodput_mbps": 1', "is cut off or damaged"),
+    "a result without statistics": ("result.json", "{}", "is cut off or damaged"),
+    "a result that lacks some": ("result.json", '{"misses": {}, "lock": {}}', "is cut off or damaged"),
+    "a list for a result": ("result.json", "[]", "is cut off or damaged"),
+    "no result": ("result.json", None, "is missing"),
+    "an empty origin": ("provenance.json", "", "is empty"),
+    "an origin that says nothing": ("provenance.json", "{}", "is cut off or damaged"),
+    "half an origin": ("provenance.json", '{"git', "is cut off or damaged"),
+    "no origin": ("provenance.json", None, "is missing"),
+    "no configuration": ("config.yaml", None, "is missing"),
+}
+
+
+def damage(folder: Path, name: str, text: str | None) -> None:
+    (folder / name).unlink() if text is None else (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_point_that_is_not_whole_is_set_aside_and_is_not_finished(
+    case: str, point: Point, make_result: Callable[..., Result]
+) -> None:
+    name, text, reason = DAMAGE[case]
+    for number in (1, 2):
+        point.save(make_result())
+        assert point.set_aside() == ""
+        damage(point.folder, name, text)
+        left = {path.name: path.read_bytes() for path in point.folder.iterdir()}
+        assert not point.is_finished
+        assert point.load() is None
+        place = point.output_dir / "damaged" / f"{point.folder.name}-{number}"
+        said = f"{point.label}: {point.folder / name} {reason}; it is now in {place}, and the point is run again"
+        assert point.set_aside() == said
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == left
+        assert not point.folder.exists()
+
+
+def test_a_point_that_is_damaged_while_it_runs_is_kept_all_the_same(point: Point, make_result: Callable[..., Result]) -> None:
+    point.folder.mkdir(parents=True)
+    (point.folder / "result.json").write_text("{}")
+    point.save(make_result())
+    assert point.load() == make_result()
+    assert (point.output_dir / "damaged" / f"{point.folder.name}-1" / "result.json").read_text() == "{}"
+
+
 def test_what_cannot_be_kept_is_one_clear_line(point: Point, make_result: Callable[..., Result]) -> None:
     point.output_dir.write_text("in the way")
     with pytest.raises(UnwritableError, match=r"points/\w+ cannot be written \(.*\); finished points are kept"):

@@ -74,6 +74,27 @@ def test_finished_points_come_first_and_are_not_simulated(points: list[Point], m
     assert simulator.asked == [6, 24]
 
 
+def test_a_point_that_is_not_whole_is_run_again_and_a_line_says_so(
+    points: list[Point], make_result: Callable[..., Result]
+) -> None:
+    for point in points:
+        point.save(make_result(2000.0))
+    points[0].result_file.write_text("")
+    (points[2].folder / "provenance.json").unlink()
+    before = [path.stat().st_mtime_ns for path in points[1].folder.iterdir()]
+    simulator, terminal = Simulator(make_result()), console()
+    outcomes = list(stream(points, simulator, terminal))
+    assert simulator.asked == [6, 24]
+    assert [outcome.point.config.conns for outcome in outcomes] == [12, 24, 6]
+    said = [line for line in output(terminal).splitlines() if "is run again" in line]
+    assert [line.split("; it is now in")[0] for line in said] == [
+        f"{points[0].label}: {points[0].result_file} is empty",
+        f"{points[2].label}: {points[2].folder / 'provenance.json'} is missing",
+    ]
+    assert [path.stat().st_mtime_ns for path in points[1].folder.iterdir()] == before
+    assert all(outcome.done_before for outcome in stream(points, simulator, console()))
+
+
 def test_whoever_is_closed_closes_the_simulator(points: list[Point], make_result: Callable[..., Result]) -> None:
     simulator = Simulator(make_result())
     with closing(stream(points, simulator, console())) as arrivals:

@@ -1,5 +1,6 @@
 """Whole simulations: the wire's limit, conservation, determinism, steady state, and the order of organizations."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -13,7 +14,6 @@ from netstack.sim.build.build import build
 from netstack.sim.build.sizes import memory_needed_bytes
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
-from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
 
 Compose = Callable[..., SimulationConfig]
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
@@ -194,9 +194,8 @@ def test_memory_needed_grows_with_connections(composed: Compose) -> None:
     assert memory_needed_bytes(small) < memory_needed_bytes(large) < 4 * 2**30
 
 
-def test_costs_that_leave_their_structure_are_refused() -> None:
-    costs = CostsConfig(
-        structures={"tcpcb": StructureCost(2, "flow")}, operations={"tcp_input": OperationCost(touches=["tcpcb 0-2 w"])}
-    )
-    with pytest.raises(ConfigError, match="lines 0 to 1"):
+def test_costs_that_leave_their_structure_are_refused(composed: Compose) -> None:
+    costs = copy.deepcopy(composed().costs)
+    costs.structures["tcpcb"].lines = 6
+    with pytest.raises(ConfigError, match=r"^costs\.operations\.tcp_output\.touches='tcpcb 4-6 w': tcpcb has lines 0 to 5$"):
         costs.validate()
