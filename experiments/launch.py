@@ -6,7 +6,6 @@ Later edits of files therefore do not leak into waiting points.
 import shlex
 import sys
 from collections.abc import Collection, Iterable, Sequence
-from pathlib import Path
 
 from omegaconf import DictConfig
 
@@ -14,7 +13,7 @@ from experiments.config.command_line import command, terminal
 from experiments.config.reader import Reader
 from experiments.config.schema import SURROUNDINGS, RunConfig
 from experiments.paper.verdicts import check_comparable
-from experiments.points.folders import check_output_dir
+from experiments.points.folders import check_output_dir, output_folder
 from experiments.points.names import name_points
 from experiments.points.point import Point
 from experiments.run.cluster import check_cluster
@@ -40,7 +39,7 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
     experiment = common.experiment
     if experiment.name and not multirun:
         raise ConfigError("experiment", experiment.name, "several points are a sweep, which needs the option -m")
-    output_dir = Path(common.output_dir)
+    output_dir = output_folder(common.output_dir)
     distinct: dict[str, Point] = {}
     for config, name in zip(simulations, name_points(simulations, variants), strict=True):
         point = Point(config, name, output_dir)

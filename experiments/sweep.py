@@ -4,6 +4,7 @@ Finished points are not run again. Knows no Hydra.
 """
 
 import fcntl
+import shlex
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from experiments.present.table import label_width, line, print_table, write_summ
 from experiments.run.in_process import simulate_in_process
 from experiments.run.on_ray import simulate_on_ray
 from experiments.run.stream import PointsFailedError, Simulate, stream
+from experiments.store.address import database_uri
 from experiments.store.logbook import Logbook, NoLogbook, logbook_for
 from netstack.errors import ConfigError
 
@@ -174,7 +176,8 @@ def _say_where(console: Console, files: Sequence[Path], settings: SweepSettings)
     for path in files:
         _say(console, f"written: {path}")
     if settings.tracking.enabled and settings.tracking.uri is None:
-        _say(console, f"browse:  mlflow ui --backend-store-uri sqlite:///{settings.output_dir / 'mlflow.db'}")
+        store = shlex.quote(database_uri(settings.output_dir / "mlflow.db"))
+        _say(console, f"browse:  mlflow ui --backend-store-uri {store}")
 
 
 def _check_finished(failed: Sequence[Outcome], points: int) -> None:

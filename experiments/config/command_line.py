@@ -3,6 +3,7 @@
 Knows no command.
 """
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 
@@ -20,6 +21,8 @@ KEPT = "finished points are kept, the same command runs the rest"
 """What is left of an interrupted sweep, and how to go on."""
 PLAIN_WIDTH = 140  # of output that is not a terminal
 
+PLACES = ("output_dir", "tracking.uri")
+"""Keys of paths and addresses, which have characters that Hydra wants quoted, such as ``~`` and ``?``."""
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 WITH_OPTIONAL_VALUE = ("--info", "-i")
 
@@ -82,7 +85,7 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
         elif is_value or argument.startswith("-"):
             options.append(argument)
         else:
-            overrides.append(argument)
+            overrides.append(_quoted(argument))
         previous = argument
     if options and options[-1] in WITH_OPTIONAL_VALUE:
         options.append("all")  # or the first override would be taken for the value
@@ -90,6 +93,14 @@ def arguments_for_hydra(arguments: list[str]) -> list[str]:
     if unknown:
         raise UnknownOptionError(f"{unknown[0]}: unknown option; keys are given as key=value, options are in {command()} --help")
     return [*options, *overrides]
+
+
+def _quoted(override: str) -> str:
+    """Return an override of a path or an address as Hydra reads it; several, interpolated and quoted ones as they are."""
+    key, _, value = override.partition("=")
+    if key not in PLACES or re.search(r"[,$]|^['\"\[{]", value) or re.fullmatch(r"[\w/.:%+@-]*", value, re.ASCII):
+        return override
+    return "{}='{}'".format(key, re.sub(r"(\\*)'", r"\1\1\\'", value))
 
 
 def _fail(code: int, line: str) -> int:

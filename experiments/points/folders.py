@@ -78,6 +78,16 @@ def remove_unfinished(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def output_folder(text: str) -> Path:
+    """Return the output folder that a user named, with ``~`` as a home. Raises ConfigError where it is none."""
+    if not text:
+        raise ConfigError("output_dir", text, "must be a folder; the current one is .")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError("output_dir", text, "must be in a home that exists") from error
+
+
 def check_output_dir(output_dir: Path) -> None:
     """Create the output folder. Raises ConfigError when it cannot be written."""
     try:

@@ -18,7 +18,7 @@ from rich.table import Table
 from experiments.config.command_line import check_workers, exit_code_of, terminal
 from experiments.config.schema import RayConfig, TrackingConfig
 from experiments.paper.verdicts import counts_by_origin
-from experiments.points.folders import check_output_dir
+from experiments.points.folders import check_output_dir, output_folder
 from experiments.points.point import Outcome, Point, sweep_id
 from experiments.run.cluster import check_cluster
 from experiments.run.on_ray import simulate_on_ray
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog=started_as("python -m experiments.sensitivity"), description=PURPOSE)
     parser.add_argument("--quick", action="store_true", help="fewer places and seeds")
     parser.add_argument("--dry-run", action="store_true", help="count the points and those that are done")
-    parser.add_argument("--output-dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="results and figures")
+    parser.add_argument("--output-dir", default="outputs", metavar="FOLDER", help="results and figures")
     parser.add_argument("--workers", type=int, metavar="N", help="points at a time (one per CPU)")
     parser.add_argument("--ray-address", metavar="HOST:PORT", help="of a running Ray cluster")
     parser.add_argument("--no-tracking", action="store_true", help="write nothing to MLflow")
@@ -51,6 +51,7 @@ def _run(given: argparse.Namespace, console: Console) -> None:
     if given.workers is not None:
         check_workers(given.workers)
     specification = read_specification(given.specification)
+    given.output_dir = output_folder(given.output_dir)
     plan = plan_of(specification, specification.quick if given.quick else specification.full, given.output_dir)
     points = plan.distinct
     if given.dry_run:

@@ -13,12 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from experiments.config.schema import TrackingConfig
 from experiments.points.folders import UnwritableError
 from experiments.points.point import Outcome
-from experiments.store.runs import Tracker, tracking_uri
+from experiments.store.address import database_file, tracking_uri
+from experiments.store.runs import Tracker
 from experiments.store.writers import may_pass
 from netstack.errors import ConfigError
 
@@ -31,20 +32,20 @@ def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
     if not tracking.enabled:
         return
     uri = tracking_uri(tracking, output_dir)
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
+    path = database_file(uri)
+    if uri.startswith(("http://", "https://")):
         try:
+            parts = urlsplit(uri)
             port = parts.port or (443 if parts.scheme == "https" else 80)
             socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
         except (OSError, ValueError) as error:
             raise ConfigError("tracking.uri", uri, f"must be a tracking server that answers ({error})") from error
-    elif parts.scheme == "sqlite":
-        path = Path(uri.removeprefix("sqlite:///"))
+    elif path is not None:
         if not path.parent.is_dir():
             raise ConfigError("tracking.uri", uri, f"must be in a folder that exists, and {path.parent} does not")
         try:
             if path.exists():
-                with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True)) as database:
+                with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
                     database.execute("select name from sqlite_master").fetchone()
         except sqlite3.Error as error:
             raise ConfigError("tracking.uri", uri, f"must be a database file that can be opened ({error})") from error
@@ -152,11 +153,11 @@ class Logbook:
     @contextmanager
     def _alone(self) -> Generator[None, None, None]:
         """Hold the lock of the database file, for which other processes wait."""
-        uri = tracking_uri(self._tracking, self._output_dir)
-        if not uri.startswith("sqlite:"):
+        path = database_file(tracking_uri(self._tracking, self._output_dir))
+        if path is None:
             yield
             return
-        with Path(uri.removeprefix("sqlite:///") + ".lock").open("a") as lock:
+        with path.with_name(f"{path.name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 

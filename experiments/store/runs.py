@@ -15,6 +15,7 @@ from experiments.config.values import flat_values
 from experiments.points.folders import output_id
 from experiments.points.point import Outcome
 from experiments.points.provenance import provenance
+from experiments.store.address import database_file, tracking_uri
 from experiments.store.writers import RunRecord, log_values, writer_for
 from netstack.installation import started_as
 
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 PAGE = 200  # runs of one search: each comes with all its values
-
-
-def tracking_uri(tracking: TrackingConfig, output_dir: Path) -> str:
-    """Return the configured store, or that of a database file below `output_dir`."""
-    return tracking.uri or f"sqlite:///{(output_dir / 'mlflow.db').resolve()}"
 
 
 class Tracker:
@@ -45,9 +41,10 @@ class Tracker:
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
-        self.client = MlflowClient(tracking_uri(tracking, output_dir))
+        uri = tracking_uri(tracking, output_dir)
+        self.client = MlflowClient(uri)
         self.output_id = output_id(output_dir)
-        local = (tracking.uri or "sqlite").startswith("sqlite")
+        local = database_file(uri) is not None
         experiment = self._experiment(tracking.experiment, (output_dir / "artifacts").resolve().as_uri() if local else None)
         self.experiment_id = experiment.experiment_id
         self.write = writer_for(self.client, experiment)

@@ -55,6 +55,16 @@ BAD = {
     "store patience": (["tracking.patience_s=-1"], "tracking.patience_s=-1", "0 or more"),
     "an old name": (["ray_address=auto"], "ray_address=auto", "did you mean ray.address?"),
     "option": (["--workers", "4"], "--workers", "key=value"),
+    "store in memory": (["tracking.uri=sqlite:///:memory:"], "tracking.uri=sqlite:///:memory:", "must name a database file"),
+    "store in no file": (["tracking.uri=sqlite:///"], "tracking.uri=sqlite:///", "must name a database file"),
+    "store in the home of nobody": (
+        ["tracking.uri=sqlite:///~nobody_at_all/a.db"],
+        "~nobody_at_all",
+        "a home that exists",
+    ),
+    "server without a host": (["tracking.uri='http://['"], "tracking.uri=http://[", "answers"),
+    "no output folder": (["output_dir="], "output_dir=:", "must be a folder"),
+    "outputs in the home of nobody": (["output_dir=~nobody_at_all/a"], "~nobody_at_all/a", "a home that exists"),
     "a key that is added": (["+conn=6"], "+conn=6", "did you mean conns?"),
     "a nested key that is added": (["+machine.l2.way=4"], "+machine.l2.way=4", "did you mean machine.l2.ways?"),
     "a key of an operation": (

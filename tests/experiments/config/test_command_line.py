@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from experiments.config.command_line import (
     BAD_INPUT,
@@ -36,6 +37,17 @@ def test_an_option_with_an_optional_value(arguments: list[str]) -> None:
 
 def test_a_dry_run_is_a_key() -> None:
     assert arguments_for_hydra(["--dry-run", "-m", "conns=6"]) == ["-m", "dry_run=true", "conns=6"]
+
+
+@pytest.mark.parametrize("path", ["~/a", "/tmp/a?b", "/tmp/a#b c", "a%2Fb", "é", "it's", "a\\'b", "plain/a.b-c_d"])
+def test_a_path_is_what_was_typed(path: str) -> None:
+    (override,) = arguments_for_hydra([f"output_dir={path}"])
+    assert OverridesParser.create().parse_override(override).value() == path
+
+
+@pytest.mark.parametrize("override", ["output_dir=a,b", "output_dir='~/a'", "output_dir=${oc.env:HOME}/a", "org=~up"])
+def test_lists_quoted_and_other_values_are_left(override: str) -> None:
+    assert arguments_for_hydra([override]) == [override]
 
 
 def test_an_unknown_option_is_named() -> None:
