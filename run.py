@@ -4,7 +4,7 @@ python run.py org=connp_l conns=192
 python run.py -m org=up,msgp,connp_t,connp_l conns=6,192,16384
 """
 
-from experiments.__main__ import main, main_and_exit
+from experiments.start import main, main_and_exit
 
 __all__ = ["main"]
 

@@ -5,7 +5,6 @@ The one place where Hydra starts. What is run is in `experiments.launch`; here i
 
 import gc
 import os
-import signal
 import sys
 from typing import NoReturn
 
@@ -17,8 +16,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.command_line import arguments_for_hydra, command, exit_code_of
+from experiments.config.interrupts import end_at_once
 from experiments.config.locations import CONF
+from experiments.config.output import drop_broken_streams
 from experiments.config.overrides import check_overrides
+from experiments.config.reader import Composition
 from experiments.config.schema import register_schema
 from experiments.launch import launch
 
@@ -29,14 +31,13 @@ _raised: list[Exception] = []
 def run(config: DictConfig) -> None:
     """Run one point. Hydra would print its own lines about an error: it is raised again in `main`."""
     try:
-        launch([(config, None)], multirun=False)
+        launch([(Composition(config), ())], multirun=False)
     except Exception as error:
         _raised.append(error)
 
 
 def main() -> int:
     """Return the exit code: 0, 1 if a point is not done, kept and logged, 2 for input that cannot be used, 130 if interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's way to interrupt
     register_schema()
     OmegaConf.register_new_resolver("command", command, replace=True)  # for the help
     return exit_code_of(_run_as_typed, sys.argv[1:])
@@ -54,6 +55,8 @@ def _run_as_typed() -> None:
 def main_and_exit() -> NoReturn:
     """Run the command and end the process."""
     exit_code = main()
+    drop_broken_streams()
+    end_at_once(code=exit_code)  # all is done
     gc.freeze()  # else the interpreter searches all that was imported for garbage, for seconds, before it ends
     sys.exit(exit_code)
 

@@ -5,37 +5,43 @@ Later edits of files therefore do not leak into waiting points.
 
 import shlex
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
-from omegaconf import DictConfig
-
-from experiments.config.command_line import command, terminal
-from experiments.config.reader import Reader
+from experiments.config.command_line import command
+from experiments.config.output import terminal
+from experiments.config.reader import Composition, Reader, Setting
 from experiments.config.schema import SURROUNDINGS, RunConfig
 from experiments.paper.verdicts import check_comparable
 from experiments.points.folders import check_output_dir, output_folder
+from experiments.points.modes import shared_like
 from experiments.points.names import name_points
 from experiments.points.point import Point
+from experiments.points.provenance import why_unknown
 from experiments.run.cluster import check_cluster
+from experiments.run.progress import counted
 from experiments.store.logbook import check_reachable
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, cache_folder
 
+Configs = Iterable[tuple[Composition, Sequence[Setting]]]
 
-def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multirun: bool) -> None:
+
+def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
     """Check composed configurations, then list or run their points. Each is read before the next one is asked for.
 
     Args:
-        configs: Configurations, each with the top-level keys that differ from the one before; None if anything may.
+        configs: Configurations, and what is set in each.
         multirun: Whether they are a sweep.
+        count: How many there are.
 
     Raises:
         ConfigError: Something cannot be simulated, written or reached; nothing was started.
         PointsFailedError: Some points failed.
         NotLoggedError: All finished, but not all are in MLflow.
     """
-    simulations, variants, common = _read(configs)
+    console = terminal()
+    simulations, variants, common = _read(counted(configs, count, "composing points", console))
     experiment = common.experiment
     if experiment.name and not multirun:
         raise ConfigError("experiment", experiment.name, "several points are a sweep, which needs the option -m")
@@ -47,7 +53,6 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
     points = list(distinct.values())
     if experiment.report is not None:
         _check_comparable(points, experiment.report)
-    console = terminal()
     if common.dry_run:
         list_points(points, console)
         return
@@ -57,10 +62,13 @@ def launch(configs: Iterable[tuple[DictConfig, Collection[str] | None]], multiru
     check_cluster(common.ray.address)
     command_again = shlex.join([*command().split(), *sys.argv[1:]])
     settings = SweepSettings(output_dir, common.tracking, common.workers, common.ray, experiment, command_again)
-    if multirun:
-        run_sweep(points, settings, console)
-    else:
-        run_single(points[0], settings, console)
+    if (reason := why_unknown()) is not None:
+        console.print(f"commit unknown: {reason}", highlight=False, markup=False, soft_wrap=True)
+    with shared_like(output_dir):
+        if multirun:
+            run_sweep(points, settings, console)
+        else:
+            run_single(points[0], settings, console)
 
 
 def _check_comparable(points: Sequence[Point], report: str) -> None:
@@ -74,20 +82,20 @@ def _check_comparable(points: Sequence[Point], report: str) -> None:
         raise ConfigError("variant", next(iter(variants)), "must be two or more: the others are compared with the first")
 
 
-def _read(configs: Iterable[tuple[DictConfig, Collection[str] | None]]) -> tuple[list[SimulationConfig], list[str], RunConfig]:
+def _read(configs: Configs) -> tuple[list[SimulationConfig], list[str], RunConfig]:
     """Return what each configuration simulates, its variant, and a configuration with what surrounds them all."""
     simulations: list[SimulationConfig] = []
     variants: list[str] = []
     common: RunConfig | None = None
     reader = Reader()
-    for config, changed in configs:
-        simulation, found = reader.read(config, changed)
+    for composition, settings in configs:
+        simulation, found = reader.read(composition, settings)
         simulations.append(simulation)
         variants.append(found.variant)
         common = common or found
         for key in SURROUNDINGS:
             value, first = getattr(found, key), getattr(common, key)
-            if value != first:
+            if value is not first and value != first:
                 raise ConfigError(key, value, f"must be the same for all points of a sweep, and one has {first}")
     assert common is not None
     return simulations, variants, common

@@ -47,10 +47,11 @@ class NotLoggedError(UnfinishedError):
 
 def list_points(points: Sequence[Point], console: Console) -> None:
     """Print what a sweep would run."""
-    width = label_width(points)
+    width, done = label_width(points), 0
     for point in points:
-        _say(console, f"{point.label:{width}}  {point.fingerprint[:16]}  {'done' if point.is_finished else 'to run'}")
-    done = sum(point.is_finished for point in points)
+        finished = point.is_finished
+        done += finished
+        console.out(f"{point.label:{width}}  {point.fingerprint[:16]}  {'done' if finished else 'to run'}", highlight=False)
     _say(console, f"{len(points)} points, {done} done, {len(points) - done} to run")
 
 
@@ -63,12 +64,12 @@ def run_single(point: Point, settings: SweepSettings, console: Console) -> None:
     """
     by_actors = point.config.engine.kind == "ray"
     simulate = _on_ray(settings) if by_actors else lambda points, show: simulate_in_process(points, 1, show)
-    with closing(logbook_for(settings.tracking, settings.output_dir)) as logbook:
+    with closing(_logbook(settings, console)) as logbook:
         logbook.begin()
         (outcome,) = stream([point], simulate, console, transient=True)
         _say(console, line(outcome))
         logbook.log(outcome)
-        print_table(console, [outcome])
+    print_table(console, [outcome])
     if outcome.result is None:
         raise PointsFailedError(f"the point failed: {outcome.failure} (details: {point.failure_file})")
     _say(console, f"result: {point.result_file}")
@@ -89,17 +90,17 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
     name = settings.experiment.name or _sweep_name(points)
     with (
         _claimed(folder),
-        closing(logbook_for(settings.tracking, settings.output_dir)) as logbook,
+        closing(_logbook(settings, console)) as logbook,
         logbook.sweep(sweep, name, len(points)) as entry,
     ):
         with writing(folder):
             remove_unfinished(folder_of_points(settings.output_dir))
             _write_listing(folder / "points.yaml", points)
         outcomes = _run(points, settings, console, logbook)
-        print_table(console, outcomes)
         with writing(folder):
             entry.files = _write_files(folder, outcomes, settings)
         entry.failed = [outcome for outcome in outcomes if outcome.result is None]
+    print_table(console, outcomes)
     _say_where(console, entry.files, settings)
     _check_finished(entry.failed, len(points))
     _check_logged(logbook, settings)
@@ -122,13 +123,17 @@ def _run(points: Sequence[Point], settings: SweepSettings, console: Console, log
     return [outcomes[point.fingerprint] for point in points]
 
 
+def _logbook(settings: SweepSettings, console: Console) -> Logbook | NoLogbook:
+    return logbook_for(settings.tracking, settings.output_dir, lambda line: _say(console, line))
+
+
 def _on_ray(settings: SweepSettings) -> Simulate:
     return lambda points, show: simulate_on_ray(points, settings.workers, settings.ray, show)
 
 
 def _write_listing(path: Path, points: Sequence[Point]) -> None:
     listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
-    path.write_text(yaml.safe_dump(listing, sort_keys=False))
+    path.write_text(yaml.safe_dump(listing, sort_keys=False), encoding="utf-8")
 
 
 def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSettings) -> list[Path]:
@@ -158,7 +163,9 @@ def _claimed(folder: Path) -> Generator[None, None, None]:
     """Make the sweep's folder and hold its lock. Two processes with the same sweep would log every point twice."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a") as lock:
+    with writing(folder / ".lock"):
+        lock = (folder / ".lock").open("a")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.grids import GROUP
 from experiments.config.overrides import check_overrides
+from experiments.config.reader import Composition, Setting
 from experiments.launch import launch
 from netstack.errors import ConfigError
 
@@ -75,29 +76,32 @@ class RayLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run the points of a sweep. Results are on disk and in MLflow, not in what is returned."""
-        launch(self._composed(job_overrides), multirun=True)
+        launch(self._composed(job_overrides), multirun=True, count=len(job_overrides))
         return []
 
-    def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[DictConfig, set[str] | None]]:
-        """Yield a configuration per point, with the top-level keys that may differ from the one before, None for any.
-
-        Points that differ in plain values of the same keys share one, which is set anew for each point.
-        """
+    def _composed(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[Composition, list[Setting]]]:
+        """Yield a configuration per point, and what is set in it. Points with plain values of the same keys share one."""
         parser = OverridesParser.create(config_loader=self.loader)
         options = cache(self.loader.get_group_options)
-        composed: dict[tuple[str, ...], DictConfig] = {}
-        before: tuple[str, ...] | None = None
+
+        @cache
+        def parsed(text: str) -> tuple[str, Setting | None]:
+            """Return what of an override tells compositions apart, and what it sets, None for more than a plain value."""
+            (override,) = parser.parse_overrides([text])
+            key = override.key_or_group
+            plain = _only_sets(override) and not options(key)
+            return (key, Setting(key, override.value(), text)) if plain else (text, None)
+
+        composed: dict[tuple[str, ...], Composition] = {}
         for overrides in job_overrides:
-            parsed = parser.parse_overrides(list(overrides))
-            plain = [override for override in parsed if _only_sets(override) and not options(override.key_or_group)]
-            key = tuple(override.key_or_group if override in plain else str(override.input_line) for override in parsed)
-            if key in composed:
-                for override in plain:
-                    OmegaConf.update(composed[key], override.key_or_group, override.value())
-            else:
-                composed[key] = self.loader.load_sweep_config(self.config, list(overrides))
-            yield composed[key], {override.key_or_group.partition(".")[0] for override in plain} if key == before else None
-            before = key
+            parts = [parsed(text) for text in overrides]
+            key = tuple(text for text, _ in parts)
+            composition = composed.get(key)
+            if composition is None:
+                composition = Composition(self.loader.load_sweep_config(self.config, list(overrides)))
+                if not composition.interpolates():
+                    composed[key] = composition
+            yield composition, [setting for _, setting in parts if setting is not None]
 
 
 def _only_sets(override: Override) -> bool:

@@ -27,8 +27,9 @@ from experiments.calibrate.targets import (
     rewritten,
     targets,
 )
-from experiments.config.command_line import check_workers, exit_code_of, terminal
+from experiments.config.command_line import check_workers, exit_code_of
 from experiments.config.locations import CONF
+from experiments.config.output import terminal
 from experiments.run.progress import progress_bar
 from netstack.errors import ConfigError
 from netstack.installation import checkout, started_as
@@ -80,7 +81,7 @@ def calibrate(specification: CalibrationConfig, dry_run: bool, workers: int, con
         if dry_run:
             console.print(f"not written: {path}", style="dim", highlight=False, soft_wrap=True)
         else:
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             console.print(f"written: {path}", highlight=False, soft_wrap=True)
     return found
 

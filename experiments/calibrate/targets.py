@@ -200,7 +200,7 @@ def rewritten(composition: Composition, free: Sequence[Free], fit: Fit, lines: S
         path = composition.files[group]
         own = {key[1:]: value for key, value in changes.items() if key[0] == group}
         try:
-            texts[path] = with_block(with_values(path.read_text(), own), BLOCK, lines)
+            texts[path] = with_block(with_values(path.read_text(encoding="utf-8"), own), BLOCK, lines)
         except NotInFileError as error:
             raise ConfigError(f"{group}.{error}", path.name, "must hold the value itself to be calibrated") from error
     return texts

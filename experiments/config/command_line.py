@@ -4,22 +4,19 @@ Knows no command.
 """
 
 import re
-import sys
 from collections.abc import Callable, Sequence
 
 from hydra._internal.utils import get_args_parser
-from rich.console import Console
 
+from experiments.config.interrupts import INTERRUPTED, KEPT, interrupt_line, interruptible
+from experiments.config.output import drop_broken_streams, replace_unknown_characters, say_error
 from experiments.config.schema import MOST_WORKERS
 from experiments.config.user_errors import InputError, UnfinishedError, describe
 from netstack.errors import ConfigError
 from netstack.installation import started_as
 
-BAD_INPUT, FAILED_POINTS, INTERRUPTED = 2, 1, 130
-"""Exit codes."""
-KEPT = "finished points are kept, the same command runs the rest"
-"""What is left of an interrupted sweep, and how to go on."""
-PLAIN_WIDTH = 140  # of output that is not a terminal
+BAD_INPUT, FAILED_POINTS = 2, 1
+"""Exit codes, beside that of an interrupt."""
 
 PLACES = ("output_dir", "tracking.uri")
 """Keys of paths and addresses, which have characters that Hydra wants quoted, such as ``~`` and ``?``."""
@@ -39,23 +36,23 @@ def exit_code_of(action: Callable[[], object], arguments: Sequence[str], kept: s
         arguments: What the user typed.
         kept: What an interrupt leaves.
     """
+    replace_unknown_characters()
+    line = interrupt_line(kept)
     try:
-        action()
+        with interruptible(line):
+            action()
     except KeyboardInterrupt:
-        return _fail(INTERRUPTED, f"interrupted: {kept}")
+        return _fail(INTERRUPTED, line)
     except UnfinishedError as error:
         return _fail(FAILED_POINTS, f"error: {error}")
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and drop_broken_streams():
+            return 0  # whoever read the output has what it wanted
         message = describe(error, arguments)
         if message is None:
             raise
         return _fail(BAD_INPUT, f"error: {message}")
     return 0
-
-
-def terminal() -> Console:
-    """Return the console of a command: as wide as the terminal, or wide enough for tables in a file."""
-    return Console() if sys.stdout.isatty() else Console(width=PLAIN_WIDTH)
 
 
 def check_workers(workers: int) -> None:
@@ -104,5 +101,5 @@ def _quoted(override: str) -> str:
 
 
 def _fail(code: int, line: str) -> int:
-    print(line, file=sys.stderr)
+    say_error(line)
     return code

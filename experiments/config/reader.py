@@ -3,7 +3,8 @@
 Knows OmegaConf; the simulator below does not.
 """
 
-from collections.abc import Collection
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,48 +15,99 @@ from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 from experiments.config.schema import KEYS, SURROUNDINGS, RunConfig
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, memory_needed_bytes
+from netstack.sim.machine.costs import CostsConfig
 
 Schema = TypeVar("Schema")
+NO_COSTS = CostsConfig()
+"""Stands for costs that were found valid: they contradict no other section."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A plain value of a dotted key, and how it was given, which tells it from all others."""
+
+    key: str
+    value: Any
+    text: str
+
+    @property
+    def section(self) -> str:
+        """The top-level key."""
+        return self.key.partition(".")[0]
+
+
+@dataclass
+class Composition:
+    """A composed configuration. Points that differ in plain values only share one, and its sections."""
+
+    config: DictConfig
+    _sections: dict[tuple[str, ...], Any] = field(default_factory=dict)
+
+    def sections(self, settings: Iterable[Setting]) -> dict[str, Any]:
+        """Return the value of each top-level key, with settings. What has the same settings is the same object.
+
+        Raises:
+            ConfigError: A value is missing.
+            OmegaConfBaseException: A value has the wrong type.
+        """
+        of_section: dict[str, list[Setting]] = {}
+        for setting in settings:
+            of_section.setdefault(setting.section, []).append(setting)
+        return {key: self._section(key, of_section.get(key, ())) for key in KEYS}
+
+    def interpolates(self) -> bool:
+        """Return whether a value follows from another one. Then nothing can be set without composing again."""
+        return "${" in repr(OmegaConf.to_container(OmegaConf.masked_copy(self.config, list(KEYS))))
+
+    def _section(self, key: str, settings: Iterable[Setting]) -> Any:
+        name = (key, *(setting.text for setting in settings))
+        if name not in self._sections:
+            for setting in settings:
+                OmegaConf.update(self.config, setting.key, setting.value)
+            try:
+                self._sections[name] = _plain(self.config[key])
+            except MissingMandatoryValue as error:
+                raise ConfigError(str(error.full_key), "???", "must be given") from error
+        return self._sections[name]
 
 
 class Reader:
-    """Reads the composed configurations of a sweep one after the other. Sections that did not change are read once and shared."""
+    """Reads the composed configurations of a sweep one after the other. What they share is checked once."""
 
     def __init__(self) -> None:
-        self._sections: dict[str, Any] = {}
+        self._surroundings: list[Any] = []
+        self._costs: dict[int, CostsConfig] = {}
+        self._available_bytes = psutil.virtual_memory().available
 
-    def read(self, config: DictConfig, changed: Collection[str] | None = None) -> tuple[SimulationConfig, RunConfig]:
+    def read(self, composition: Composition, settings: Iterable[Setting] = ()) -> tuple[SimulationConfig, RunConfig]:
         """Return the simulated part and the whole configuration, both validated.
-
-        Args:
-            config: A composed configuration.
-            changed: The top-level keys that differ from the configuration before; None if anything may.
 
         Raises:
             ConfigError: A value is missing, out of range, contradicts another, or needs more memory than there is.
+            OmegaConfBaseException: A value has the wrong type.
         """
-        try:
-            self._sections |= {key: _plain(config[key]) for key in (KEYS if changed is None else changed)}
-        except MissingMandatoryValue as error:
-            raise ConfigError(str(error.full_key), "???", "must be given") from error
-        whole = RunConfig(**self._sections)
-        if changed is None or not set(SURROUNDINGS).isdisjoint(changed):
+        whole = RunConfig(**composition.sections(settings))
+        surroundings = [getattr(whole, key) for key in SURROUNDINGS]
+        if any(one is not other for one, other in zip(surroundings, self._surroundings or [None], strict=False)):
             whole.validate()
+            self._surroundings = surroundings
         simulation = whole.simulation
-        simulation.validate()
-        needed, available = memory_needed_bytes(simulation), psutil.virtual_memory().available
-        if needed > available:
+        costs = self._costs.get(id(simulation.costs))
+        (simulation if costs is None else replace(simulation, costs=NO_COSTS)).validate()
+        self._costs[id(simulation.costs)] = simulation.costs
+        needed = memory_needed_bytes(simulation)
+        if needed > self._available_bytes:
             raise ConfigError(
                 "conns",
                 simulation.conns,
-                f"needs {needed / 2**30:.1f} GiB of memory and {available / 2**30:.1f} GiB are available",
+                f"needs {needed / 2**30:.1f} GiB of memory and {self._available_bytes / 2**30:.1f} GiB are available",
             )
         return simulation, whole
 
 
 def simulation_config(config: DictConfig) -> SimulationConfig:
     """Return the simulated part of a composed configuration, validated. Raises ConfigError as `Reader.read`."""
-    simulation, _ = Reader().read(config)
+    simulation, _ = Reader().read(Composition(config))
     return simulation
 
 
@@ -67,7 +119,7 @@ def read_structured(path: Path, schema: type[Schema]) -> Schema:
         OmegaConfBaseException: A key or a type is wrong.
     """
     try:
-        given = OmegaConf.create(path.read_text())
+        given = OmegaConf.create(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
     except yaml.YAMLError as error:

@@ -3,8 +3,11 @@
 Knows the shape of a configuration, not what any key means.
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import cached_property
+from operator import itemgetter
 from typing import Any, TypeGuard
 
 import yaml
@@ -20,14 +23,35 @@ def plain_values(config: SimulationConfig) -> dict[str, Any]:
     return {name: part.values for name, part in _parts(config)}
 
 
-def flat_values(config: SimulationConfig) -> dict[str, object]:
+class FlatValues(Mapping[str, object]):
+    """Values under dotted keys. Those of one section lie together in one of the `parts`, which points share."""
+
+    def __init__(self, parts: Mapping[str, Mapping[str, object]]) -> None:
+        self.parts = parts
+
+    def __getitem__(self, key: str) -> object:
+        return self.parts[key.partition(".")[0]][key]
+
+    def __iter__(self) -> Iterator[str]:
+        return (key for part in self.parts.values() for key in part)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts.values()))
+
+
+def flat_values(config: SimulationConfig) -> FlatValues:
     """Return the values of a configuration under dotted keys."""
-    return {key: value for _, part in _parts(config) for key, value in part.flat.items()}
+    return FlatValues({name: part.flat for name, part in _parts(config)})
 
 
 def config_text(config: SimulationConfig) -> str:
     """Return a configuration as YAML."""
     return "".join(part.text for _, part in _parts(config))
+
+
+def config_json(config: SimulationConfig) -> str:
+    """Return a configuration as JSON with sorted keys."""
+    return "{" + ", ".join(f'"{name}": {part.json}' for name, part in sorted(_parts(config), key=itemgetter(0))) + "}"
 
 
 def flattened(values: dict, prefix: str = "") -> dict[str, object]:
@@ -41,17 +65,18 @@ def flattened(values: dict, prefix: str = "") -> dict[str, object]:
     return flat
 
 
-def varied_keys(flat: Sequence[dict[str, object]], prefix: str = "") -> list[str]:
-    """Return the keys with a prefix whose values differ between configurations, in the order in which they first do."""
-    first = {key: value for key, value in flat[0].items() if key.startswith(prefix)}
-    return list(
-        dict.fromkeys(
-            key
-            for values in flat
-            for key, value in values.items()
-            if (key not in first or first[key] != value) and key.startswith(prefix)
-        )
-    )
+def varied_keys(flat: Sequence[FlatValues], section: str | None = None) -> list[str]:
+    """Return the keys, of a section or of all, whose values differ, in the order in which they first do."""
+    first = flat[0].parts
+    found: dict[str, None] = {}
+    compared: set[int] = set()
+    for values in flat:
+        for name, part in values.parts.items():
+            if id(part) not in compared and section in (None, name):
+                compared.add(id(part))
+                same = first.get(name, {})
+                found.update((key, None) for key, value in part.items() if key not in same or same[key] != value)
+    return list(found)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -68,15 +93,24 @@ def number(value: object) -> str:
 class _Part:
     """A part of a configuration in all the forms that a sweep needs often."""
 
-    config: object
-    values: Any
-    flat: dict[str, object]
-    text: str
+    name: str
+    config: Any
 
-    @classmethod
-    def of(cls, name: str, config: Any) -> "_Part":
-        values = asdict(config) if is_dataclass(config) and not isinstance(config, type) else config
-        return cls(config, values, flattened({name: values}), yaml.dump({name: values}, Dumper=DUMPER, sort_keys=False))
+    @cached_property
+    def values(self) -> Any:
+        return asdict(self.config) if is_dataclass(self.config) and not isinstance(self.config, type) else self.config
+
+    @cached_property
+    def flat(self) -> dict[str, object]:
+        return flattened({self.name: self.values})
+
+    @cached_property
+    def text(self) -> str:
+        return yaml.dump({self.name: self.values}, Dumper=DUMPER, sort_keys=False)
+
+    @cached_property
+    def json(self) -> str:
+        return json.dumps(self.values, sort_keys=True)
 
 
 _known_parts: dict[int, _Part] = {}
@@ -89,7 +123,7 @@ def _parts(config: SimulationConfig) -> Iterator[tuple[str, _Part]]:
         value = getattr(config, name)
         part = _known_parts.get(id(value)) if is_dataclass(value) else None
         if part is None:
-            part = _Part.of(name, value)
+            part = _Part(name, value)
             if is_dataclass(value):
                 if len(_known_parts) >= MOST_PARTS:
                     _known_parts.clear()

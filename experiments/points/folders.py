@@ -14,11 +14,14 @@ from pathlib import Path
 
 import psutil
 
-from experiments.config.command_line import KEPT
+from experiments.config.interrupts import KEPT
 from experiments.config.user_errors import UnfinishedError
 from netstack.errors import ConfigError
 
 UNFINISHED = ".unfinished-"
+IDENTITY = "identity"
+PARTS = ("points", "failures", "sweeps", "artifacts")
+"""Folders of an output folder."""
 
 
 class UnwritableError(UnfinishedError):
@@ -54,10 +57,10 @@ def keep_folder(folder: Path, files: Mapping[str, str]) -> None:
     staging = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{UNFINISHED}{_owner(os.getpid())}-"))
+        staging = folder.with_name(f"{UNFINISHED}{_owner(os.getpid())}-{uuid.uuid4().hex}")
+        staging.mkdir()
         for name, text in files.items():
             _write_durably(staging / name, text)
-        staging.chmod(0o755)
         _sync(staging)
         staging.rename(folder)
         _sync(folder.parent)
@@ -97,20 +100,28 @@ def check_output_dir(output_dir: Path) -> None:
         Path(name).unlink()
     except OSError as error:
         raise ConfigError("output_dir", output_dir, f"must be a folder that can be written ({error.strerror})") from error
+    for path, needed in [(output_dir / name, os.W_OK | os.X_OK) for name in PARTS] + [(output_dir / IDENTITY, os.R_OK)]:
+        if path.exists() and not os.access(path, needed):
+            allowed = (
+                f"must be a folder that can be used, and another user made {path}: its owner can `chmod -R g+rwX {output_dir}`"
+            )
+            raise ConfigError("output_dir", output_dir, allowed)
 
 
 def output_id(output_dir: Path) -> str:
     """Return the identity of an output folder, which it keeps when it is moved. It gets one when first asked."""
-    path = output_dir / "identity"
+    path = output_dir / IDENTITY
     if not path.exists():
         output_dir.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=output_dir, prefix=".identity-") as file:
-            file.write(uuid.uuid4().hex)
-            file.flush()
-            os.fsync(file.fileno())
+        identity = uuid.uuid4().hex
+        new = path.with_name(f".identity-{identity}")
+        try:
+            _write_durably(new, identity)
             with suppress(FileExistsError):  # another process was faster
-                os.link(file.name, path)
-    return path.read_text()
+                os.link(new, path)
+        finally:
+            new.unlink(missing_ok=True)
+    return path.read_text(encoding="utf-8")
 
 
 def _owner(process: int) -> str:
@@ -119,7 +130,7 @@ def _owner(process: int) -> str:
 
 def _write_durably(path: Path, text: str) -> None:
     """Write a file and wait until the disk has it."""
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

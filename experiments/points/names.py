@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from experiments.config.values import flat_values, is_number, number, varied_keys
+from experiments.config.values import FlatValues, flat_values, is_number, number, varied_keys
 from netstack.sim import SimulationConfig
 
 AXIS = "conns"
@@ -65,21 +65,21 @@ def name_points(configs: Sequence[SimulationConfig], variants: Sequence[str] = (
     return names
 
 
-def _varied(group: str, flat: list[dict[str, object]]) -> dict[object, list[str]]:
+def _varied(group: str, flat: list[FlatValues]) -> dict[object, list[str]]:
     """Return the keys that tell points apart, by the chosen part of a group: its name, and what varies under that name."""
-    parts: dict[object, list[dict[str, object]]] = defaultdict(list)
+    parts: dict[object, list[FlatValues]] = defaultdict(list)
     for values in flat:
         parts[values.get(f"{group}.name")].append(values)
     named = [f"{group}.name"] if len(parts) > 1 else []
     found = {}
     for name, alike in parts.items():
-        varied = set(varied_keys(alike, f"{group}."))
+        varied = set(varied_keys(alike, group))
         found[name] = named + [key for key in alike[0] if key in varied]
     return found
 
 
 def _without(
-    varied: dict[object, list[str]], causes: Sequence[object], flat: list[dict[str, object]], kept: str = ""
+    varied: dict[object, list[str]], causes: Sequence[object], flat: list[FlatValues], kept: str = ""
 ) -> dict[object, list[str]]:
     """Return keys by part without those whose value follows from a point's cause; `kept` stays."""
 
@@ -92,7 +92,7 @@ def _without(
     return {name: [key for key in keys if key == kept or not follows(key)] for name, keys in varied.items()}
 
 
-def _axis(flat: list[dict[str, object]], varied: dict[str, dict[object, list[str]]]) -> str:
+def _axis(flat: list[FlatValues], varied: dict[str, dict[object, list[str]]]) -> str:
     """Return the key of the x axis: connections if they vary, else the number that takes most values."""
     if len({values[AXIS] for values in flat}) > 1:
         return AXIS

@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from experiments.config.values import config_text, plain_values
+from experiments.config.values import config_json, config_text, plain_values
 from experiments.points.folders import keep_folder, writing
 from experiments.points.names import PointName
 from experiments.points.provenance import provenance
@@ -35,7 +35,7 @@ class Point:
     @cached_property
     def fingerprint(self) -> str:
         """A digest of the configuration and the model's version: equal fingerprints mean equal results."""
-        text = json.dumps([self.values, model_version()], sort_keys=True)
+        text = f"[{config_json(self.config)}, {json.dumps(model_version())}]"
         return hashlib.sha256(text.encode()).hexdigest()
 
     @property
@@ -70,7 +70,7 @@ class Point:
 
     def provenance(self) -> dict[str, str]:
         """Return what a finished point was computed by."""
-        return _read_provenance((self.folder / "provenance.json").read_text())
+        return _read_provenance((self.folder / "provenance.json").read_text(encoding="utf-8"))
 
     def save(self, result: Result) -> None:
         """Keep the result. Raises UnwritableError when it cannot be kept."""
@@ -109,7 +109,7 @@ class Point:
         if self.folder.exists():
             for name, reader in _FILES.items():
                 try:
-                    text = (self.folder / name).read_text()
+                    text = (self.folder / name).read_text(encoding="utf-8")
                     if not text.strip("\0\n "):
                         return None, f"{name} is empty"
                     read = reader(text)
@@ -123,7 +123,7 @@ class Point:
         """Keep why the point failed. Raises UnwritableError when that cannot be written."""
         with writing(self.failure_file):
             self.failure_file.parent.mkdir(parents=True, exist_ok=True)
-            self.failure_file.write_text(f"{self.label}\n{details}\n")
+            self.failure_file.write_text(f"{self.label}\n{details}\n", encoding="utf-8")
 
 
 def _read_provenance(text: str) -> dict[str, str]:

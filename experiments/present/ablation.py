@@ -109,7 +109,7 @@ def write_ablation(folder: Path, outcomes: Sequence[Outcome], command: str) -> l
     figure = ablation_figure(ablation)
     figure.savefig(folder / FIGURE, dpi=DPI)
     plt.close(figure)
-    (folder / TABLE).write_text(f"{ablation_table(ablation)}\nRun again with `{command}`.\n")
+    (folder / TABLE).write_text(f"{ablation_table(ablation)}\nRun again with `{command}`.\n", encoding="utf-8")
     _write_values(folder / VALUES, ablation)
     return [folder / FIGURE, folder / TABLE, folder / VALUES]
 
@@ -250,7 +250,7 @@ def _signed(percent: float) -> str:
 
 def _write_values(path: Path, ablation: Ablation) -> None:
     """Write a row per case as CSV: means over seeds, and half the 95 % confidence interval of the change."""
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
             (

@@ -1,23 +1,29 @@
 """Outcomes as text: a line per point, a closing table, a summary as CSV. Knows outcomes, not how points run."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from experiments.config.values import flat_values, number
 from experiments.points.breakdown import COLUMNS, column_cycles
 from experiments.points.point import Outcome, Point
-from experiments.points.seeds import repetitions
+from experiments.points.seeds import Repetitions, repetitions
 
 LEGEND = (
     "stack: protocol and application; driver: with interrupts; sched: scheduling, with its locks and stalls; "
     "waits: for global TCP/IP locks"
 )
 PROFILED = "with lock profiling: a kernel whose locks are held longer; its waits are to be compared, not its goodput"
+
+GAP = 1  # between two columns
+EDGES = 2  # of a table
+LEAST_LABEL = 20  # to which the first column is narrowed before a table becomes several
+MINIMUM_LABEL = 6  # of the first column of several
 
 
 def line(outcome: Outcome, width: int = 0) -> str:
@@ -45,31 +51,18 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
         return
     repeated = any(len(row.results) > 1 for row in rows)
     settled = all(result.steady for row in rows for result in row.results)
-    table = Table(
-        title="Goodput, and busy cycles of all cores per KB of payload",
-        title_justify="left",
-        box=SIMPLE,
-        padding=0,
-        pad_edge=False,
-    )
-    table.add_column("org", overflow="fold")
-    for heading in (rows[0].point.name.axis, "Mb/s", *(["95 %"] if repeated else []), "busy", *COLUMNS, "L2/KB", "waits"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        name = row.point.name
-        steady = all(result.steady for result in row.results)
-        shared = [result.lock["global"].not_immediate_percent for result in row.results if "global" in result.lock]
-        table.add_row(
-            name.series,
-            f"{name.x:,}" if isinstance(name.x, int) else number(name.x),
-            f"{row.mean(lambda result: result.goodput_mbps):,.0f}" + ("" if settled else " " if steady else "*"),
-            *([f"±{row.half_width(lambda result: result.goodput_mbps):,.0f}"] if repeated else []),
-            f"{row.mean(lambda result: result.utilization):.0%}",
-            *(f"{row.mean(lambda result, column=column: column_cycles(result, column)):,.0f}" for column in COLUMNS),
-            f"{row.mean(lambda result: result.l2_misses_per_kb):.2f}",
-            f"{sum(shared) / len(shared):.0f}%" if shared else "-",
-        )
-    console.print(table)
+    columns = {"org": [row.point.name.series for row in rows], **_numbers(rows, repeated, settled)}
+    title: str | None = "Goodput, and busy cycles of all cores per KB of payload"
+    for width, headings in _blocks(columns, console.width):
+        table = Table(title=title, title_justify="left", box=SIMPLE, padding=0, pad_edge=False)
+        first, *others = headings
+        table.add_column(first, overflow="fold", width=width)
+        for heading in others:
+            table.add_column(heading, justify="right", no_wrap=True)
+        for cells in zip(*(columns[heading] for heading in headings), strict=True):
+            table.add_row(*map(Text, cells))
+        console.print(table)
+        title = None
     console.print(LEGEND, style="dim")
     if any(row.point.config.costs.lock_profiling for row in rows):
         console.print(PROFILED, style="dim")
@@ -78,6 +71,47 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
         console.print(f"means over {' or '.join(map(str, seeds))} seeds; 95 %: half the confidence interval of the mean")
     if not settled:
         console.print("* not settled: the halves of the measured interval differ by more than engine.steady_percent")
+
+
+def _numbers(rows: Sequence[Repetitions], repeated: bool, settled: bool) -> dict[str, list[str]]:
+    """Return the cells of each column of numbers by its heading. The first tells rows of a series apart."""
+    columns: dict[str, list[str]] = {}
+    for row in rows:
+        x = row.point.name.x
+        steady = all(result.steady for result in row.results)
+        shared = [result.lock["global"].not_immediate_percent for result in row.results if "global" in result.lock]
+        cells = {
+            rows[0].point.name.axis: f"{x:,}" if isinstance(x, int) else number(x),
+            "Mb/s": f"{row.mean(lambda result: result.goodput_mbps):,.0f}" + ("" if settled else " " if steady else "*"),
+            **({"95 %": f"±{row.half_width(lambda result: result.goodput_mbps):,.0f}"} if repeated else {}),
+            "busy": f"{row.mean(lambda result: result.utilization):.0%}",
+            **{name: f"{row.mean(lambda result, name=name: column_cycles(result, name)):,.0f}" for name in COLUMNS},
+            "L2/KB": f"{row.mean(lambda result: result.l2_misses_per_kb):.2f}",
+            "waits": f"{sum(shared) / len(shared):.0f}%" if shared else "-",
+        }
+        for heading, cell in cells.items():
+            columns.setdefault(heading, []).append(cell)
+    return columns
+
+
+def _blocks(columns: Mapping[str, Sequence[str]], width: int) -> list[tuple[int, list[str]]]:
+    """Return the first column's width and all columns of one table, or of several with the first two each, where it is narrow."""
+    first, second, *others = columns
+    widths = {heading: GAP + max(map(len, (heading, *cells))) for heading, cells in columns.items()}
+    longest = widths[first] - GAP
+    left = width - EDGES - sum(widths[heading] for heading in (second, *others))
+    if left >= min(longest, LEAST_LABEL):
+        return [(min(longest, left), [first, second, *others])]
+    label = max(MINIMUM_LABEL, min(longest, width // 3))
+    blocks: list[list[str]] = []
+    free = 0
+    for heading in others:
+        if not blocks or widths[heading] > free:
+            blocks.append([first, second])
+            free = width - EDGES - label - widths[second]
+        blocks[-1].append(heading)
+        free -= widths[heading]
+    return [(label, headings) for headings in blocks]
 
 
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
@@ -91,7 +125,7 @@ def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
             named = {"variant": outcome.point.name.variant} if variants else {}
             rows.append({"fingerprint": outcome.point.fingerprint, **named, **parameters, **outcome.result.metrics()})
     columns = dict.fromkeys(name for row in rows for name in row)
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)

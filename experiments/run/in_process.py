@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 
+from experiments.points.modes import unshared
 from experiments.points.point import Outcome, Point
 from experiments.run.progress import Show
 from experiments.run.task import compile_once, compiling, compiling_apart, engines_to_compile
@@ -65,6 +66,6 @@ def _compile(points: Sequence[Point], show: Show) -> None:
     """Compile what the points need, in this thread: an interrupt ends it. A second engine is compiled beside the first."""
     if engines := engines_to_compile(point.config for point in points):
         show(compiling(engines), 0)
-        with compiling_apart(engines[1:]):
+        with compiling_apart(engines[1:]), unshared():
             for windows in engines:
                 compile_once(windows=windows)

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.progress import TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from experiments.config.command_line import check_workers, exit_code_of, terminal
+from experiments.config.command_line import check_workers, exit_code_of
+from experiments.config.output import terminal
 from experiments.config.schema import RayConfig, TrackingConfig
 from experiments.paper.verdicts import counts_by_origin
 from experiments.points.folders import check_output_dir, output_folder
@@ -93,7 +94,7 @@ def _write(sensitivity: Sensitivity, folder: Path) -> list[Path]:
     """Write the data and the figures; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / "sensitivity.json"
-    data.write_text(sensitivity.to_json())
+    data.write_text(sensitivity.to_json(), encoding="utf-8")
     return [data, *draw_tornados(folder, sensitivity)]
 
 

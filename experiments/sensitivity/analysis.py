@@ -162,7 +162,7 @@ def analyse(plan: Plan, finished: Mapping[str, Result]) -> Sensitivity:
 
 def load_sensitivity(path: Path) -> Sensitivity:
     """Read what `Sensitivity.to_json` wrote, for example ``outputs/sensitivity/sensitivity.json``."""
-    values = json.loads(path.read_text())
+    values = json.loads(path.read_text(encoding="utf-8"))
 
     def judgement(row: dict) -> Judgement:
         return Judgement(row["value"], Verdict(row["verdict"]), row["decisive"])

@@ -5,20 +5,20 @@ Knows what to log, not how MLflow keeps it.
 
 import fcntl
 import socket
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from experiments.config.schema import TrackingConfig
 from experiments.points.folders import UnwritableError
 from experiments.points.point import Outcome
 from experiments.store.address import database_file, tracking_uri
+from experiments.store.database import check_database
 from experiments.store.runs import Tracker
 from experiments.store.writers import may_pass
 from netstack.errors import ConfigError
@@ -41,14 +41,7 @@ def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
         except (OSError, ValueError) as error:
             raise ConfigError("tracking.uri", uri, f"must be a tracking server that answers ({error})") from error
     elif path is not None:
-        if not path.parent.is_dir():
-            raise ConfigError("tracking.uri", uri, f"must be in a folder that exists, and {path.parent} does not")
-        try:
-            if path.exists():
-                with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)) as database:
-                    database.execute("select name from sqlite_master").fetchone()
-        except sqlite3.Error as error:
-            raise ConfigError("tracking.uri", uri, f"must be a database file that can be opened ({error})") from error
+        check_database(uri, path, tracking.experiment)
     else:
         raise ConfigError("tracking.uri", uri, "must begin with sqlite:///, http:// or https://")
 
@@ -65,16 +58,22 @@ class Logbook:
     """Logs one sweep, or one point, in a thread of its own. Points never wait for MLflow, and an interrupt tears no run.
 
     MLflow needs seconds of a CPU to start. It does so after `begin`, when nothing more urgent waits for the CPU, or on closing.
+
+    Args:
+        tracking: Where.
+        output_dir: Where the points are kept.
+        tell: Is told, in a line, what MLflow refuses for good, as soon as it does.
     """
 
-    def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
-        self._tracking, self._output_dir = tracking, output_dir
+    def __init__(self, tracking: TrackingConfig, output_dir: Path, tell: Callable[[str], None] = lambda _: None) -> None:
+        self._tracking, self._output_dir, self._tell = tracking, output_dir, tell
         self._thread = ThreadPoolExecutor(1, "mlflow")
         self._begun = threading.Event()
         self._hurry = threading.Event()
         self._thread.submit(self._begun.wait)
         self._tracker: Tracker | None = None
         self._away_since: float | None = None
+        self._is_shut = False
         self._first_error: BaseException | None = None
 
     def begin(self) -> None:
@@ -88,7 +87,7 @@ class Logbook:
         Whoever ends it early, by an interrupt or with a full disk, does not wait for a store that is away.
         """
         entry = SweepEntry()
-        self._submit(lambda tracker, _: tracker.open_sweep(sweep, name, points))
+        self._thread.submit(self._open, lambda tracker, _: tracker.open_sweep(sweep, name, points))
         try:
             yield entry
         except UnwritableError:
@@ -111,12 +110,15 @@ class Logbook:
     def close(self) -> None:
         """Wait until everything is written."""
         self.begin()
-        self._thread.shutdown()
+        try:
+            self._thread.shutdown()
+        except BaseException:  # an interrupt: what is left is written, but a store that is away is not waited for
+            self._hurry.set()
+            raise
 
     def failure(self) -> str | None:
         """Return why something was not logged, in one line; None if all was. It is known after `close`."""
-        error = self._first_error
-        return f"{type(error).__name__}: {error}".splitlines()[0] if error is not None else None
+        return _in_a_line(self._first_error) if self._first_error is not None else None
 
     def _close_sweep(self, status: str, entry: SweepEntry) -> None:
         self._submit(lambda tracker, _: tracker.close_sweep(status, entry.files))
@@ -124,8 +126,15 @@ class Logbook:
     def _submit(self, action: Callable[[Tracker, bool], None]) -> None:
         self._thread.submit(self._write, action)
 
+    def _open(self, action: Callable[[Tracker, bool], None]) -> None:
+        """Write what all that follows belongs to. Without it nothing is written: the next launch would not find it."""
+        self._write(action)
+        self._is_shut = self._first_error is not None
+
     def _write(self, action: Callable[[Tracker, bool], None]) -> None:
         """Write one thing. While the store is away it is tried again, for as long as the store may be away."""
+        if self._is_shut:
+            return
         again = False
         pause_seconds = 0.1
         while True:
@@ -138,6 +147,8 @@ class Logbook:
                 return
             except Exception as error:
                 if not (may_pass(error) and self._is_patient()):
+                    if self._first_error is None:
+                        self._tell(f"MLflow: {_in_a_line(error)}; the sweep goes on")
                     self._first_error = self._first_error or error
                     return
             again = True
@@ -184,6 +195,10 @@ class NoLogbook:
         return None
 
 
-def logbook_for(tracking: TrackingConfig, output_dir: Path) -> Logbook | NoLogbook:
+def _in_a_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def logbook_for(tracking: TrackingConfig, output_dir: Path, tell: Callable[[str], None] = lambda _: None) -> Logbook | NoLogbook:
     """Return a logbook, or one that writes nothing where tracking is not enabled."""
-    return Logbook(tracking, output_dir) if tracking.enabled else NoLogbook()
+    return Logbook(tracking, output_dir, tell) if tracking.enabled else NoLogbook()

@@ -14,7 +14,7 @@ from experiments.config.schema import TrackingConfig
 from experiments.config.values import flat_values
 from experiments.points.folders import output_id
 from experiments.points.point import Outcome
-from experiments.points.provenance import provenance
+from experiments.points.provenance import commit_label, provenance
 from experiments.store.address import database_file, tracking_uri
 from experiments.store.writers import RunRecord, log_values, writer_for
 from netstack.installation import started_as
@@ -152,4 +152,4 @@ class Tracker:
 def _source_tags(known: Mapping[str, str]) -> dict[str, str]:
     """Return tags of a run's origin; MLflow's own page shows the `mlflow.source` ones."""
     source = {"mlflow.source.name": started_as("run.py"), "mlflow.source.type": "LOCAL"}
-    return {**known, **source, **({"mlflow.source.git.commit": known["git.commit"]} if "git.commit" in known else {})}
+    return {**known, **source, **({"mlflow.source.git.commit": known["git.commit"]} if commit_label(known) else {})}

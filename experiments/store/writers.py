@@ -3,6 +3,7 @@
 Knows MLflow and nothing of points and sweeps. MLflow is imported late: it takes seconds.
 """
 
+import errno
 import math
 import tempfile
 import time
@@ -18,6 +19,30 @@ if TYPE_CHECKING:
 
 LONGEST_VALUE = 6000  # of a parameter in MLflow
 TRY_AGAIN = (408, 429)  # answers of a server that are no refusals
+LASTING = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+)
+"""Errors of files that stay until somebody changes a name or a permission, or makes room."""
+REFUSALS = (
+    "out-of-date database schema",
+    "readonly database",
+    "disk is full",
+    "no such table",
+    "no such column",
+    "Can't locate revision",
+)
+"""What MLflow calls an internal error, and stays."""
+PASSING = ("database is locked", "database table is locked")
+"""What the database says while others use it. MLflow wraps what it meets in its own code only."""
 Series = Mapping[str, Sequence[tuple[int, float]]]
 """Metrics over steps."""
 
@@ -51,13 +76,17 @@ def writer_for(client: "MlflowClient", experiment: "Experiment") -> Write:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether it can help to try again: the store is away, busy or full, but refused nothing."""
+    """Return whether it can help to wait: the store is away or busy, but neither full nor refused anything."""
     from mlflow.exceptions import MlflowException
 
     if isinstance(error, MlflowException):
+        if any(sign in str(error) for sign in REFUSALS):
+            return False
         status = error.get_http_status_code()
         return status >= 500 or status in TRY_AGAIN
-    return isinstance(error, OSError)
+    if isinstance(error, OSError):
+        return error.errno not in LASTING
+    return type(error).__module__.startswith("sqlalchemy") and any(sign in str(error) for sign in PASSING)
 
 
 class ClientWriter:
@@ -159,7 +188,7 @@ class DatabaseWriter:
     def _write_texts(self, repository: Any, texts: Mapping[str, str]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, text in texts.items():
-                (Path(folder) / name).write_text(text)
+                (Path(folder) / name).write_text(text, encoding="utf-8")
             repository.log_artifacts(folder)
 
 

@@ -22,7 +22,8 @@ from mlflow.entities import Run
 from ray._private.object_ref_generator import ObjectRefGenerator
 
 from experiments import sweep
-from experiments.config.command_line import BAD_INPUT, FAILED_POINTS, INTERRUPTED
+from experiments.config.command_line import BAD_INPUT, FAILED_POINTS
+from experiments.config.interrupts import INTERRUPTED
 from experiments.config.values import flattened
 from experiments.points.names import name_points
 from experiments.points.point import Outcome, Point
@@ -186,7 +187,8 @@ def test_a_broken_law_fails_a_single_point(tmp_path: Path, monkeypatch: pytest.M
     assert single.info.status == "FAILED"
 
 
-def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(number: int, tmp_path: Path) -> None:
     """The first point is short; the signal, sent to all processes as a terminal does, comes when it is logged."""
     sweep_arguments = ["-m", "conns=6", "engine.warmup_ms=3", "engine.measure_ms=5,6000", "workers=1", f"output_dir={tmp_path}"]
     command = [sys.executable, "run.py", *sweep_arguments]
@@ -196,7 +198,8 @@ def test_an_interrupted_sweep_keeps_what_is_finished_and_goes_on(tmp_path: Path)
     ) as process:
         while not finished_runs(tmp_path) and process.poll() is None:
             time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
+        process.send_signal(number)  # as a wrapper that forwards signals does
         output, error = process.communicate()
     assert process.returncode == INTERRUPTED, output + error
     assert error == "interrupted: finished points are kept, the same command runs the rest\n"

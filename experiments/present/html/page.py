@@ -82,7 +82,7 @@ def write_report(
     environment.filters["unbroken"] = _unbroken
     text = environment.get_template("page.html").render(
         title=title,
-        style=(Path(__file__).parent / "templates" / "style.css").read_text(),
+        style=(Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8"),
         headline=headline(claims),
         counts=[(verdict, SYMBOLS[verdict], sum(claim.verdict is verdict for claim in claims)) for verdict in Verdict],
         winners=winners(points),
@@ -94,7 +94,7 @@ def write_report(
         facts=_facts(outcomes),
         command=command,
     )
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     return path
 
 

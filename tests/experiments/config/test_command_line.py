@@ -10,11 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from experiments.config.command_line import (
     BAD_INPUT,
     FAILED_POINTS,
-    INTERRUPTED,
     UnknownOptionError,
     arguments_for_hydra,
     exit_code_of,
 )
+from experiments.config.interrupts import INTERRUPTED
 from experiments.config.user_errors import InputError, UnfinishedError
 from netstack.errors import ConfigError, ConservationError
 

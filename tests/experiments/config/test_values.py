@@ -1,11 +1,22 @@
 """A configuration in its other forms."""
 
+import json
 from dataclasses import asdict
 
 import pytest
 import yaml
 
-from experiments.config.values import config_text, flat_values, flattened, is_number, number, plain_values, varied_keys
+from experiments.config.values import (
+    FlatValues,
+    config_json,
+    config_text,
+    flat_values,
+    flattened,
+    is_number,
+    number,
+    plain_values,
+    varied_keys,
+)
 from netstack.sim import SimulationConfig
 
 
@@ -14,6 +25,8 @@ def test_all_forms_hold_the_same_values() -> None:
     assert plain_values(config) == asdict(config) == yaml.safe_load(config_text(config))
     assert flat_values(config) == flattened(asdict(config))
     assert flat_values(config)["conns"] == 6
+    assert len(flat_values(config)) == len(flattened(asdict(config)))
+    assert config_json(config) == json.dumps(asdict(config), sort_keys=True)
 
 
 def test_sections_are_not_confused_when_they_are_dropped() -> None:
@@ -29,13 +42,13 @@ def test_lists_are_kept() -> None:
 
 
 def test_varied_keys_come_in_the_order_in_which_they_first_differ() -> None:
-    flat: list[dict[str, object]] = [
-        {"a.x": 1, "a.y": 1, "b": 1},
-        {"a.x": 1, "a.y": 2, "b": 1},
-        {"a.x": 2, "a.y": 2, "b": 3, "c": 1},
+    flat = [
+        FlatValues({"a": {"a.x": 1, "a.y": 1}, "b": {"b": 1}}),
+        FlatValues({"a": {"a.x": 1, "a.y": 2}, "b": {"b": 1}}),
+        FlatValues({"a": {"a.x": 2, "a.y": 2}, "b": {"b": 3}, "c": {"c": 1}}),
     ]
     assert varied_keys(flat) == ["a.y", "a.x", "b", "c"]
-    assert varied_keys(flat, "a.") == ["a.y", "a.x"]
+    assert varied_keys(flat, "a") == ["a.y", "a.x"]
     assert varied_keys(flat[:1]) == []
 
 

@@ -1,8 +1,10 @@
 """Tables and summaries of sweeps, from made-up results."""
 
 import csv
+import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from experiments.points.breakdown import COLUMNS
@@ -23,6 +25,24 @@ def test_the_table_says_what_is_not_settled_and_how_far_seeds_differ(result: Res
     assert "±235" in output  # 12.706 x 26.16 / sqrt(2)
     assert "means over 2 seeds" in output
     assert "* not settled" in output
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_table_keeps_its_first_column_and_all_numbers(width: int, result: Result, composed, tmp_path: Path) -> None:
+    configs = [composed(f"org={org}", f"conns={conns}") for org in ("msgp", "connp_l") for conns in (6, 16384)]
+    made = outcomes(result, configs, tmp_path)
+    printed = {}
+    for columns in (width, 200):
+        console = Console(file=io.StringIO(), width=columns)
+        print_table(console, made)
+        assert isinstance(console.file, io.StringIO)
+        printed[columns] = console.file.getvalue()
+    narrow, wide = (printed[columns].splitlines() for columns in (width, 200))
+    assert max(map(len, narrow)) <= width
+    assert "…" not in printed[width]
+    for org, conns in (("msgp", "6"), ("msgp", "16,384"), ("connp_l", "6"), ("connp_l", "16,384")):
+        rows = [[words[2:] for line in lines if (words := line.split())[:2] == [org, conns]] for lines in (narrow, wide)]
+        assert [word for row in rows[0] for word in row] == rows[1][0]
 
 
 def test_every_busy_cycle_is_in_a_column_of_the_table(result: Result) -> None:

@@ -1,5 +1,6 @@
 """A sweep ends in its logbook as it ended, and one without a store writes nothing."""
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
@@ -96,6 +97,39 @@ def test_whoever_ends_early_does_not_wait_for_a_store_that_is_away(
         raise error
     assert written == []
     assert logbook.failure() == "ConnectionRefusedError: away"
+
+
+def test_what_is_refused_for_good_is_told_at_once_and_nothing_is_logged_without_its_sweep(
+    written: list[tuple], outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A point without its sweep would be logged a second time by the next launch. The test would take ten minutes' patience."""
+    told: list[str] = []
+    monkeypatch.setattr(Tracker, "refused", PermissionError(13, "Permission denied"))
+    with closing(Logbook(TrackingConfig(patience_s=600), tmp_path, told.append)) as logbook, logbook.sweep("abc", "up", 1):
+        logbook.begin()
+        while not told:
+            time.sleep(0.01)
+        monkeypatch.setattr(Tracker, "refused", None)
+        logbook.log(outcome)
+    assert told == ["MLflow: PermissionError: [Errno 13] Permission denied; the sweep goes on"]
+    assert written == []
+    assert logbook.failure() == "PermissionError: [Errno 13] Permission denied"
+
+
+def test_an_interrupt_while_the_rest_is_written_does_not_wait(
+    written: list[tuple], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Tracker, "refused", ConnectionRefusedError("away"))
+    logbook = Logbook(TrackingConfig(patience_s=600), tmp_path)
+    with logbook.sweep("abc", "up", 1):
+        pass
+    thread = logbook._thread
+    with monkeypatch.context() as patch:
+        patch.setattr(thread, "shutdown", lambda: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            logbook.close()
+    thread.shutdown()
+    assert written == []
 
 
 def test_without_tracking_nothing_is_written(written: list[tuple], outcome: Outcome, tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""Where Ray cannot start on this computer, a sweep ends with one line that says why and what to do."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments.config.command_line import FAILED_POINTS
+from experiments.run import cluster
+from experiments.run.cluster import NoRayError, start_or_join
+from tests.helpers.folders import ROOT
+from tests.helpers.launching import SHORT, results
+
+SWEEP = ["-m", "conns=6", "tracking=none", *SHORT]
+
+
+def start() -> None:
+    start_or_join(1, 1, None, False)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("x" * 60, "too long for a socket: give it a shorter one, RAY_TMPDIR=/tmp"),
+        ("file/below", "RAY_TMPDIR=FOLDER gives it another"),
+    ],
+)
+@pytest.mark.parametrize("variable", ["RAY_TMPDIR", "TMPDIR"])
+def test_a_folder_that_ray_cannot_use(folder: str, said: str, variable: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_TMPDIR"}
+    command = [sys.executable, "run.py", *SWEEP, f"output_dir={tmp_path}/outputs"]
+    environment[variable] = str(tmp_path / folder)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == FAILED_POINTS
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: Ray cannot start on this computer: ")
+    assert said in line
+    assert str(tmp_path) in line
+
+
+def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    with pytest.raises(NoRayError, match="64 open files are too few for it: raise the limit, for example by `ulimit -n 4096`"):
+        start()
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(24, "Too many open files"), "Too many open files: raise the limit"),
+        (PermissionError(13, "Permission denied", "/tmp/ray/x"), "/tmp/ray/x cannot be used (Permission denied)"),
+        (OSError(28, "No space left on device"), "is full: make room"),
+        (RuntimeError("no port\nis free " + "x" * 300), "RuntimeError: no port is free xxx"),
+        (ConnectionError("nobody answers"), "ConnectionError: nobody answers"),
+    ],
+)
+def test_whatever_ray_raises_is_a_line(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(NoRayError) as caught:
+        start()
+    assert said in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 500
+
+
+def test_a_signal_while_ray_starts_is_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray has a handler of its own for a while, which ends the process without a word."""
+    import ray
+
+    def interrupted(**_: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ray, "init", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_little_shared_memory_is_no_obstacle(tmp_path: Path) -> None:
+    """Ray's objects are then in its folder."""
+    command = [sys.executable, "run.py", *SWEEP, f"output_dir={tmp_path}"]
+    script = 'mount -t tmpfs -o size=1m none /dev/shm && exec "$@"'
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", "true"], capture_output=True).returncode:
+        pytest.skip("root and a namespace of mounts are needed")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", *command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert len(results(tmp_path)) == 1
+
+
+def test_the_folder_is_the_one_that_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.delenv("TMPDIR", raising=False)
+    assert cluster.ray_folder() == "/tmp"
+    monkeypatch.setenv("TMPDIR", "/a")
+    assert cluster.ray_folder() == "/a"
+    monkeypatch.setenv("RAY_TMPDIR", "/b")
+    assert cluster.ray_folder() == "/b"
