@@ -170,6 +170,8 @@ class Logbook:
             return
         with path.with_name(f"{path.name}.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                path.touch()  # SQLite itself would keep the group out, whatever the folder is
             yield
 
 
