@@ -115,7 +115,7 @@ def test_a_sweep_of_the_installed_command_is_that_of_the_checkout(
     (sweep,) = (empty / "outputs" / "sweeps").iterdir()
     assert (sweep / "goodput.png").exists()
     compiled = {path.name.partition("-")[0] for path in (tmp_path / "cache" / "netstack" / "compiled").iterdir()}
-    assert compiled >= {"sim", "tcp"}
+    assert "sim" in compiled
     assert site_packages(installed) == before
     assert launch(monkeypatch, tmp_path / "checkout", *POINTS) == 0
     found = results(empty / "outputs")
