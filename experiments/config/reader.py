@@ -18,8 +18,16 @@ from netstack.sim import SimulationConfig, memory_needed_bytes
 from netstack.sim.machine.costs import CostsConfig
 
 Schema = TypeVar("Schema")
-NO_COSTS = CostsConfig()
-"""Stands for costs that were found valid: they contradict no other section."""
+
+
+class _ValidCosts(CostsConfig):
+    """Stands for costs that were found valid: they contradict no other section."""
+
+    def validate(self) -> None:
+        """Find nothing wrong."""
+
+
+_VALID_COSTS = _ValidCosts()
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ class Reader:
             self._surroundings = surroundings
         simulation = whole.simulation
         costs = self._costs.get(id(simulation.costs))
-        (simulation if costs is None else replace(simulation, costs=NO_COSTS)).validate()
+        (simulation if costs is None else replace(simulation, costs=_VALID_COSTS)).validate()
         self._costs[id(simulation.costs)] = simulation.costs
         needed = memory_needed_bytes(simulation)
         if needed > self._available_bytes:

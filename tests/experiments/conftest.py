@@ -14,6 +14,12 @@ from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 MakeResult = Callable[..., Result]
 
 
+@pytest.fixture(autouse=True)
+def no_width(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the width of the terminal that runs the tests."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def result(composed) -> Result:
     """Return the result of a short simulation."""

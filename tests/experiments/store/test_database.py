@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy.exc import OperationalError
 
 from experiments.config.command_line import BAD_INPUT
+from experiments.store.address import database_uri
 from experiments.store.database import check_database
 from experiments.store.writers import may_pass
 from netstack.errors import ConfigError
@@ -110,7 +111,7 @@ def test_a_sweep_with_such_a_store_does_not_start(database: Path, tmp_path: Path
     change(database, f"update alembic_version set version_num = '{OLDER}'")
     started_s = time.monotonic()
     outputs = tmp_path / "outputs"
-    assert launch(monkeypatch, outputs, "-m", "conns=6", f"'tracking.uri=sqlite:///{database}'".strip("'")) == BAD_INPUT
+    assert launch(monkeypatch, outputs, "-m", "conns=6", f"tracking.uri={database_uri(database)}") == BAD_INPUT
     (line,) = capsys.readouterr().err.splitlines()
     assert "mlflow db upgrade" in line
     assert time.monotonic() - started_s < 60

@@ -83,7 +83,7 @@ def test_a_transaction_that_is_cut_off_leaves_no_run(store: tuple[MlflowClient, 
     ("error", "passes"),
     [
         (ConnectionRefusedError(), True),
-        (OSError(28, "No space left on device"), True),
+        (OSError(28, "No space left on device"), False),
         (MlflowException("database is locked", error_code=1), True),
         (MlflowException("no", error_code=1000), False),  # INVALID_PARAMETER_VALUE
         (ValueError(), False),
