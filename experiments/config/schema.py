@@ -56,7 +56,7 @@ class RayConfig:
         patience_s: How long a point waits for a node of the cluster that has what it needs.
         batch: How many points whose cores are actors (engine=ray) are simulated in lock-step.
         placement: Where the actors of a batch are put: PACK on few nodes, SPREAD over many.
-        pin: Whether each actor is bound to a CPU of its node, round robin.
+        cores_per_actor: How many cores of a point share an actor; null for one actor per CPU, if there are cores enough.
     """
 
     address: str | None = None
@@ -66,7 +66,7 @@ class RayConfig:
     patience_s: float = 300.0
     batch: int = 64
     placement: str = "PACK"
-    pin: bool = True
+    cores_per_actor: int | None = None
 
     def validate(self) -> None:
         """Raise ConfigError for the first value that cannot be used."""
@@ -78,6 +78,8 @@ class RayConfig:
             raise ConfigError("ray.patience_s", self.patience_s, "must be 0 or more seconds")
         if not 1 <= self.batch <= MAX_BATCH:
             raise ConfigError("ray.batch", self.batch, f"must be a whole number from 1 to {MAX_BATCH}")
+        if self.cores_per_actor is not None and self.cores_per_actor < 1:
+            raise ConfigError("ray.cores_per_actor", self.cores_per_actor, "must be 1 or more, or null for one actor per CPU")
         if self.placement not in PLACEMENTS:
             raise ConfigError("ray.placement", self.placement, f"allowed are {', '.join(PLACEMENTS)}")
 

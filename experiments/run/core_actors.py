@@ -1,10 +1,9 @@
-"""Cores as Ray actors: actor k simulates core k of every point of a batch.
+"""Cores as Ray actors: an actor simulates one core, or a few, of every point of a batch.
 
-A round carries the messages of all points in one array. Actors share nothing: what a core knows of others came in a message.
-Knows how messages travel, not what is in them.
+Ray starts and places actors and notices when one is lost. The rounds are theirs alone (`mesh`): each sends to all others what its
+cores did in a window, and blocks until theirs is there. Actors share nothing. Knows how messages travel, not what is in them.
 """
 
-import os
 import time
 from collections.abc import Sequence
 from itertools import accumulate
@@ -12,84 +11,105 @@ from typing import Any
 
 import numpy as np
 
+from experiments.run.cluster import cpus_of
+from experiments.run.mesh import Keys, Mesh, new_keys
 from experiments.run.task import compile_once
 from netstack.sim import Result, SimulationConfig, WindowedCore
 
-BUFFER_BYTES = 2**20  # for a round's messages between two processes; Ray makes it larger when they take more
-ROUND_SECONDS = 600.0  # Ray's own limit is 10; in the first round each actor loads its compiled code
-CPU_SHARE = 0.001  # of a CPU that an actor asks for: cores take turns
+CPU_SHARE = 0.001  # of a CPU that an actor asks for: actors take turns where there are more of them than CPUs
 NO_WORDS = np.zeros(0, np.int64)
 
 
 class CoreActor:
-    """A core of every point of a batch. Points with fewer cores have none here.
+    """Some cores of every point of a batch. Points with fewer cores have less here, or none.
 
     Args:
-        core: Which one.
-        cores: How many actors there are.
-        cpu: Which of the CPUs that it may use, modulo their number, the process is bound to; None binds it to none.
+        index: The actor's number.
+        shares: How many cores each actor has: the first ones, the next ones, and so on.
     """
 
-    def __init__(self, core: int, cores: int, cpu: int | None = None) -> None:
-        if cpu is not None:
-            pin(cpu)
-        self._core, self._width = core, cores
+    def __init__(self, index: int, shares: Sequence[int]) -> None:
+        self._index, self._shares = index, list(shares)
+        first = sum(self._shares[:index])
+        self._numbers = range(first, first + self._shares[index])
         self._used: list[int] = []
-        self._cores: list[WindowedCore | None] = []
+        self._cores: list[list[WindowedCore | None]] = []
+        self._mesh: Mesh | None = None
         compile_once(windows=True)
 
+    def listen(self, keys: Keys) -> str:
+        """Become a member of the actors' mesh; return the address for the others."""
+        from ray.util import get_node_ip_address
+
+        self._mesh = Mesh(self._index, keys, get_node_ip_address())
+        return self._mesh.address
+
+    def connect(self, addresses: Sequence[str]) -> None:
+        """Connect to the other actors."""
+        assert self._mesh is not None
+        self._mesh.connect(addresses)
+
     def load(self, configs: Sequence[SimulationConfig]) -> None:
-        """Build this core of every point of a batch, and drop those of the batch before."""
+        """Build the cores of every point of a batch, and drop those of the batch before."""
         self._cores = []  # first, so that two batches never lie in memory together
         self._used = [config.cores_used for config in configs]
         self._cores = [
-            WindowedCore(config, self._core) if self._core < used else None
+            [WindowedCore(config, number) if number < used else None for number in self._numbers]
             for config, used in zip(configs, self._used, strict=True)
         ]
 
-    def round(self, messages: np.ndarray) -> np.ndarray:
-        """Take the gathered messages of the last round; return this actor's, a part per point."""
-        messages = np.array(messages)  # Ray's are read-only, another type for which all would be compiled again
-        return pack([self._step(point, core, messages) for point, core in enumerate(self._cores)])
+    def run(self, rounds: int | None = None) -> tuple[int, float]:
+        """Exchange messages until no point has any left, or for so many rounds; return how many it took, and the seconds."""
+        assert self._mesh is not None
+        messages, count = no_messages(len(self._cores) * sum(self._shares)), 0
+        started = time.perf_counter()
+        while count == 0 or (len(messages) > messages[0] and (rounds is None or count < rounds)):
+            messages = gather(self._mesh.exchange(self.round(messages)), len(self._cores), self._shares)
+            count += 1
+        return count, time.perf_counter() - started
 
-    def _step(self, point: int, core: WindowedCore | None, messages: np.ndarray) -> np.ndarray:
+    def round(self, messages: np.ndarray) -> np.ndarray:
+        """Take the gathered messages of the last round; return those of this actor's cores, by point and core."""
+        width = sum(self._shares)
+        return pack(
+            [
+                self._step(core, messages, point * width, self._used[point])
+                for point, cores in enumerate(self._cores)
+                for core in cores
+            ]
+        )
+
+    def _step(self, core: WindowedCore | None, messages: np.ndarray, first: int, used: int) -> np.ndarray:
         if core is None or core.is_over:
             return NO_WORDS
-        first = point * self._width
-        starts = messages[first : first + self._used[point] + 1]
+        starts = messages[first : first + used + 1]
         return core.step(messages[starts[0] : starts[-1]], starts - starts[0])
 
-    def counts(self) -> list[Any]:
-        """Return what only this core has of each point: the miss counters of its caches."""
-        return [None if core is None else core.own_counts() for core in self._cores]
+    def counts(self) -> list[list[Any]]:
+        """Return what only these cores have of each point: the miss counters of their caches."""
+        return [[core.own_counts() for core in cores if core is not None] for cores in self._cores]
 
-    def results(self, counts: list[list[Any]], wall_seconds: float) -> list[str]:
-        """Return the results of the points as JSON; `counts` are those of all actors."""
-        of_points = zip(self._cores, zip(*counts, strict=True), strict=True)
-        return [
-            core.result(list(parts[: self._used[p]]), wall_seconds).to_json() for p, (core, parts) in enumerate(of_points) if core
-        ]
-
-
-def pin(cpu: int) -> None:
-    """Bind this thread, and those it starts, to one of its CPUs. Threads that wait for a round spin, and displace others."""
-    if hasattr(os, "sched_setaffinity"):  # Linux
-        allowed = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
+    def results(self, counts: list[list[list[Any]]], wall_seconds: float) -> list[str]:
+        """Return the results of the points as JSON; `counts` are those of all actors. Only the actor of core 0 can say."""
+        results = []
+        for cores, parts in zip(self._cores, zip(*counts, strict=True), strict=True):
+            assert cores[0] is not None
+            results.append(cores[0].result([count for part in parts for count in part], wall_seconds).to_json())
+        return results
 
 
 class CoreActors:
-    """A pool of actors, one per core. They start with the first batch and take all that follow.
+    """A pool of actors. They start with the first batch and take all that follow.
 
     Args:
         ray: The module, connected to a cluster.
-        cores: How many there are: as many as the largest point has.
+        cores: How many cores they simulate: as many as the largest point has.
         strategy: Where they are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
-        pin: Whether each is bound to a CPU of its node.
+        cores_per_actor: How many cores an actor has. None gives each CPU of the cluster one actor, if there are cores enough.
     """
 
-    def __init__(self, ray: Any, cores: int, strategy: str, pin: bool) -> None:
-        self._ray, self._cores, self._strategy, self._pin = ray, cores, strategy, pin
+    def __init__(self, ray: Any, cores: int, strategy: str, cores_per_actor: int | None) -> None:
+        self._ray, self._cores, self._strategy, self._per_actor = ray, cores, strategy, cores_per_actor
         self._group: Any = None
         self._actors: list[Any] = []
 
@@ -106,14 +126,16 @@ class CoreActors:
     def _start(self) -> None:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * self._cores, strategy=self._strategy)
-        self._ray.get(self._group.ready())
+        shares = shares_of(self._cores, self._per_actor or -(-self._cores // max(1, cpus_of(self._ray))))
+        self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * len(shares), strategy=self._strategy)
+        self._get([self._group.ready()])
         kind = self._ray.remote(CoreActor)
-        first_cpu = int(self._group.id.hex(), 16)  # another one per pool, so that two pools do not meet
-        for core in range(self._cores):
-            bundle = PlacementGroupSchedulingStrategy(self._group, core)
-            cpu = first_cpu + core if self._pin else None
-            self._actors.append(kind.options(num_cpus=CPU_SHARE, scheduling_strategy=bundle).remote(core, self._cores, cpu))
+        for index in range(len(shares)):
+            bundle = PlacementGroupSchedulingStrategy(self._group, index)
+            self._actors.append(kind.options(num_cpus=CPU_SHARE, scheduling_strategy=bundle).remote(index, shares))
+        keys = new_keys()
+        addresses = self._get([actor.listen.remote(keys) for actor in self._actors])
+        self._get([actor.connect.remote(addresses) for actor in self._actors])
 
     def _end(self) -> None:
         if self._group is not None:
@@ -121,40 +143,25 @@ class CoreActors:
         self._group, self._actors = None, []
 
     def _simulate(self, configs: Sequence[SimulationConfig]) -> list[Result]:
-        get = self._ray.get
-        get([actor.load.remote(configs) for actor in self._actors])
-        started = time.perf_counter()
-        run_rounds(self._ray, self._actors, len(configs))
-        counts = get([actor.counts.remote() for actor in self._actors])
-        texts = get(self._actors[0].results.remote(counts, time.perf_counter() - started))
+        self._get([actor.load.remote(configs) for actor in self._actors])
+        rounds = self._get([actor.run.remote() for actor in self._actors])
+        counts = self._get([actor.counts.remote() for actor in self._actors])
+        (texts,) = self._get([self._actors[0].results.remote(counts, max(seconds for _, seconds in rounds))])
         return [Result.from_json(text) for text in texts]
 
-
-def run_rounds(ray: Any, actors: Sequence[Any], points: int) -> None:
-    """Exchange messages until no point has any left."""
-    graph = compile_rounds(actors)
-    try:
-        messages = no_messages(points * len(actors))
-        while True:
-            messages = exchange(ray, graph, messages, points)
-            if len(messages) == messages[0]:
-                break
-    finally:
-        graph.teardown()
+    def _get(self, calls: Sequence[Any]) -> list[Any]:
+        """Return what calls return. Raises at the first one that fails, though others may wait for it and never end."""
+        waiting = list(calls)
+        while waiting:
+            done, waiting = self._ray.wait(waiting, num_returns=1)
+            self._ray.get(done)
+        return self._ray.get(list(calls))
 
 
-def compile_rounds(actors: Sequence[Any]) -> Any:
-    """Return Ray's compiled graph of one round. It reuses its buffers: faster than plain calls for any number of actors."""
-    from ray.dag import InputNode, MultiOutputNode
-
-    with InputNode() as messages:
-        graph = MultiOutputNode([actor.round.bind(messages) for actor in actors])
-    return graph.experimental_compile(_buffer_size_bytes=BUFFER_BYTES, _max_inflight_executions=1)
-
-
-def exchange(ray: Any, graph: Any, messages: np.ndarray, points: int) -> np.ndarray:
-    """Give all actors the gathered messages of a round; return those of the next one, gathered."""
-    return gather(ray.get(graph.execute(messages), timeout=ROUND_SECONDS), points)
+def shares_of(cores: int, most: int) -> list[int]:
+    """Return how many cores each actor has, at most so many, as even as can be."""
+    actors = -(-cores // most)
+    return [cores // actors + (index < cores % actors) for index in range(actors)]
 
 
 def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -164,11 +171,18 @@ def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def no_messages(parts: int) -> np.ndarray:
-    """Return what the actors get in the first round."""
+    """Return what the cores get in the first round."""
     return pack([NO_WORDS] * parts)
 
 
-def gather(arrays: Sequence[np.ndarray], points: int) -> np.ndarray:
-    """Return the parts of all actors in one array: those of the first point, then those of the second one."""
-    starts = [array[: points + 1].tolist() for array in arrays]
-    return pack([array[start[p] : start[p + 1]] for p in range(points) for array, start in zip(arrays, starts, strict=True)])
+def gather(arrays: Sequence[np.ndarray], points: int, shares: Sequence[int]) -> np.ndarray:
+    """Return the parts of all cores in one array: those of the first point by core, then those of the second one."""
+    starts = [array[: points * share + 1].tolist() for array, share in zip(arrays, shares, strict=True)]
+    return pack(
+        [
+            array[start[part] : start[part + 1]]
+            for point in range(points)
+            for array, start, share in zip(arrays, starts, shares, strict=True)
+            for part in range(point * share, (point + 1) * share)
+        ]
+    )

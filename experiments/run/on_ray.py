@@ -77,7 +77,7 @@ def _simulate(points: Sequence[Point], workers: int | None, ray_config: RayConfi
     try:
         if whole:
             yield from _Flight(ray, whole, workers, ray_config, show).outcomes()
-        actors = CoreActors(ray, most_cores, ray_config.placement, ray_config.pin)
+        actors = CoreActors(ray, most_cores, ray_config.placement, ray_config.cores_per_actor)
         yield from _by_core_actors(ray, actors, by_cores, ray_config, show)
     finally:
         # Lost tasks leave cycles of exceptions and Ray's references. Freed after Ray's end, by whichever thread the garbage

@@ -14,6 +14,7 @@ BAD: dict[str, Callable[[], RayConfig | RunConfig | TrackingConfig]] = {
     "ray.time_limit_s=-1.5": lambda: RayConfig(time_limit_s=-1.5),
     "ray.patience_s=nan": lambda: RayConfig(patience_s=float("nan")),
     "ray.batch=0": lambda: RayConfig(batch=0),
+    "ray.cores_per_actor=0": lambda: RayConfig(cores_per_actor=0),
     "ray.placement=NEAR": lambda: RayConfig(placement="NEAR"),
     "tracking.uri=": lambda: TrackingConfig(uri=""),
     "tracking.patience_s=-1": lambda: TrackingConfig(patience_s=-1),

@@ -1,11 +1,19 @@
 """Cores as actors: what travels in messages between processes comes to the digits of the same windows in one process."""
 
+import os
 from collections.abc import Generator
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from experiments.config.compose import compose_simulation
 from experiments.run import core_actors
+from experiments.run.cluster import start_or_join
+from experiments.run.core_actors import gather, pack, shares_of
+from netstack.sim import simulate
 from tests.helpers.launching import launch, results
 from tests.helpers.servers import two_ray_nodes
 
@@ -57,8 +65,54 @@ def test_more_actors_than_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert list(results(tmp_path / "ray").values()) == list(results(tmp_path / "inline").values())
 
 
-def test_messages_outgrow_their_channels(inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a round carries is larger than its buffers, first a little and later more."""
-    monkeypatch.setattr(core_actors, "BUFFER_BYTES", 1500)
-    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *LENGTHS) == 0
+@pytest.mark.parametrize("cores_per_actor", [1, 2, 3, 4])
+def test_cores_that_share_an_actor(
+    cores_per_actor: int, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = f"ray.cores_per_actor={cores_per_actor}"
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", share, *LENGTHS) == 0
     assert by_value(tmp_path) == inline
+
+
+def test_shares_are_even() -> None:
+    assert shares_of(4, 1) == [1, 1, 1, 1]
+    assert shares_of(4, 3) == [2, 2]
+    assert shares_of(7, 3) == [3, 2, 2]
+    assert shares_of(2, 16) == [2]
+
+
+def test_parts_are_gathered_by_point_and_core() -> None:
+    """Two points; the first actor has cores 0 and 1, the second core 2. What core k sends of point p is 10 p + k, k + 1 times."""
+    messages = [[np.full(core + 1, 10 * point + core) for core in range(3)] for point in range(2)]
+    arrays = [pack([messages[0][0], messages[0][1], messages[1][0], messages[1][1]]), pack([messages[0][2], messages[1][2]])]
+    gathered = gather(arrays, 2, [2, 1])
+    starts = gathered[: gathered[0]].tolist()
+    parts = [gathered[start:end].tolist() for start, end in pairwise(starts)]
+    assert parts == [message.tolist() for point in messages for message in point]
+
+
+def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two processes ends itself in the third round; the other waits for its message."""
+    import ray
+
+    class Mortal(core_actors.CoreActor):
+        rounds = 0
+
+        def round(self, messages: np.ndarray) -> np.ndarray:
+            self.rounds += 1
+            if self.rounds == 3 and self._index == 1:
+                os._exit(1)
+            return super().round(messages)
+
+    monkeypatch.setattr(core_actors, "CoreActor", Mortal)
+    start_or_join(2, 2, None, False, 2)
+    try:
+        pool = core_actors.CoreActors(ray, 4, "PACK", 2)
+        config = compose_simulation("org=connp_l", "conns=6", "engine=ray", *LENGTHS)
+        with pytest.raises(ray.exceptions.RayActorError):
+            pool.simulate([config])
+        monkeypatch.setattr(Mortal, "rounds", 3)  # the actors of the next pool do not end
+        (result,) = pool.simulate([config])
+        assert result.goodput_mbps == simulate(replace(config, engine=replace(config.engine, kind="inline"))).goodput_mbps
+    finally:
+        ray.shutdown()
