@@ -1,20 +1,21 @@
-"""What a round of core actors costs, beside Ray's bare round trip, and how it grows with batch and cores.
+"""What a round of core actors costs, alone and beside busy processes, and how it grows with batch and cores.
 
 Run from the repository root, so that its packages are found:
 
     python -m benchmarks.core_actors
-    python -m benchmarks.core_actors --cores 4,8,16,32 --batches 1,4,16,64 --figure docs/figures/actors.png
+    python -m benchmarks.core_actors --cores 4,8,16,32 --batches 1,4,16,64 --busy 2 --figure docs/figures/actors.png
 
-Measures a round of four core actors beside the round trip of as many actors that only return what they get, by plain calls and by
-Ray's compiled graphs; a sweep of 52 short points with engine=ray beside the same with engine=inline; and the wall time of a round
-against the points of a batch and the cores of a machine. All with the same window on both engines.
+Measures a round of core actors beside the same windows in one process and beside the bare exchange of about as many words; the
+wall time of a round against the points of a batch and the cores of a machine; and a sweep of 52 short points with engine=ray
+beside the same with engine=inline. `--busy` measures all rounds once more beside so many processes that only compute.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from rich.table import Table
 from benchmarks.figures import label_values
 from experiments.config.compose import compose_simulation
 from experiments.run.cluster import start_or_join
-from experiments.run.core_actors import CoreActor, CoreActors, compile_rounds, exchange, gather, no_messages, pin
+from experiments.run.core_actors import CoreActor, CoreActors, gather, no_messages, pack
 from experiments.run.task import compile_once
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, simulate
@@ -41,16 +42,15 @@ ROUNDS = 200
 REPETITIONS = 5
 
 
-class Echo:
-    """An actor that only returns some of what it gets, as much as each of so many would; bound to a CPU as core actors are."""
-
-    def __init__(self, core: int, cores: int) -> None:
-        pin(core)
-        self._share = cores
+class Echo(CoreActor):
+    """An actor that only exchanges messages, as long as those of a usual round."""
 
     def round(self, messages: np.ndarray) -> np.ndarray:
-        """Return the first part."""
-        return messages[: len(messages) // self._share]
+        """Return some words for each of its cores."""
+        return pack([WORDS] * (len(self._cores) * self._shares[self._index]))
+
+
+WORDS = np.ones(100, np.int64)
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,10 @@ class Round:
 
     cores: int
     batch: int
+    busy: int
     inline_ms: float
     actors_ms: float
     bare_ms: float
-
-
-def median_ms(step: Callable[[], Any], count: int = ROUNDS) -> float:
-    """Return the median time of a call in ms."""
-    times = []
-    for _ in range(count):
-        started = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - started)
-    return statistics.median(times) * 1000
 
 
 def point_of(cores: int) -> SimulationConfig:
@@ -80,83 +71,72 @@ def point_of(cores: int) -> SimulationConfig:
     return compose_simulation("org=connp_l", f"conns={48 * cores}", *machine, *LONG)
 
 
-def measure_round(ray: Any, cores: int, batch: int) -> Round:
-    """Measure rounds of the same batch in one process and by actors, and Ray's bare trip, alternately."""
+def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int | None) -> Round:
+    """Measure rounds of the same batch in one process and by actors, and the bare exchange, alternately."""
     configs = [point_of(cores)] * batch
-    here = [CoreActor(core, cores) for core in range(cores)]
-    for one in here:
-        one.load(configs)
-    actors = [ray.remote(CoreActor).options(num_cpus=0).remote(core, cores, core) for core in range(cores)]
-    ray.get([actor.load.remote(configs) for actor in actors])
-    echoes = [ray.remote(Echo).options(num_cpus=0).remote(core, cores) for core in range(cores)]
-    inside = outside = no_messages(cores * batch)
-
-    def inline_round() -> None:
-        nonlocal inside
-        inside = gather([one.round(inside) for one in here], batch)
-
-    def round_by(graph: Any) -> None:
-        nonlocal outside
-        outside = exchange(ray, graph, outside, batch)
-
+    alone = CoreActor(0, [cores])
+    alone.load(configs)
+    pools = [CoreActors(ray, cores, "PACK", per_actor, kind) for kind in (CoreActor, Echo)]
+    for pool in pools:
+        pool.load(configs)
+    inside = no_messages(cores * batch)
     rows = []
-    for repetition in range(REPETITIONS + 1):
-        with compiled(actors) as graph:  # one graph at a time: actors that wait for a round keep their CPU busy
-            actors_ms = median_ms(lambda graph=graph: round_by(graph))
-        with compiled(echoes) as graph:
-            bare_ms = median_ms(lambda graph=graph: ray.get(graph.execute(outside)))
-        if repetition > 0:  # the first one warms up
-            rows.append((median_ms(inline_round), actors_ms, bare_ms))
-        else:
-            median_ms(inline_round)
-    everyone: list[Any] = [*actors, *echoes]
-    for actor in everyone:
-        ray.kill(actor)
-    inline_ms, actors_ms, bare_ms = (statistics.median(values) for values in zip(*rows, strict=True))
-    return Round(cores, batch, inline_ms, actors_ms, bare_ms)
+    with busy_processes(busy):
+        for _ in range(REPETITIONS):
+            started = time.perf_counter()
+            for _ in range(ROUNDS):
+                inside = gather([alone.round(inside)], batch, [cores])
+            inline_s = time.perf_counter() - started
+            rows.append([1000 * seconds / ROUNDS for seconds in (inline_s, *(pool.run(ROUNDS) for pool in pools))])
+    for pool in pools:
+        pool.end()
+    inline_ms, actors_ms, bare_ms = (statistics.median(values) for values in zip(*rows[1:], strict=True))  # the first warms up
+    return Round(cores, batch, busy, inline_ms, actors_ms, bare_ms)
 
 
 @contextmanager
-def compiled(actors: Sequence[Any]) -> Generator[Any, None, None]:
-    """Yield the graph of a round of these actors."""
-    graph = compile_rounds(actors)
+def busy_processes(count: int) -> Generator[None, None, None]:
+    """Keep so many processes computing meanwhile."""
+    processes = [multiprocessing.get_context("spawn").Process(target=_compute, daemon=True) for _ in range(count)]
+    for process in processes:
+        process.start()
     try:
-        yield graph
+        yield
     finally:
-        graph.teardown()
+        for process in processes:
+            process.kill()
 
 
-def measure_plain_calls(ray: Any, cores: int) -> float:
-    """Return the bare round trip by calls of actors instead of a graph, in ms."""
-    echoes: list[Any] = [ray.remote(Echo).options(num_cpus=0).remote(core, cores) for core in range(cores)]
-    messages = np.zeros(60 * cores, np.int64)
-    milliseconds = median_ms(lambda: ray.get([echo.round.remote(messages) for echo in echoes]))
-    for echo in echoes:
-        ray.kill(echo)
-    return milliseconds
+def _compute() -> None:
+    number = 1
+    while True:
+        number = number * 3 % 1_000_003
 
 
-def measure_rounds(ray: Any, cores: Sequence[int], batches: Sequence[int], console: Console) -> list[Round]:
+def measure_rounds(
+    ray: Any, cores: Sequence[int], batches: Sequence[int], loads: Sequence[int], per_actor: int | None, console: Console
+) -> list[Round]:
     """Measure and print machines of so many cores with one point, and batches of so many points of the first machine."""
-    table = Table("cores", "points", "inline ms", "actors ms", "Ray alone ms", "actors / Ray alone", box=box.SIMPLE_HEAD)
+    table = Table("cores", "points", "busy", "inline ms", "actors ms", "exchange ms", "actors / inline", box=box.SIMPLE_HEAD)
     rows = []
-    for count, batch in [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]:
-        row = measure_round(ray, count, batch)
-        rows.append(row)
-        values = [f"{value:.2f}" for value in (row.inline_ms, row.actors_ms, row.bare_ms, row.actors_ms / row.bare_ms)]
-        console.print(f"{count} cores, {batch} points: " + " ".join(values))
-        table.add_row(str(count), str(batch), *values)
+    for busy in loads:
+        for count, batch in [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]:
+            row = measure_round(ray, count, batch, busy, per_actor)
+            rows.append(row)
+            values = [f"{value:.2f}" for value in (row.inline_ms, row.actors_ms, row.bare_ms, row.actors_ms / row.inline_ms)]
+            console.print(f"{count} cores, {batch} points, {busy} busy: " + " ".join(values))
+            table.add_row(str(count), str(batch), str(busy), *values)
     console.print(table)
     return rows
 
 
-def compare_sweep(ray: Any, console: Console) -> None:
+def compare_sweep(ray: Any, per_actor: int | None, console: Console) -> None:
     """Print the wall time of a sweep by core actors, their start included, beside the same windows in one process."""
     configs = [compose_simulation(f"org={org}", f"conns={conns}", *SHORT) for org in ORGANIZATIONS for conns in LOADS]
     started = time.perf_counter()
     inline = [simulate(config) for config in configs]
     between = time.perf_counter()
-    by_ray = CoreActors(ray, 4, "PACK", pin=True).simulate(configs)
+    by_ray = CoreActors(ray, 4, "PACK", per_actor).simulate(configs)
     ended = time.perf_counter()
     same = sum(one.goodput_mbps == other.goodput_mbps for one, other in zip(inline, by_ray, strict=True))
     times = (
@@ -170,6 +150,7 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    rows = [row for row in rows if row.busy == rows[0].busy]
     cores = rows[0].cores
     batches = [row for row in rows if row.cores == cores]
     machines = sorted((row for row in rows if row.batch == 1), key=lambda row: row.cores)
@@ -177,7 +158,7 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
         (axes[0], batches, "batch", "points in lock-step", f"a round of {cores} cores, ms a point"),
         (axes[1], machines, "cores", "cores of the machine", "a round of one point, ms"),
     )
-    labels = {"actors_ms": "core actors", "bare_ms": "Ray alone", "inline_ms": "in one process"}
+    labels = {"actors_ms": "core actors", "bare_ms": "exchange alone", "inline_ms": "in one process"}
     for axis, shown, key, label, title in sides:
         at = [getattr(row, key) for row in shown]
         for name, text in labels.items():
@@ -191,8 +172,10 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.core_actors", description="Rounds of core actors, measured.")
-    parser.add_argument("--cores", default="4", help="cores of machines, an actor each (default: %(default)s)")
+    parser.add_argument("--cores", default="4", help="cores of machines (default: %(default)s)")
     parser.add_argument("--batches", default="1", help="points in lock-step (default: %(default)s)")
+    parser.add_argument("--busy", type=int, default=0, help="measure also beside so many processes (default: %(default)s)")
+    parser.add_argument("--cores-per-actor", type=int, help="of each machine (default: as many as make an actor per CPU)")
     parser.add_argument("--figure", type=Path, help="draw wall times into this file")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
@@ -200,9 +183,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cores, batches = ([int(text) for text in given.split(",")] for given in (options.cores, options.batches))
         compile_once(windows=True)
         ray = start_or_join(max(cores), None, None, False, actors=2 * max(cores))
-        console.print(f"bare round trip to {cores[0]} actors by plain calls: {measure_plain_calls(ray, cores[0]):.2f} ms")
-        rows = measure_rounds(ray, cores, batches, console)
-        compare_sweep(ray, console)
+        loads = [0, options.busy] if options.busy else [0]
+        rows = measure_rounds(ray, cores, batches, loads, options.cores_per_actor, console)
+        compare_sweep(ray, options.cores_per_actor, console)
         ray.shutdown()
     except (ConfigError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -34,6 +34,7 @@ class CoreActor:
         self._numbers = range(first, first + self._shares[index])
         self._used: list[int] = []
         self._cores: list[list[WindowedCore | None]] = []
+        self._messages = no_messages(0)
         self._mesh: Mesh | None = None
         compile_once(windows=True)
 
@@ -57,14 +58,14 @@ class CoreActor:
             [WindowedCore(config, number) if number < used else None for number in self._numbers]
             for config, used in zip(configs, self._used, strict=True)
         ]
+        self._messages = no_messages(len(configs) * sum(self._shares))
 
     def run(self, rounds: int | None = None) -> tuple[int, float]:
         """Exchange messages until no point has any left, or for so many rounds; return how many it took, and the seconds."""
         assert self._mesh is not None
-        messages, count = no_messages(len(self._cores) * sum(self._shares)), 0
-        started = time.perf_counter()
-        while count == 0 or (len(messages) > messages[0] and (rounds is None or count < rounds)):
-            messages = gather(self._mesh.exchange(self.round(messages)), len(self._cores), self._shares)
+        count, started = 0, time.perf_counter()
+        while count == 0 or (len(self._messages) > self._messages[0] and (rounds is None or count < rounds)):
+            self._messages = gather(self._mesh.exchange(self.round(self._messages)), len(self._cores), self._shares)
             count += 1
         return count, time.perf_counter() - started
 
@@ -106,22 +107,44 @@ class CoreActors:
         cores: How many cores they simulate: as many as the largest point has.
         strategy: Where they are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
         cores_per_actor: How many cores an actor has. None gives each CPU of the cluster one actor, if there are cores enough.
+        kind: What an actor is.
     """
 
-    def __init__(self, ray: Any, cores: int, strategy: str, cores_per_actor: int | None) -> None:
+    def __init__(
+        self, ray: Any, cores: int, strategy: str, cores_per_actor: int | None, kind: type[CoreActor] | None = None
+    ) -> None:
         self._ray, self._cores, self._strategy, self._per_actor = ray, cores, strategy, cores_per_actor
+        self._kind = kind or CoreActor
         self._group: Any = None
         self._actors: list[Any] = []
 
     def simulate(self, configs: Sequence[SimulationConfig]) -> list[Result]:
         """Simulate a batch of points in lock-step; return their results. After an error the next batch gets new actors."""
         try:
-            if not self._actors:
-                self._start()
-            return self._simulate(configs)
+            self.load(configs)
+            seconds = self.run()
+            counts = self._get([actor.counts.remote() for actor in self._actors])
+            (texts,) = self._get([self._actors[0].results.remote(counts, seconds)])
         except Exception:
-            self._end()
+            self.end()
             raise
+        return [Result.from_json(text) for text in texts]
+
+    def load(self, configs: Sequence[SimulationConfig]) -> None:
+        """Start the actors, if they are not there, and give them a batch."""
+        if not self._actors:
+            self._start()
+        self._get([actor.load.remote(configs) for actor in self._actors])
+
+    def run(self, rounds: int | None = None) -> float:
+        """Let the actors exchange messages until no point has any left, or for so many rounds; return the seconds."""
+        return max(seconds for _, seconds in self._get([actor.run.remote(rounds) for actor in self._actors]))
+
+    def end(self) -> None:
+        """End the actors."""
+        if self._group is not None:
+            self._ray.util.remove_placement_group(self._group)
+        self._group, self._actors = None, []
 
     def _start(self) -> None:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -129,25 +152,13 @@ class CoreActors:
         shares = shares_of(self._cores, self._per_actor or -(-self._cores // max(1, cpus_of(self._ray))))
         self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * len(shares), strategy=self._strategy)
         self._get([self._group.ready()])
-        kind = self._ray.remote(CoreActor)
+        kind = self._ray.remote(self._kind)
         for index in range(len(shares)):
             bundle = PlacementGroupSchedulingStrategy(self._group, index)
             self._actors.append(kind.options(num_cpus=CPU_SHARE, scheduling_strategy=bundle).remote(index, shares))
         keys = new_keys()
         addresses = self._get([actor.listen.remote(keys) for actor in self._actors])
         self._get([actor.connect.remote(addresses) for actor in self._actors])
-
-    def _end(self) -> None:
-        if self._group is not None:
-            self._ray.util.remove_placement_group(self._group)
-        self._group, self._actors = None, []
-
-    def _simulate(self, configs: Sequence[SimulationConfig]) -> list[Result]:
-        self._get([actor.load.remote(configs) for actor in self._actors])
-        rounds = self._get([actor.run.remote() for actor in self._actors])
-        counts = self._get([actor.counts.remote() for actor in self._actors])
-        (texts,) = self._get([self._actors[0].results.remote(counts, max(seconds for _, seconds in rounds))])
-        return [Result.from_json(text) for text in texts]
 
     def _get(self, calls: Sequence[Any]) -> list[Any]:
         """Return what calls return. Raises at the first one that fails, though others may wait for it and never end."""

@@ -94,6 +94,7 @@ def test_parts_are_gathered_by_point_and_core() -> None:
 def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One of two processes ends itself in the third round; the other waits for its message."""
     import ray
+    from ray.exceptions import RayActorError
 
     class Mortal(core_actors.CoreActor):
         rounds = 0
@@ -109,7 +110,7 @@ def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch:
     try:
         pool = core_actors.CoreActors(ray, 4, "PACK", 2)
         config = compose_simulation("org=connp_l", "conns=6", "engine=ray", *LENGTHS)
-        with pytest.raises(ray.exceptions.RayActorError):
+        with pytest.raises(RayActorError):
             pool.simulate([config])
         monkeypatch.setattr(Mortal, "rounds", 3)  # the actors of the next pool do not end
         (result,) = pool.simulate([config])
