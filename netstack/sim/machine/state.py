@@ -44,6 +44,7 @@ class Machine(Record):
     kinds: i8  # structures
     locks: i8  # adaptive mutexes
     lines: i8  # cache lines of all structures
+    line_words: i8  # words of the directory per line
     ready_sequence: i8  # number of the thread that became runnable last; windowed: from time and actor of the step
     fault: i8  # Fault: why the simulation broke down
     # Caches
@@ -87,10 +88,9 @@ class Machine(Record):
     section_table: i8  # KernelSection, by lock class
     nic_table: i8  # Nic
     page_table: i8  # Page, by page of the structures' memory, see `cache_state`
-    line_table: i8  # records of each cache line, see `cache_state`
-    line_stride: i8  # bytes of the records per line
+    line_table: i8  # DirectoryWord, `line_words` by cache line, see `directory`
     l1_table: i8  # sets, by core
-    l2_table: i8  # sets, by core
+    l2_table: i8  # sets, by number and core
     count_table: i8  # MissCount, by core and structure
     kind_table: i8  # Structure, by number of the structure
     operation_table: i8  # OperationCost, by Operation
