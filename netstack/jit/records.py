@@ -17,6 +17,7 @@ i1: TypeAlias = np.int8
 i4: TypeAlias = np.int32
 i8: TypeAlias = np.int64
 u1: TypeAlias = np.uint8
+u2: TypeAlias = np.uint16
 u4: TypeAlias = np.uint32
 
 _HOST_LINE_BYTES = 64

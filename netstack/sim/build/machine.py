@@ -156,7 +156,7 @@ def _rows(costs: CostsConfig, key: str, operation: OperationCost, names: list[st
             continue
         kind = names.index(touch.structure)
         first_line, lines, per = (int(value) for value in layout[kind])
-        rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.access))
+        rows.append((first_line + touch.first_line, lines, kind, touch.count, per, touch.access))
     return rows
 
 

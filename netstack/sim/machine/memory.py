@@ -43,6 +43,8 @@ from netstack.sim.machine.ways import tag_at
 
 EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
 JOURNAL_WORD_BYTES = 8
+_FROM_OTHERS, _FROM_OWNER = 1, 2
+"""From whom a line was taken."""
 
 
 @compiled
@@ -129,8 +131,9 @@ def _miss(machine, core, line, l1_set, kind, access):
     count.l1_misses += 1
     l2_set = l2_set_address(machine, core, line)
     way = find_in_l2(machine, l2_set, line)
-    held = way >= 0
-    if held:
+    in_l2 = way >= 0
+    others_held = False
+    if in_l2:
         stall = machine.l2_hit
         _save(machine, l2_set, machine.l2_stride)
         if machine.exclusive != 0:
@@ -138,14 +141,20 @@ def _miss(machine, core, line, l1_set, kind, access):
         else:
             recency = order_at(machine, l2_set)
             recency.order = used(machine, recency.order, way)
-    else:
+    elif access == Access.READ or has_journal(machine):
         stall = _fetch(machine, core, line, count)
-        if machine.exclusive == 0:
-            _fill_l2(machine, core, line)
+    else:
+        stall, others_held = _fetch_to_own(machine, core, line, count)
+    if not in_l2 and machine.exclusive == 0:
+        _fill_l2(machine, core, line)
     _fill_l1(machine, core, line, l1_set)
     if access == Access.READ:
         return stall
-    if _own(machine, core, line, l1_set) and (held or access == Access.WRITE):
+    if in_l2 or has_journal(machine):
+        others_held = _own(machine, core, line, l1_set)
+    else:
+        tag_at(l1_set, 0).tag |= cache_state.WRITABLE
+    if others_held and (in_l2 or access == Access.WRITE):
         stall += _upgrade(machine, core, kind, access)
     if access == Access.STORE and machine.store_run_ahead > 0:
         core_of(machine, core).store_cycles += stall
@@ -178,7 +187,7 @@ def _own(machine, core, line, l1_set):
     held = shared
     if shared:
         if not has_journal(machine):
-            held = _invalidate(machine, line, core)
+            held = _invalidate(machine, line, core) != 0
         set_only_sharer(machine, address, core)
     else:
         add_sharer(address, core)
@@ -213,18 +222,42 @@ def _fetch(machine, core, line, count):
 
 
 @compiled
+def _fetch_to_own(machine, core, line, count):
+    """Bring a line that `core` does not hold and will write, and take it from all others.
+
+    Returns the stall in cycles, and whether others held it.
+    """
+    address = line_address(machine, line)
+    count.l2_misses += 1
+    count.coherence_misses += has_lost(address, core)
+    owner = owner_of(address)
+    taken = _invalidate(machine, line, core) if is_shared_beside(machine, address, core) else 0
+    add_sharer(address, core)
+    set_only_sharer(machine, address, core)
+    node = node_of(machine, core)
+    if taken & _FROM_OWNER:
+        return (machine.cache_same_node if node_of(machine, owner - 1) == node else machine.cache_other_node), True
+    return (machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote), taken != 0
+
+
+@compiled
 def _invalidate(machine, line, keeper):
-    """Take a line from all cores that may hold it but `keeper`, -1 for none; return whether any of them still held it."""
+    """Take a line from all cores that may hold it but `keeper`, -1 for none.
+
+    Returns `_FROM_OTHERS` if any of them still held it, and `_FROM_OWNER` if its owner did.
+    """
     address = line_address(machine, line)
     number = l2_set_of(machine, line)
-    held = False
+    owner = owner_of(address)
+    taken = 0
     for position in range(machine.line_words):
         sharers = other_sharers(address, position, keeper)
         while sharers != 0:
-            if _take(machine, first_of(sharers, position), line, address, number):
-                held = True
+            other = first_of(sharers, position)
+            if _take(machine, other, line, address, number):
+                taken |= _FROM_OTHERS | (_FROM_OWNER if other + 1 == owner else 0)
             sharers &= sharers - 1
-    return held
+    return taken
 
 
 @compiled
