@@ -8,15 +8,17 @@ from netstack.jit.compilation import compiled
 from netstack.jit.records import Record, record_accessor, u4
 from netstack.sim.machine.recency import trailing_zeros
 
-CORES_PER_WORD = 12
+_CORE_BITS = 3
+CORES_PER_WORD = 1 << _CORE_BITS
 _LOST = CORES_PER_WORD  # where the bits of those that lost the line begin
 _OWNER = 2 * CORES_PER_WORD  # where the owner's number begins, in the first word
 _SHARERS = (1 << CORES_PER_WORD) - 1
 _NOT_OWNER = (1 << _OWNER) - 1
+_IN_WORD = CORES_PER_WORD - 1
 
 
 class DirectoryWord(Record):
-    """What the directory knows of one line and twelve cores. A line has a word per twelve cores, one after the other."""
+    """What the directory knows of one line and eight cores. A line has a word per eight cores, one after the other."""
 
     bits: (
         u4  # from bit 0: who may hold it; who lost it to a write of a core or device; in the first word 1 + the owner, 0 for none
@@ -54,25 +56,26 @@ def set_owner(address, owner):
 @compiled
 def is_sharer(address, core):
     """Return whether `core` may hold a line."""
-    return (_word_at(address, core // CORES_PER_WORD).bits >> (core % CORES_PER_WORD)) & 1 != 0
+    return (_word_at(address, core >> _CORE_BITS).bits >> (core & _IN_WORD)) & 1 != 0
 
 
 @compiled
 def has_sharers(machine, address):
     """Return whether any core may hold a line."""
-    found = 0
-    for position in range(machine.line_words):
-        found |= _word_at(address, position).bits & _SHARERS
-    return found != 0
+    position = 0
+    while position < machine.line_words:
+        if _word_at(address, position).bits & _SHARERS != 0:
+            return True
+        position += 1
+    return False
 
 
 @compiled
 def other_sharers(address, position, core):
     """Return the cores of word `position` that may hold a line beside `core`, one bit each; -1 for `core` excludes none."""
     sharers = _word_at(address, position).bits & _SHARERS
-    if core >= 0 and core // CORES_PER_WORD == position:
-        sharers &= ~(1 << (core % CORES_PER_WORD))
-    return sharers
+    mine = 1 << (core & _IN_WORD) if core >> _CORE_BITS == position else 0
+    return sharers & ~mine
 
 
 @compiled
@@ -84,25 +87,27 @@ def first_of(sharers, position):
 @compiled
 def is_shared_beside(machine, address, core):
     """Return whether a core beside `core` may hold a line."""
-    found = 0
-    for position in range(machine.line_words):
-        found |= other_sharers(address, position, core)
-    return found != 0
+    position = 0
+    while position < machine.line_words:
+        if other_sharers(address, position, core) != 0:
+            return True
+        position += 1
+    return False
 
 
 @compiled
 def add_sharer(address, core):
     """Note that `core` holds a line, and has not lost it."""
-    word = _word_at(address, core // CORES_PER_WORD)
-    bit = 1 << (core % CORES_PER_WORD)
+    word = _word_at(address, core >> _CORE_BITS)
+    bit = 1 << (core & _IN_WORD)
     word.bits = (word.bits | bit) & ~(bit << _LOST)
 
 
 @compiled
 def remove_sharer(address, core):
     """Note that `core` holds a line no more, and is not its owner."""
-    word = _word_at(address, core // CORES_PER_WORD)
-    word.bits &= ~(1 << (core % CORES_PER_WORD))
+    word = _word_at(address, core >> _CORE_BITS)
+    word.bits &= ~(1 << (core & _IN_WORD))
     if owner_of(address) == core + 1:
         set_owner(address, 0)
 
@@ -110,27 +115,28 @@ def remove_sharer(address, core):
 @compiled
 def clear_sharers(machine, address):
     """Note that no core holds a line, and none is its owner."""
-    for position in range(machine.line_words):
-        _word_at(address, position).bits &= _NOT_OWNER & ~_SHARERS
+    _word_at(address, 0).bits &= _NOT_OWNER & ~_SHARERS
+    for position in range(1, machine.line_words):
+        _word_at(address, position).bits &= ~_SHARERS
 
 
 @compiled
 def set_only_sharer(machine, address, core):
     """Note that `core` is the only holder and owner of a line."""
     clear_sharers(machine, address)
-    word = _word_at(address, core // CORES_PER_WORD)
-    word.bits |= 1 << (core % CORES_PER_WORD)
+    word = _word_at(address, core >> _CORE_BITS)
+    word.bits |= 1 << (core & _IN_WORD)
     set_owner(address, core + 1)
 
 
 @compiled
 def set_lost(address, core):
     """Note that `core` lost a line to a write of another core or a device."""
-    word = _word_at(address, core // CORES_PER_WORD)
-    word.bits |= 1 << (_LOST + core % CORES_PER_WORD)
+    word = _word_at(address, core >> _CORE_BITS)
+    word.bits |= 1 << (_LOST + (core & _IN_WORD))
 
 
 @compiled
 def has_lost(address, core):
     """Return whether `core` lost a line to a write since it last held it."""
-    return (_word_at(address, core // CORES_PER_WORD).bits >> (_LOST + core % CORES_PER_WORD)) & 1 != 0
+    return (_word_at(address, core >> _CORE_BITS).bits >> (_LOST + (core & _IN_WORD))) & 1 != 0

@@ -39,7 +39,7 @@ from netstack.sim.machine.directory import (
 from netstack.sim.machine.numbers import Access, LineEvent
 from netstack.sim.machine.replacement import emptied, filled, next_victim, used
 from netstack.sim.machine.state import core_of, node_of, structure_of
-from netstack.sim.machine.ways import tag_at
+from netstack.sim.machine.ways import prefetch, tag_at
 
 EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
 JOURNAL_WORD_BYTES = 8
@@ -113,9 +113,11 @@ def _move_to_front(l1_set, way):
 
 @compiled
 def _remove_from_l1(machine, l1_set, way):
-    for position in range(way, machine.l1_ways - 1):
-        tag_at(l1_set, position).tag = tag_at(l1_set, position + 1).tag
-    tag_at(l1_set, machine.l1_ways - 1).tag = cache_state.EMPTY
+    last = machine.l1_ways - 1
+    while way < last:  # no range(), see above
+        tag_at(l1_set, way).tag = tag_at(l1_set, way + 1).tag
+        way += 1
+    tag_at(l1_set, last).tag = cache_state.EMPTY
 
 
 @compiled
@@ -125,6 +127,10 @@ def _miss(machine, core, line, l1_set, kind, access):
     A store or a locked instruction fetches the line to own it, in one transaction. What is read first is upgraded afterwards, and
     so is what others hold beside this core's L2.
     """
+    prefetch(line_address(machine, line))
+    victim = tag_at(l1_set, machine.l1_ways - 1).tag
+    if victim >= 0:
+        prefetch(l2_set_address(machine, core, victim >> 1))
     count = count_of(machine, core, kind)
     _save(machine, count_address(machine, core, kind), cache_state.COUNT_BYTES)
     _save(machine, l1_set, machine.l1_stride)

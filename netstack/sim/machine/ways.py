@@ -1,4 +1,4 @@
-"""A cache set's tags as one vector: which way holds a tag. Knows no lines and no order of the ways."""
+"""A cache set's tags as one vector: which way holds a tag, and hints for the host. Knows no lines and no order of the ways."""
 
 from typing import Any
 
@@ -41,3 +41,19 @@ def _compiled_matches(typingctx: Any, address: Any, tag: Any) -> Any:
 _interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
 matches: Any = _interpreted_matches if _interpreted else intrinsic(_compiled_matches)
 """Return which of the sixteen tags at an address equal `tag`, a bit each. All sixteen are read, whatever the set's ways."""
+
+
+def _compiled_prefetch(typingctx: Any, address: Any) -> Any:
+    def codegen(context, builder, signature, arguments):
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        function = builder.module.globals.get("llvm.prefetch.p0i8") or ir.Function(builder.module, kind, "llvm.prefetch.p0i8")
+        write, keep, data = (ir.Constant(word, number) for number in (1, 3, 1))
+        builder.call(function, [builder.inttoptr(arguments[0], byte), write, keep, data])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+prefetch: Any = (lambda address: None) if _interpreted else intrinsic(_compiled_prefetch)
+"""Let the host fetch the memory at an address, which is written soon. Changes nothing."""
