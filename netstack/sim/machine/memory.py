@@ -127,7 +127,6 @@ def _miss(machine, core, line, l1_set, kind, access):
     A store or a locked instruction fetches the line to own it, in one transaction. What is read first is upgraded afterwards, and
     so is what others hold beside this core's L2.
     """
-    prefetch(line_address(machine, line))
     victim = tag_at(l1_set, machine.l1_ways - 1).tag
     if victim >= 0:
         prefetch(l2_set_address(machine, core, victim >> 1))
@@ -136,7 +135,7 @@ def _miss(machine, core, line, l1_set, kind, access):
     _save(machine, l1_set, machine.l1_stride)
     count.l1_misses += 1
     l2_set = l2_set_address(machine, core, line)
-    way = find_in_l2(machine, l2_set, line)
+    way = find_in_l2(machine, l2_set, line) if is_sharer(line_address(machine, line), core) else -1
     in_l2 = way >= 0
     others_held = False
     if in_l2:
