@@ -17,8 +17,10 @@ i1: TypeAlias = np.int8
 i4: TypeAlias = np.int32
 i8: TypeAlias = np.int64
 u1: TypeAlias = np.uint8
+u2: TypeAlias = np.uint16
 u4: TypeAlias = np.uint32
 
+_HOST_LINE_BYTES = 64
 _intrinsic: Any = extending.intrinsic  # Any: its declared type keeps the typing context among the arguments
 
 
@@ -45,8 +47,11 @@ def _field(name: str, kind: Any) -> tuple:
 
 
 def allocate(dtype: np.dtype, length: int) -> np.ndarray:
-    """Return a zeroed table of `length` records (at least one, so that its address is valid)."""
-    return np.zeros(max(length, 1), dtype)
+    """Return a zeroed table of `length` records, at least one. It begins where a line of the host's caches does."""
+    size = max(length, 1) * dtype.itemsize
+    memory = np.zeros(size + 2 * _HOST_LINE_BYTES, np.uint8)
+    start = -memory.ctypes.data % _HOST_LINE_BYTES
+    return memory[start : start + size].view(dtype)
 
 
 class InterpretedRecord:

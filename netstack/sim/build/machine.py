@@ -15,10 +15,10 @@ from netstack.sim.machine.cache_state import (
     Page,
     l1_set_stride,
     l2_set_stride,
-    line_stride,
 )
 from netstack.sim.machine.config import CacheConfig, LatencyConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
+from netstack.sim.machine.directory import DirectoryWord, words_per_line
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
 
 FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
@@ -81,7 +81,7 @@ def _build_caches(simulation: Simulation, sizes: Sizes) -> None:
         assign(machine, **{f"{level}_ways": cache.ways, f"{level}_sets": sets, f"{level}_stride": stride})
         memory = simulation.add(machine, level, np.dtype("u1"), sizes.cores * sets * stride)
         memory.view(np.int32)[:] = EMPTY
-    orders = simulation.tables["l2"].reshape(-1, int(machine["l2_stride"]))[:, :ORDER_BYTES]
+    orders = simulation.tables["l2"].reshape(-1, int(machine["l2_stride"]))[:, -ORDER_BYTES:]
     orders.view(np.int64)[:] = pseudo_lru.EMPTY_SET if l2.replacement == "plru" else recency.initial_order(l2.ways)
     pages = simulation.add(machine, "page", Page.dtype, sizes.pages)
     if config.page_placement == "consecutive":
@@ -122,8 +122,8 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         per = Instance.of(structure.per)
         layout[index] = (next_line, structure.lines, per)
         next_line += structure.lines * sizes.instances[per]
-    machine["kinds"], machine["line_stride"] = len(names), line_stride(sizes.cores)
-    simulation.add(machine, "line", np.dtype("u1"), sizes.lines * int(machine["line_stride"]))
+    assign(machine, kinds=len(names), line_words=words_per_line(sizes.cores))
+    simulation.add(machine, "line", DirectoryWord.dtype, sizes.lines * int(machine["line_words"]))
     simulation.add(machine, "count", MissCount.dtype, sizes.cores * len(names))
     operations = simulation.add(machine, "operation", state.OperationCost.dtype, len(Operation))
     locked = sizes.population.locked_instructions
@@ -156,7 +156,7 @@ def _rows(costs: CostsConfig, key: str, operation: OperationCost, names: list[st
             continue
         kind = names.index(touch.structure)
         first_line, lines, per = (int(value) for value in layout[kind])
-        rows.append((kind, first_line + touch.first_line, lines, per, touch.count, touch.access))
+        rows.append((first_line + touch.first_line, lines, kind, touch.count, per, touch.access))
     return rows
 
 

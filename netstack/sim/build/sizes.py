@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from netstack.sim.config import SimulationConfig
 from netstack.sim.kernel.mbufs import ZONE_BATCH, ZONE_LIMIT
-from netstack.sim.machine.cache_state import PAGE_LINES, Page, line_stride
+from netstack.sim.machine.cache_state import PAGE_LINES, Page
+from netstack.sim.machine.directory import WORD_BYTES, words_per_line
 from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
 from netstack.sim.machine.numbers import Instance
 from netstack.sim.machine.state import Arrival, Lock
@@ -98,7 +99,7 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
     sizes = sizes_of(config)
     flow_bytes = 2 * PCB.itemsize + Flow.dtype.itemsize + Lock.dtype.itemsize
     return (
-        sizes.lines * line_stride(sizes.cores)
+        sizes.lines * words_per_line(sizes.cores) * WORD_BYTES
         + sizes.pages * Page.dtype.itemsize
         + config.conns * flow_bytes
         + sizes.mbufs * Mbuf.dtype.itemsize

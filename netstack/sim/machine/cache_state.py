@@ -1,45 +1,21 @@
-"""The state of the caches: a directory record per line, where pages are, sets of tags per core, and counters of misses.
+"""The state of the caches: where pages are, sets of tags per core, and counters of misses.
 
-Only the layout is here. What changes it is in `memory`. All of it is reached by address: the length of a record depends on how
-many cores the machine has, or how many ways its caches.
+Only the layout is here. What changes it is in `memory`. Sets are reached by address: their length depends on the ways of a cache.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import Record, i4, i8, record_accessor, u1
+from netstack.jit.records import Record, i4, i8, record_accessor
+from netstack.sim.machine.recency import trailing_zeros
+from netstack.sim.machine.ways import Tag, matches
 
-LOST = 255
 EMPTY = -1
 WRITABLE = 1
 PAGE_BITS = 6  # a page is 64 consecutive lines
 PAGE_LINES = 1 << PAGE_BITS
 
 
-class Line(Record):
-    """The directory's record of a cache line."""
-
-    sharers: i8  # bit k is set if core k may hold the line: the tag in the core's way decides
-
-
-class Owner(Record):
-    """Behind the line's record: whose copy is newer than the memory."""
-
-    core: u1  # 1 + the core, which may have evicted its copy since; 0 for none
-
-
-class Place(Record):
-    """Behind the owner, per core: where the core put the line in its L2."""
-
-    l2: u1  # 1 + the way, which another line may have taken since; 0 for none, LOST after a write of a core or device
-
-
-class Tag(Record):
-    """A way of a cache set. In an L1 set tags are in order of use, the last used first. In an L2 set a tag stays in its way."""
-
-    tag: i4  # twice the line, EMPTY for none; in L1, WRITABLE is added while the core is its only holder and owner
-
-
 class Order(Record):
-    """The beginning of an L2 set: what is known of the order in which its ways were used."""
+    """The end of an L2 set: what is known of the order in which its ways were used."""
 
     order: i8  # in the form of the L2's replacement, see `recency` and `pseudo_lru`
 
@@ -60,15 +36,9 @@ class MissCount(Record):
     upgrades: i8  # writes to lines that other cores held as well
 
 
-OWNER_OFFSET = Line.dtype.itemsize
-PLACE_OFFSET = OWNER_OFFSET + Owner.dtype.itemsize
 ORDER_BYTES = Order.dtype.itemsize
 COUNT_BYTES = MissCount.dtype.itemsize
-
-
-def line_stride(cores: int) -> int:
-    """Return the bytes of one line's records. They are consecutive: one access of the host computer finds them all."""
-    return _multiple_of_8(PLACE_OFFSET + cores * Place.dtype.itemsize)
+HOST_LINE_BYTES = 64
 
 
 def l1_set_stride(ways: int) -> int:
@@ -77,45 +47,17 @@ def l1_set_stride(ways: int) -> int:
 
 
 def l2_set_stride(ways: int) -> int:
-    """Return the bytes of one L2 set."""
-    return _multiple_of_8(ORDER_BYTES + ways * Tag.dtype.itemsize)
+    """Return the bytes of one L2 set. Up to 14 ways and their order are one line of the host's caches."""
+    return max(HOST_LINE_BYTES, _multiple_of_8(ways * Tag.dtype.itemsize) + ORDER_BYTES)
 
 
 def _multiple_of_8(size: int) -> int:
     return -(-size // 8) * 8
 
 
-_line_at = record_accessor(Line.dtype)
-_owner_at = record_accessor(Owner.dtype)
-_place_at = record_accessor(Place.dtype)
 _order_at = record_accessor(Order.dtype)
-_tag_at = record_accessor(Tag.dtype)
 _count_at = record_accessor(MissCount.dtype)
 _page_at = record_accessor(Page.dtype)
-
-
-@compiled
-def line_address(machine, line):
-    """Return the address of a cache line's records."""
-    return machine.line_table + line * machine.line_stride
-
-
-@compiled
-def line_at(address):
-    """Return the directory record of the cache line whose records are at `address`."""
-    return _line_at(address, 0)
-
-
-@compiled
-def owner_at(address):
-    """Return the owner's record of the cache line whose records are at `address`."""
-    return _owner_at(address + OWNER_OFFSET, 0)
-
-
-@compiled
-def place_at(address, core):
-    """Return the record of where `core` put the cache line whose records are at `address`."""
-    return _place_at(address + PLACE_OFFSET, core)
 
 
 @compiled
@@ -137,28 +79,34 @@ def l1_set_address(machine, core, line):
 
 
 @compiled
+def l2_set_of(machine, line):
+    """Return the number of the L2 set that `line` maps to, by its physical address: the same on every core."""
+    return physical_line(machine, line) & (machine.l2_sets - 1)
+
+
+@compiled
+def l2_set_at(machine, core, number):
+    """Return the address of an L2 set. Sets of one number lie side by side: a line that travels is sought in several."""
+    return machine.l2_table + (number * machine.cores + core) * machine.l2_stride
+
+
+@compiled
 def l2_set_address(machine, core, line):
-    """Return the address of the L2 set that `line` maps to, by its physical address."""
-    number = core * machine.l2_sets + (physical_line(machine, line) & (machine.l2_sets - 1))
-    return machine.l2_table + number * machine.l2_stride
+    """Return the address of the L2 set of `core` that `line` maps to."""
+    return l2_set_at(machine, core, l2_set_of(machine, line))
 
 
 @compiled
-def order_at(address):
-    """Return the order record of the L2 set at `address`."""
-    return _order_at(address, 0)
+def find_in_l2(machine, l2_set, line):
+    """Return the way of an L2 set that holds `line`, -1 if none does."""
+    found = matches(l2_set, line << 1) & ((1 << machine.l2_ways) - 1)
+    return trailing_zeros(found) if found != 0 else -1
 
 
 @compiled
-def l1_tag_at(l1_set, way):
-    """Return tag `way` of the L1 set at an address, 0 for the line used last."""
-    return _tag_at(l1_set, way)
-
-
-@compiled
-def l2_tag_at(l2_set, way):
-    """Return the tag of a way of the L2 set at an address."""
-    return _tag_at(l2_set + ORDER_BYTES, way)
+def order_at(machine, l2_set):
+    """Return the order record of the L2 set at an address."""
+    return _order_at(l2_set + machine.l2_stride - ORDER_BYTES, 0)
 
 
 @compiled

@@ -5,11 +5,12 @@ What an operation costs is data. Knows no operation by name, except what profile
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine import cache_state
-from netstack.sim.machine.cache_state import l1_set_address, l1_tag_at
+from netstack.sim.machine.cache_state import l1_set_address
 from netstack.sim.machine.memory import touch_line
 from netstack.sim.machine.numbers import Access, Category, Instance, LockClass, Operation
 from netstack.sim.machine.sections import enter_kernel_section, enter_section, leave_kernel_section, leave_section
 from netstack.sim.machine.state import core_of, operation_of, structure_of, touch_of
+from netstack.sim.machine.ways import tag_at
 
 
 @compiled
@@ -57,7 +58,7 @@ def _touch_footprint(machine, core, cost):
         access = touch.access
         start = touch.first_line + cpu.instance[touch.per] * touch.lines
         for line in range(start, start + touch.count):
-            tag = l1_tag_at(first_set + (line & set_mask) * stride, 0).tag
+            tag = tag_at(first_set + (line & set_mask) * stride, 0).tag
             # else the access changes nothing
             if tag != (line << 1 | cache_state.WRITABLE) and (access != Access.READ or tag != line << 1):
                 stall += touch_line(machine, core, line, touch.kind, access)

@@ -1,7 +1,7 @@
 """Private L1 and L2 caches, kept coherent by a directory (MOESI).
 
-A line's state follows from its records: held by one core only (E, or M if that core is its owner), by several (S, or O for the
-owner), by none (I). Records may say that a core holds a line that it has evicted: the tag in the way decides. Knows lines and
+A line's state follows from its record: held by one core only (E, or M if that core is its owner), by several (S, or O for the
+owner), by none (I). A record may say that a core holds a line that it has evicted: the tags in its sets decide. Knows lines and
 structures, not what they hold.
 """
 
@@ -12,21 +12,39 @@ from netstack.sim.machine import cache_state
 from netstack.sim.machine.cache_state import (
     count_address,
     count_of,
+    find_in_l2,
     l1_set_address,
-    l1_tag_at,
     l2_set_address,
-    l2_tag_at,
-    line_address,
-    line_at,
+    l2_set_at,
+    l2_set_of,
     order_at,
-    owner_at,
-    place_at,
+)
+from netstack.sim.machine.directory import (
+    WORD_BYTES,
+    add_sharer,
+    clear_sharers,
+    first_of,
+    has_lost,
+    has_sharers,
+    is_shared_beside,
+    is_sharer,
+    line_address,
+    other_sharers,
+    owner_of,
+    remove_sharer,
+    set_lost,
+    set_only_sharer,
+    set_owner,
 )
 from netstack.sim.machine.numbers import Access, LineEvent
 from netstack.sim.machine.replacement import emptied, filled, next_victim, used
 from netstack.sim.machine.state import core_of, node_of, structure_of
+from netstack.sim.machine.ways import prefetch, tag_at
 
 EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
+JOURNAL_WORD_BYTES = 8
+_FROM_OTHERS, _FROM_OWNER = 1, 2
+"""From whom a line was taken."""
 
 
 @compiled
@@ -43,6 +61,17 @@ def _save(machine, address, size_bytes):
 
 
 @compiled
+def _save_record(machine, line):
+    """Windowed: keep the directory's record of a line, in whole words of the journal."""
+    if has_journal(machine):
+        address = line_address(machine, line)
+        start = address & ~(JOURNAL_WORD_BYTES - 1)
+        save_words(
+            journal_of(machine), start, (address + machine.line_words * WORD_BYTES - start + 7) & ~(JOURNAL_WORD_BYTES - 1)
+        )
+
+
+@compiled
 def touch_line(machine, core, line, kind, access):
     """Access one line from `core` and return the stall in cycles. What only stores wait for is added to `Core.store_cycles`.
 
@@ -55,7 +84,7 @@ def touch_line(machine, core, line, kind, access):
     if way > 0:
         _save(machine, l1_set, machine.l1_stride)
         _move_to_front(l1_set, way)
-    if access == Access.READ or l1_tag_at(l1_set, 0).tag & cache_state.WRITABLE or not _own(machine, core, line, l1_set):
+    if access == Access.READ or tag_at(l1_set, 0).tag & cache_state.WRITABLE or not _own(machine, core, line, l1_set):
         return 0
     return _upgrade(machine, core, kind, access)
 
@@ -63,11 +92,11 @@ def touch_line(machine, core, line, kind, access):
 @compiled
 def find_in_l1(machine, l1_set, line):
     """Return the position of a line in its L1 set, 0 for the line used last, -1 if it is not there."""
-    if l1_tag_at(l1_set, 0).tag >> 1 == line:
+    if tag_at(l1_set, 0).tag >> 1 == line:
         return 0
     way = 1  # no range(): the compiler would unroll the loop, which is slower for few ways
     while way < machine.l1_ways:
-        if l1_tag_at(l1_set, way).tag >> 1 == line:
+        if tag_at(l1_set, way).tag >> 1 == line:
             return way
         way += 1
     return -1
@@ -75,25 +104,20 @@ def find_in_l1(machine, l1_set, line):
 
 @compiled
 def _move_to_front(l1_set, way):
-    tag = l1_tag_at(l1_set, way).tag
+    tag = tag_at(l1_set, way).tag
     while way > 0:
-        l1_tag_at(l1_set, way).tag = l1_tag_at(l1_set, way - 1).tag
+        tag_at(l1_set, way).tag = tag_at(l1_set, way - 1).tag
         way -= 1
-    l1_tag_at(l1_set, 0).tag = tag
+    tag_at(l1_set, 0).tag = tag
 
 
 @compiled
 def _remove_from_l1(machine, l1_set, way):
-    for position in range(way, machine.l1_ways - 1):
-        l1_tag_at(l1_set, position).tag = l1_tag_at(l1_set, position + 1).tag
-    l1_tag_at(l1_set, machine.l1_ways - 1).tag = cache_state.EMPTY
-
-
-@compiled
-def in_l2(machine, core, line, address):
-    """Return whether `core` holds the line in L2. The record is stale if another line has taken the way since."""
-    way = place_at(address, core).l2
-    return 0 < way < cache_state.LOST and l2_tag_at(l2_set_address(machine, core, line), way - 1).tag >> 1 == line
+    last = machine.l1_ways - 1
+    while way < last:  # no range(), see above
+        tag_at(l1_set, way).tag = tag_at(l1_set, way + 1).tag
+        way += 1
+    tag_at(l1_set, last).tag = cache_state.EMPTY
 
 
 @compiled
@@ -103,31 +127,39 @@ def _miss(machine, core, line, l1_set, kind, access):
     A store or a locked instruction fetches the line to own it, in one transaction. What is read first is upgraded afterwards, and
     so is what others hold beside this core's L2.
     """
-    address = line_address(machine, line)
-    place = place_at(address, core)
+    victim = tag_at(l1_set, machine.l1_ways - 1).tag
+    if victim >= 0:
+        prefetch(l2_set_address(machine, core, victim >> 1))
     count = count_of(machine, core, kind)
     _save(machine, count_address(machine, core, kind), cache_state.COUNT_BYTES)
-    _save(machine, address, machine.line_stride)
     _save(machine, l1_set, machine.l1_stride)
     count.l1_misses += 1
-    held = in_l2(machine, core, line, address)
-    if held:
+    l2_set = l2_set_address(machine, core, line)
+    way = find_in_l2(machine, l2_set, line) if is_sharer(line_address(machine, line), core) else -1
+    in_l2 = way >= 0
+    others_held = False
+    if in_l2:
         stall = machine.l2_hit
-        l2_set = l2_set_address(machine, core, line)
         _save(machine, l2_set, machine.l2_stride)
         if machine.exclusive != 0:
-            _remove_from_l2(machine, l2_set, place.l2 - 1)
-            place.l2 = 0
+            _remove_from_l2(machine, l2_set, way)
         else:
-            recency = order_at(l2_set)
-            recency.order = used(machine, recency.order, place.l2 - 1)
+            recency = order_at(machine, l2_set)
+            recency.order = used(machine, recency.order, way)
+    elif access == Access.READ or has_journal(machine):
+        stall = _fetch(machine, core, line, count)
     else:
-        stall = _fetch(machine, core, line, address, count)
-        place.l2 = 0 if machine.exclusive != 0 else _fill_l2(machine, core, line)
+        stall, others_held = _fetch_to_own(machine, core, line, count)
+    if not in_l2 and machine.exclusive == 0:
+        _fill_l2(machine, core, line)
     _fill_l1(machine, core, line, l1_set)
     if access == Access.READ:
         return stall
-    if _own(machine, core, line, l1_set) and (held or access == Access.WRITE):
+    if in_l2 or has_journal(machine):
+        others_held = _own(machine, core, line, l1_set)
+    else:
+        tag_at(l1_set, 0).tag |= cache_state.WRITABLE
+    if others_held and (in_l2 or access == Access.WRITE):
         stall += _upgrade(machine, core, kind, access)
     if access == Access.STORE and machine.store_run_ahead > 0:
         core_of(machine, core).store_cycles += stall
@@ -150,103 +182,139 @@ def _upgrade(machine, core, kind, access):
 def _own(machine, core, line, l1_set):
     """Make `core` the only holder and owner of the line that is first in `l1_set`; return whether others held it, too."""
     address = line_address(machine, line)
-    entry = line_at(address)
-    mine = 1 << core
+    shared = is_shared_beside(machine, address, core)
     if has_journal(machine):
-        _save(machine, address, machine.line_stride)
+        _save_record(machine, line)
         _save(machine, l1_set, machine.l1_stride)
-        if owner_at(address).core != core + 1 or entry.sharers != mine:
+        if shared or owner_of(address) != core + 1 or not is_sharer(address, core):
             _notify_others(machine, core, line, LineEvent.OWNED)
-    owner_at(address).core = core + 1
-    l1_tag_at(l1_set, 0).tag |= cache_state.WRITABLE
-    if entry.sharers == mine:
-        return False
-    held = True
-    if not has_journal(machine):
-        held = _invalidate(machine, line, address, entry.sharers & ~mine)
-    entry.sharers = mine
+    tag_at(l1_set, 0).tag |= cache_state.WRITABLE
+    held = shared
+    if shared:
+        if not has_journal(machine):
+            held = _invalidate(machine, line, core) != 0
+        set_only_sharer(machine, address, core)
+    else:
+        add_sharer(address, core)
+        set_owner(address, core + 1)
     return held
 
 
 @compiled
-def _fetch(machine, core, line, address, count):
+def _fetch(machine, core, line, count):
     """Bring a line that `core` does not hold from another cache or from memory; return the stall in cycles."""
+    address = line_address(machine, line)
+    _save_record(machine, line)
     count.l2_misses += 1
-    if place_at(address, core).l2 == cache_state.LOST:
-        count.coherence_misses += 1
-    line_at(address).sharers |= 1 << core
-    node = core_of(machine, core).node
-    owner = owner_at(address)
+    count.coherence_misses += has_lost(address, core)
+    add_sharer(address, core)
+    node = node_of(machine, core)
+    owner = owner_of(address)
     if has_journal(machine):
         _notify_others(machine, core, line, LineEvent.FETCHED)
-        if owner.core != 0:  # a holder that evicts a line notifies the others
-            return machine.cache_same_node if node_of(machine, owner.core - 1) == node else machine.cache_other_node
-    elif owner.core != 0:
-        holder = owner.core - 1
+        if owner != 0:  # a holder that evicts a line notifies the others
+            return machine.cache_same_node if node_of(machine, owner - 1) == node else machine.cache_other_node
+    elif owner != 0:
+        holder = owner - 1
         l1_set = l1_set_address(machine, holder, line)
         way = find_in_l1(machine, l1_set, line)
         if way >= 0:
-            l1_tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
-        if way >= 0 or in_l2(machine, holder, line, address):
-            return machine.cache_same_node if core_of(machine, holder).node == node else machine.cache_other_node
-        owner.core = 0  # written back when it was evicted
+            tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
+        if way >= 0 or find_in_l2(machine, l2_set_address(machine, holder, line), line) >= 0:
+            return machine.cache_same_node if node_of(machine, holder) == node else machine.cache_other_node
+        set_owner(address, 0)  # written back when it was evicted
     return machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote
 
 
 @compiled
-def _invalidate(machine, line, address, sharers):
-    """Take the line from the cores in the bit set `sharers`; return whether any of them still held it."""
+def _fetch_to_own(machine, core, line, count):
+    """Bring a line that `core` does not hold and will write, and take it from all others.
+
+    Returns the stall in cycles, and whether others held it.
+    """
+    address = line_address(machine, line)
+    count.l2_misses += 1
+    count.coherence_misses += has_lost(address, core)
+    owner = owner_of(address)
+    taken = _invalidate(machine, line, core) if is_shared_beside(machine, address, core) else 0
+    add_sharer(address, core)
+    set_only_sharer(machine, address, core)
+    node = node_of(machine, core)
+    if taken & _FROM_OWNER:
+        return (machine.cache_same_node if node_of(machine, owner - 1) == node else machine.cache_other_node), True
+    return (machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote), taken != 0
+
+
+@compiled
+def _invalidate(machine, line, keeper):
+    """Take a line from all cores that may hold it but `keeper`, -1 for none.
+
+    Returns `_FROM_OTHERS` if any of them still held it, and `_FROM_OWNER` if its owner did.
+    """
+    address = line_address(machine, line)
+    number = l2_set_of(machine, line)
+    owner = owner_of(address)
+    taken = 0
+    for position in range(machine.line_words):
+        sharers = other_sharers(address, position, keeper)
+        while sharers != 0:
+            other = first_of(sharers, position)
+            if _take(machine, other, line, address, number):
+                taken |= _FROM_OTHERS | (_FROM_OWNER if other + 1 == owner else 0)
+            sharers &= sharers - 1
+    return taken
+
+
+@compiled
+def _take(machine, core, line, address, number):
+    """Take a line from the caches of `core`, where it is in L2 set `number`; return whether they held it."""
     held = False
-    other = 0
-    while sharers != 0:
-        if sharers & 1:
-            place = place_at(address, other)
-            l1_set = l1_set_address(machine, other, line)
-            way = find_in_l1(machine, l1_set, line)
-            if way >= 0:
-                _remove_from_l1(machine, l1_set, way)
-            if in_l2(machine, other, line, address):
-                _remove_from_l2(machine, l2_set_address(machine, other, line), place.l2 - 1)
-                way = 0
-            if way >= 0:
-                place.l2 = cache_state.LOST
-                held = True
-        sharers = (sharers >> 1) & 0x7FFFFFFFFFFFFFFF
-        other += 1
+    l1_set = l1_set_address(machine, core, line)
+    way = find_in_l1(machine, l1_set, line)
+    if way >= 0:
+        _remove_from_l1(machine, l1_set, way)
+        held = True
+    if machine.exclusive == 0 or not held:
+        l2_set = l2_set_at(machine, core, number)
+        way = find_in_l2(machine, l2_set, line)
+        if way >= 0:
+            _remove_from_l2(machine, l2_set, way)
+            held = True
+    if held:
+        set_lost(address, core)
     return held
 
 
 @compiled
 def _remove_from_l2(machine, l2_set, way):
-    recency = order_at(l2_set)
+    recency = order_at(machine, l2_set)
     recency.order = emptied(machine, recency.order, way)
-    l2_tag_at(l2_set, way).tag = cache_state.EMPTY
+    tag_at(l2_set, way).tag = cache_state.EMPTY
 
 
 @compiled
 def _fill_l1(machine, core, line, l1_set):
     """Put a line into its L1 set. The victim moves to an exclusive L2. An inclusive L2 has it already."""
     last = machine.l1_ways - 1
-    victim = l1_tag_at(l1_set, last).tag
-    l1_tag_at(l1_set, last).tag = line << 1
+    victim = tag_at(l1_set, last).tag
+    tag_at(l1_set, last).tag = line << 1
     _move_to_front(l1_set, last)
     if victim >= 0 and machine.exclusive != 0:
-        _save(machine, line_address(machine, victim >> 1), machine.line_stride)
-        place_at(line_address(machine, victim >> 1), core).l2 = _fill_l2(machine, core, victim >> 1)
+        _fill_l2(machine, core, victim >> 1)
 
 
 @compiled
 def _fill_l2(machine, core, line):
-    """Put a line into L2 and return 1 + its way. The victim leaves the core: an inclusive L2 takes it from L1 too.
+    """Put a line into L2. The victim leaves the core: an inclusive L2 takes it from L1 too.
 
-    The victim's records are not touched, for that would be slow. The next reader finds them stale.
+    The victim's record is not touched, for that would be slow. The next reader finds it stale.
     """
     l2_set = l2_set_address(machine, core, line)
     _save(machine, l2_set, machine.l2_stride)
-    recency = order_at(l2_set)
+    recency = order_at(machine, l2_set)
     way = next_victim(machine, recency.order)
     recency.order = filled(machine, recency.order, way)
-    slot = l2_tag_at(l2_set, way)
+    slot = tag_at(l2_set, way)
     victim = slot.tag >> 1
     slot.tag = line << 1
     if victim >= 0 and machine.exclusive == 0:
@@ -257,17 +325,13 @@ def _fill_l2(machine, core, line):
             _remove_from_l1(machine, l1_set, l1_way)
     if victim >= 0 and has_journal(machine):
         _note_eviction(machine, core, victim)
-    return way + 1
 
 
 @compiled
 def _note_eviction(machine, core, line):
     """Windowed: remove `core` from the directory's record of a line that it evicted, and notify the others."""
-    address = line_address(machine, line)
-    _save(machine, address, machine.line_stride)
-    line_at(address).sharers &= ~(1 << core)
-    if owner_at(address).core == core + 1:
-        owner_at(address).core = 0
+    _save_record(machine, line)
+    remove_sharer(line_address(machine, line), core)
     _notify_others(machine, core, line, LineEvent.EVICTED)
 
 
@@ -280,25 +344,24 @@ def dma_write(machine, kind, instance, first_line, count):
     start = layout.first_line + instance * layout.lines + first_line
     for line in range(start, start + count):
         address = line_address(machine, line)
-        entry = line_at(address)
-        if entry.sharers != 0:
+        if has_sharers(machine, address):
             if has_journal(machine):
-                _drop_own_copy(machine, machine.own_core, line, address)
+                _save_record(machine, line)
+                _drop_copy(machine, machine.own_core, line)
                 _notify_others(machine, 0, line, LineEvent.WRITTEN_BY_DEVICE)
             else:
-                _invalidate(machine, line, address, entry.sharers)
-            entry.sharers = 0
-            owner_at(address).core = 0
+                _invalidate(machine, line, -1)
+            clear_sharers(machine, address)
 
 
 @compiled
-def _drop_own_copy(machine, core, line, address):
-    """Windowed: invalidate the copy that `core` has of a line that a device writes."""
-    _save(machine, address, machine.line_stride)
-    if line_at(address).sharers & (1 << core) != 0:
+def _drop_copy(machine, core, line):
+    """Windowed: take a line that a device writes from `core`, if it may hold it, so that this can be undone."""
+    address = line_address(machine, line)
+    if is_sharer(address, core):
         _save(machine, l1_set_address(machine, core, line), machine.l1_stride)
         _save(machine, l2_set_address(machine, core, line), machine.l2_stride)
-        _invalidate(machine, line, address, 1 << core)
+        _take(machine, core, line, address, l2_set_of(machine, line))
 
 
 @compiled
@@ -308,20 +371,14 @@ def update_directory(machine, event):
     core = (event >> EVENT_KIND_BITS) & ((1 << EVENT_CORE_BITS) - 1)
     what = event & ((1 << EVENT_KIND_BITS) - 1)
     address = line_address(machine, line)
-    entry = line_at(address)
-    owner = owner_at(address)
     if what == LineEvent.FETCHED:
-        entry.sharers |= 1 << core
+        add_sharer(address, core)
     elif what == LineEvent.OWNED:
-        entry.sharers = 1 << core
-        owner.core = core + 1
+        set_only_sharer(machine, address, core)
     elif what == LineEvent.EVICTED:
-        entry.sharers &= ~(1 << core)
-        if owner.core == core + 1:
-            owner.core = 0
+        remove_sharer(address, core)
     else:
-        entry.sharers = 0
-        owner.core = 0
+        clear_sharers(machine, address)
 
 
 @compiled
@@ -329,12 +386,10 @@ def apply_directory(machine, core, event):
     """Windowed: apply what the directory says about the line of an event to the caches of `core`."""
     line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
     address = line_address(machine, line)
-    sharers = line_at(address).sharers
-    mine = 1 << core
-    if sharers & mine == 0:
-        _invalidate(machine, line, address, mine)
-    elif sharers != mine:
+    if not is_sharer(address, core):
+        _take(machine, core, line, address, l2_set_of(machine, line))
+    elif is_shared_beside(machine, address, core):
         l1_set = l1_set_address(machine, core, line)
         way = find_in_l1(machine, l1_set, line)
         if way >= 0:
-            l1_tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
+            tag_at(l1_set, way).tag &= ~cache_state.WRITABLE

@@ -7,7 +7,7 @@ are core cycles since the start of the simulation. -1 means "none" in every inde
 from typing import Annotated
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import Record, i8, record_accessor
+from netstack.jit.records import Record, i4, i8, record_accessor, u1, u2
 from netstack.jit.tables import journaled, table_accessor, with_journal, word_policies
 from netstack.sim.machine.numbers import Category, Instance
 
@@ -44,6 +44,7 @@ class Machine(Record):
     kinds: i8  # structures
     locks: i8  # adaptive mutexes
     lines: i8  # cache lines of all structures
+    line_words: i8  # words of the directory per line
     ready_sequence: i8  # number of the thread that became runnable last; windowed: from time and actor of the step
     fault: i8  # Fault: why the simulation broke down
     # Caches
@@ -87,10 +88,9 @@ class Machine(Record):
     section_table: i8  # KernelSection, by lock class
     nic_table: i8  # Nic
     page_table: i8  # Page, by page of the structures' memory, see `cache_state`
-    line_table: i8  # records of each cache line, see `cache_state`
-    line_stride: i8  # bytes of the records per line
+    line_table: i8  # DirectoryWord, `line_words` by cache line, see `directory`
     l1_table: i8  # sets, by core
-    l2_table: i8  # sets, by core
+    l2_table: i8  # sets, by number and core
     count_table: i8  # MissCount, by core and structure
     kind_table: i8  # Structure, by number of the structure
     operation_table: i8  # OperationCost, by Operation
@@ -120,14 +120,14 @@ class OperationCost(Record):
 
 
 class Touch(Record):
-    """One row of a footprint: lines of the current instance of a structure."""
+    """One row of a footprint: lines of the current instance of a structure. A line of the host's caches holds four rows."""
 
-    kind: i8  # number of the structure
-    first_line: i8  # first line touched, in instance 0
-    lines: i8  # cache lines per instance of the structure
-    per: i8  # Instance: what the structure exists once for
-    count: i8  # how many lines are touched, from `first_line` on
-    access: i8  # Access
+    first_line: i4  # first line touched, in instance 0
+    lines: i4  # cache lines per instance of the structure
+    kind: u2  # number of the structure
+    count: u2  # how many lines are touched, from `first_line` on
+    per: u1  # Instance: what the structure exists once for
+    access: u1  # Access
 
 
 class Core(Record):

@@ -11,6 +11,7 @@ from netstack.sim.config import SimulationConfig
 from netstack.sim.kernel.callouts import set_callout, stop_callout
 from netstack.sim.machine.config import LatencyConfig, MachineConfig
 from netstack.sim.machine.costs import CostsConfig, StructureCost
+from netstack.sim.machine.directory import CORES_PER_WORD
 from netstack.sim.machine.memory import dma_write
 from netstack.sim.stack.numbers import Callout
 
@@ -29,8 +30,7 @@ def written(simulation: Simulation, core: int, operation, flow: int, callout: Ca
     for other in range(CONNS):
         dma_write(simulation.machine, 0, other, 0, LINES)  # no core holds a line
     operation(simulation.machine, simulation.stack, core, flow, callout)
-    stride = int(simulation.machine["line_stride"]) // 8
-    sharers = simulation.tables["line"].view("i8").reshape(-1, stride)[:, 0]
+    sharers = simulation.tables["line"]["bits"] & ((1 << CORES_PER_WORD) - 1)
     return {divmod(line, LINES) for line in range(CONNS * LINES) if sharers[line]}
 
 

@@ -10,7 +10,7 @@ import pytest
 from netstack.sim import SimulationConfig
 from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
-from netstack.sim.machine.cache_state import l2_set_address
+from netstack.sim.machine.cache_state import l2_set_of
 from netstack.sim.machine.config import CacheConfig, MachineConfig
 from netstack.sim.machine.costs import CostsConfig, StructureCost
 from netstack.sim.machine.memory import touch_line
@@ -28,9 +28,7 @@ def machine_of(pages: int, placement: str = "random", seed: int = 1) -> Simulati
 
 
 def l2_sets(simulation: Simulation, lines: range) -> np.ndarray:
-    machine = simulation.machine
-    first = simulation.tables["l2"].ctypes.data
-    return np.array([(l2_set_address(machine, 0, line) - first) // int(machine["l2_stride"]) for line in lines])
+    return np.array([l2_set_of(simulation.machine, line) for line in lines])
 
 
 def test_lines_of_a_page_stay_in_consecutive_sets() -> None:

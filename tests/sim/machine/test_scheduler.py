@@ -9,6 +9,7 @@ from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.machine.config import LatencyConfig, MachineConfig, NicConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, StructureCost
+from netstack.sim.machine.directory import CORES_PER_WORD
 from netstack.sim.machine.nic import raise_interrupt
 from netstack.sim.machine.numbers import Category, Instance, LockClass, ThreadState
 from netstack.sim.machine.scheduler import begin_step, sleep, take_interrupts, wakeup
@@ -93,8 +94,7 @@ def test_the_schedulers_work_touches_the_thread_that_it_is_about() -> None:
 
 def touched(simulation: Simulation) -> set[tuple[int, int]]:
     """Return which lines of which threads any core has touched."""
-    stride = int(simulation.machine["line_stride"]) // 8
-    sharers = simulation.tables["line"].view("i8").reshape(-1, stride)[:, 0]
+    sharers = simulation.tables["line"]["bits"] & ((1 << CORES_PER_WORD) - 1)
     return {divmod(line, 6) for line in range(len(sharers)) if sharers[line]}
 
 
