@@ -58,6 +58,9 @@ class EndpointConfig:
     delayed_ack: bool = True
     delayed_ack_us: int = 40_000
     """RFC 9293, section 3.8.6.3: at most 500 ms."""
+    quick_acks: int = 16
+    """How many of a connection's first segments of data are acknowledged at once, as Linux does: the peer's window is small then.
+    It ends with the first answer that is sent."""
     keepalive_idle_us: int = 7200 * 1_000_000
     """RFC 9293, section 3.8.4: two hours, for sockets that ask for it."""
     keepalive_interval_us: int = 75 * 1_000_000

@@ -199,10 +199,20 @@ def accept(pcb_address, segment_address, iss, now_us):
 
 
 @compiled
+def keep_syn_data(packet, payload, pcb_address, ring):
+    """Store the payload at offset `payload` of the SYN that opened the connection, as much of it as was accepted."""
+    pcb = pcb_at(pcb_address, 0)
+    for index in range(pcb.accepted_bytes):
+        ring[(pcb.accepted_seq + index) & (len(ring) - 1)] = packet[payload + index]
+
+
+@compiled
 def accept_cookie(pcb_address, segment_address, iss, now_us):
     """Open the connection as if the SYN in the segment had come and been answered (RFC 4987, section 3.6)."""
     pcb = pcb_at(pcb_address, 0)
-    tcp_accept(pcb, segment_at(segment_address, 0), iss, now_us)
+    syn = segment_at(segment_address, 0)
+    syn.length = 0  # the payload is that of the ACK
+    tcp_accept(pcb, syn, iss, now_us)
     pcb.snd_nxt = (iss + 1) & 0xFFFFFFFF
     pcb.snd_max = pcb.snd_nxt
 
@@ -217,15 +227,15 @@ def close(pcb_address, results, detach, now_us):
 
 
 @compiled
-def abort(pcb_address, segment_address):
+def abort(pcb_address, segment_address, now_us):
     """Close at once; fill the segment with a reset and return whether it is to be sent."""
-    return tcp_abort(pcb_at(pcb_address, 0), segment_at(segment_address, 0))
+    return tcp_abort(pcb_at(pcb_address, 0), segment_at(segment_address, 0), now_us)
 
 
 @compiled
-def own_reset(pcb_address, segment_address):
+def own_reset(pcb_address, segment_address, now_us):
     """Fill the segment with the connection's own reset."""
-    fill_reset(pcb_at(pcb_address, 0), segment_at(segment_address, 0))
+    fill_reset(pcb_at(pcb_address, 0), segment_at(segment_address, 0), now_us)
 
 
 @compiled

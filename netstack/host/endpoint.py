@@ -128,7 +128,7 @@ class Endpoint:
         if listener is not None:
             action = core_calls.listen_input(self._segment_address)
             if action == LISTEN_OPEN:
-                self._open_passively(listener, key, old, now_us)
+                self._open_passively(listener, view, payload, key, old, now_us)
                 return
             if action == TCP_REPLY_RESET and self._receive_cookie(listener, view, payload, key, now_us):
                 return
@@ -275,7 +275,9 @@ class Endpoint:
         socket.open_buffers()
         self._outbox.output(socket, now_us)
 
-    def _open_passively(self, listener: Listener, key: bytes, old: Socket | None, now_us: int) -> None:
+    def _open_passively(
+        self, listener: Listener, view: np.ndarray, payload: int, key: bytes, old: Socket | None, now_us: int
+    ) -> None:
         """Answer a SYN: with a half-open connection, with a cookie if there are too many, or not at all."""
         if listener.full:
             listener.dropped += 1
@@ -292,6 +294,7 @@ class Endpoint:
         listener.begin(socket)
         core_calls.accept(socket.address, self._segment_address, self._initial_sequence(key, old, now_us), now_us)
         self._opened(socket, State.SYN_RECEIVED, now_us)
+        core_calls.keep_syn_data(view, payload, socket.address, socket.receive_ring)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
         remote, local, remote_port, local_port = ends_of(key)

@@ -115,6 +115,7 @@ class Socket:
         pcb["min_rto_us"] = config.minimum_rto_us
         pcb["initial_rto_us"] = config.initial_rto_us
         pcb["delayed_ack_us"] = config.delayed_ack_us if config.delayed_ack else 0
+        pcb["quick_acks"] = config.quick_acks
         pcb["user_timeout_us"] = config.user_timeout_us
         pcb["max_retransmissions"] = config.data_retries
         pcb["timestamp_unit_us"] = TIMESTAMP_UNIT_US
@@ -231,7 +232,7 @@ class Socket:
         self._closed = self._shut = True
         if self.state_now == State.CLOSED:
             return
-        if core_calls.abort(self.address, self._outbox.segment_address):
+        if core_calls.abort(self.address, self._outbox.segment_address, now_us):
             self._outbox.reply(self.template)
         self._end()
 
@@ -268,7 +269,7 @@ class Socket:
             self._finished = True
         if flags & TCP_CLOSED:
             if flags & TCP_SEND_RESET:
-                core_calls.own_reset(self.address, self._outbox.segment_address)
+                core_calls.own_reset(self.address, self._outbox.segment_address, now_us)
                 self._outbox.reply(self.template)
             self._fail(End(int(self.pcb["ended"])), before)
             return flags

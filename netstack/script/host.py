@@ -46,7 +46,7 @@ CONFIG_FIELDS = frozenset(
         *("congestion_control", "initial_window_segments"),
         *("receive_buffer_bytes", "receive_buffer_limit_bytes", "send_buffer_bytes", "default_mss_bytes"),
         *("syn_retries", "synack_retries", "data_retries", "connect_timeout_us", "initial_rto_us", "minimum_rto_us"),
-        *("delayed_ack", "delayed_ack_us", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
+        *("delayed_ack", "delayed_ack_us", "quick_acks", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
         *("fin_wait_2_us", "maximum_segment_lifetime_us", "syn_cookies"),
     )
 )

@@ -78,6 +78,8 @@ def receive_ack(pcb, segment, now_us):
             on_congestion(pcb, acked, now_us)
         else:
             on_ack(pcb, acked, now_us)
+        if pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover):
+            pcb.ecn_recover = seq_add(segment.ack, -1)  # follows like snd_recover
         if newly_sacked > 0 and not by_time:
             _notice_loss(pcb, now_us)
     if pcb.snd_una == pcb.snd_max:
@@ -208,7 +210,8 @@ def measure(pcb, segment, now_us):
             pcb.timed_at_us = 0
     elif segment.has_timestamps != 0 and segment.ts_ecr != 0 and pcb.use_timestamps != 0:
         elapsed = seq_sub(timestamp(pcb, now_us), segment.ts_ecr) * pcb.timestamp_unit_us
-        tcp_rtt_update(pcb, max(elapsed, 1))
+        if elapsed >= 0:  # else the peer echoes what was never sent
+            tcp_rtt_update(pcb, max(elapsed, 1))
 
 
 @compiled

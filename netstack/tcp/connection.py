@@ -4,11 +4,13 @@ Moves states only. What is to be sent follows from `tcp_output`. Resets for segm
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.acceptance import acceptable_seq
 from netstack.tcp.acknowledgment import send_again
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
-from netstack.tcp.options import accept_syn, limit_mss
+from netstack.tcp.options import accept_syn, limit_mss, timestamp
 from netstack.tcp.pcb import LARGE_WINDOW
+from netstack.tcp.reassembly import hold_data
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
 
@@ -55,7 +57,8 @@ def tcp_accept(pcb, segment, iss, now_us):
     _start(pcb, iss, now_us)
     pcb.passive = 1
     pcb.state = State.SYN_RECEIVED
-    accept_syn(pcb, segment)
+    accept_syn(pcb, segment, now_us)
+    hold_data(pcb, segment)
     pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE | CWR else 0
 
 
@@ -94,23 +97,26 @@ def tcp_detach(pcb, now_us):
 
 
 @compiled
-def tcp_abort(pcb, reset):
+def tcp_abort(pcb, reset, now_us):
     """End the connection at once; fill `reset` and return whether it is to be sent (RFC 9293, section 3.10.5)."""
     sends = pcb.state >= State.SYN_RECEIVED and pcb.state <= State.FIN_WAIT_2
-    fill_reset(pcb, reset)
+    fill_reset(pcb, reset, now_us)
     tcp_end(pcb, End.ABORTED)
     return sends
 
 
 @compiled
-def fill_reset(pcb, reset):
-    """Fill `reset` with the connection's own reset."""
+def fill_reset(pcb, reset, now_us):
+    """Fill `reset` with the connection's own reset, with time stamps if they are agreed (RFC 7323, section 3.2)."""
     reset.source_port = pcb.local_port
     reset.destination_port = pcb.foreign_port
-    reset.seq = pcb.snd_max  # snd_nxt may be below the peer's window during a retransmission
+    reset.seq = acceptable_seq(pcb)  # snd_nxt may be below the peer's window during a retransmission
     reset.ack = pcb.rcv_nxt
     reset.flags = RST | ACK
     _clear(reset)
+    reset.has_timestamps = pcb.use_timestamps
+    reset.ts_val = timestamp(pcb, now_us)
+    reset.ts_ecr = pcb.ts_recent
 
 
 @compiled

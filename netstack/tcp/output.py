@@ -4,6 +4,7 @@ Each call builds one segment. The host transmits it and calls again until there 
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.acceptance import acceptable_seq
 from netstack.tcp.congestion import DUPACK_THRESHOLD, first_outstanding, flight_size, restart_after_idle, unsent_segment
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
 from netstack.tcp.options import fill_syn_options, timestamp
@@ -69,7 +70,7 @@ def tcp_output(pcb, segment, now_us):
         if pcb.ack_now == 0 and pcb.probe_alive == 0:
             return 0
         length = 0
-        seq = pcb.snd_max
+        seq = acceptable_seq(pcb)
         if pcb.probe_alive != 0:
             pcb.probe_alive = 0
             seq = seq_add(pcb.snd_una, -1)  # a number that the peer must answer (RFC 9293, section 3.8.4)
@@ -86,6 +87,8 @@ def tcp_output(pcb, segment, now_us):
     if pcb.use_ecn != 0:
         _mark(pcb, segment, seq, length)
     if length > 0 or fin:
+        if pcb.quick_acks != 0 and seq_sub(pcb.rcv_nxt, pcb.irs) > 1 and now_us - pcb.last_received_us < pcb.delayed_ack_us:
+            pcb.quick_acks = 0  # an answer: the conversation is interactive, and ACKs find room in what is sent
         _account(pcb, seq, end, in_order, now_us)
     return 1
 
@@ -167,7 +170,10 @@ def _output_syn(pcb, segment, now_us):
             segment.flags |= ECE | CWR
     elif pcb.use_ecn != 0:
         segment.flags |= ECE
+    deadline_us = pcb.rexmt_deadline_us
     _account(pcb, pcb.iss, seq_add(pcb.iss, 1), True, now_us)
+    if deadline_us != 0:
+        pcb.rexmt_deadline_us = deadline_us  # a peer that repeats its SYN must not keep the connection half-open for ever
     return 1
 
 

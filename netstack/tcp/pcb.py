@@ -23,6 +23,29 @@ class ProtocolControlBlock(Record):
 
     The host sets `rcv_wnd` to the room in its receive buffer. After input, `accepted_bytes` of payload from `accepted_seq` on are
     new and belong in that buffer. `delivered_bytes` have become readable.
+
+    Sequence numbers and the peer's time stamps compare only within 2**31 of each other, and a connection may last longer or
+    rest for weeks. Whatever is compared with a later one therefore follows, or says itself whether it counts:
+
+    * `snd_una`, `snd_nxt`, `snd_max`, `rcv_nxt` are where the connection is; `sacked_*`, `reordered_*` and their counts are
+      within a window of them, and ACKs and data drop what is behind.
+    * `rcv_adv`, `last_ack_sent`: every segment sent sets them.
+    * `snd_wl1`: every ACK that is not old sets it, unless its segment is older still.
+    * `snd_recover`, `ecn_recover`: outside of a recovery every ACK of something new moves them up to just below snd_una.
+    * `high_rxt`, `rescue_rxt`, `first_hole_max`: used while `in_recovery`, whose begin sets them; `flight_before_dupacks`
+      while there are `dupacks`.
+    * `timed_seq`: used while `timed_at_us` is not 0. `fin_seq`: once `fin_queued`; `peer_fin_seq`: once `fin_received`.
+      Nothing comes after either.
+    * `ts_recent`: used for 24 days from `ts_recent_us`.
+    * `iss`, `irs`: used in SYN-SENT and SYN-RECEIVED; `irs` also while there are `quick_acks`, which are a few segments.
+    * `recent_seqs`: they choose an order of blocks. A wrong order is harmless.
+    * Times are in 64 bits and never wrap. 0 is none for all but `last_received_us`, `last_sent_us` and `ts_recent_us`, which
+      are set when the connection begins.
+
+    Of the scoreboard (RFC 8985): `run_end` are outstanding; `fack` is raised to snd_una by every ACK; `end_seq` counts if a
+    run was sent at `xmit_us` exactly; `dsack_round` while `dsack_round_open`, `probe_end_seq` while `probe_outstanding`, both
+    of which every ACK judges; `dsack_start` and `dsack_end` while `dsack_pending`, `dsack_received_end` while
+    `dsack_received`.
     """
 
     local_address: i8  # IPv4 address of the host, as a 32-bit number
@@ -49,11 +72,12 @@ class ProtocolControlBlock(Record):
     rexmt_deadline_us: i8  # of the retransmission or persist timer, 0 if it is off
     delack_deadline_us: i8  # of the delayed acknowledgment, 0 if none is due
     ts_recent: i8  # TS.Recent (RFC 7323)
+    ts_recent_us: i8  # when ts_recent was last set
     last_ack_sent: i8  # Last.ACK.sent (RFC 7323)
     srtt_us: i8  # smoothed round-trip time, 0 before the first sample
     rttvar_us: i8  # round-trip time variation
     rto_us: i8  # retransmission timeout, with back-off
-    last_received_us: i8  # when a segment was last received
+    last_received_us: i8  # when an acceptable segment was last received
     last_sent_us: i8  # when a segment with data, SYN or FIN was last sent
     unanswered_since_us: i8  # when something was first sent since the last ACK of something new, 0 for not yet
     timed_at_us: i8  # when the timed segment was sent, 0 if none is timed (RFC 6298, section 3)
@@ -105,6 +129,7 @@ class ProtocolControlBlock(Record):
     ecn_echo: u1  # 1: congestion is echoed to the peer until it answers
     ecn_reduced: u1  # 1: the next data segment says that the window was reduced
     probe_alive: u1  # 1: output sends a keep-alive probe
+    quick_acks: u1  # segments of data that are still acknowledged at once, as the connection has just begun
     sacked_count: u1  # ranges of data that the peer reported, in use below
     # The record of transmissions; both initial numbers; segment sizes
     scoreboard_address: i8  # of the host's `scoreboard` record of the connection, 0 for none
@@ -127,8 +152,8 @@ class ProtocolControlBlock(Record):
     initial_rto_us: i8  # retransmission timeout before the first sample
     keepalive_probes: i4  # probes without an answer that end the connection
     max_retransmissions: i4  # timeouts in a row that end the connection
-    challenge_acks: i4  # challenge ACKs sent in the present interval (RFC 5961)
-    challenge_since_us: i8  # the beginning of that interval
+    answers: i4  # answers to segments that were not acceptable, in the present interval (RFC 5961, section 7)
+    answers_since_us: i8  # the beginning of that interval
     # SACK: the ranges reported, and the recovery that works on them (RFC 6675)
     high_rxt: i8  # HighRxt: the end of what this recovery has sent again
     rescue_rxt: i8  # RescueRxt: no rescue retransmission before snd_una is above it
@@ -223,6 +248,7 @@ def pcb_init(
     pcb.snd_nxt = iss
     pcb.snd_max = iss
     pcb.snd_recover = (iss - 1) & 0xFFFFFFFF
+    pcb.ecn_recover = pcb.snd_recover
     pcb.snd_wnd = send_window
     pcb.max_snd_wnd = send_window
     pcb.snd_wl1 = irs
