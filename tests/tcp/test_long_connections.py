@@ -1,9 +1,12 @@
 """What a connection remembers is right after any number of bytes: numbers compare only within 2**31 of each other."""
 
+import numpy as np
 import pytest
 
 from netstack.tcp.connection import tcp_close
 from netstack.tcp.header import ACK, ECE, FIN, SEGMENT
+from netstack.tcp.probe import PROBE_TAIL
+from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import State
 from tests.helpers.packet_trace import MODULUS, Endpoint, record
 
@@ -59,6 +62,28 @@ def test_a_loss_is_repaired(steps: int) -> None:
     assert endpoint.pcb.in_recovery == 1
     endpoint.receive(now + 4, f"ack {sent + 5000}")
     assert endpoint.pcb.in_recovery == 0
+
+
+@pytest.mark.parametrize("steps", STEPS)
+def test_a_loss_is_found_by_time(steps: int) -> None:
+    """The scoreboard's numbers, `fack` and others (RFC 8985): six segments are sent, all but the first are reported."""
+    board = np.zeros(1, SCOREBOARD)
+    board["use_rack"], board["use_probes"], board["use_dsack"] = 1, PROBE_TAIL, 1
+    endpoint, sent, now = long_sender(steps, use_sack=1, scoreboard_address=board.ctypes.data)
+    endpoint.write(6000)
+    endpoint.output(now)
+    segment = record(SEGMENT)
+    segment.flags, segment.seq, segment.window = ACK, endpoint.irs, 30_000
+    segment.ack = (endpoint.iss + sent) % MODULUS
+    segment.has_timestamps, segment.ts_val, segment.ts_ecr = 1, now, endpoint.echo
+    segment.sack_count = 1
+    segment.sack_start[0], segment.sack_end[0] = (segment.ack + 1000) % MODULUS, (segment.ack + 6000) % MODULUS
+    endpoint.receive_segment(now + 500, segment)
+    assert endpoint.pcb.in_recovery == 1
+    again = sent % MODULUS
+    endpoint.sends(now + 500, f"{again}:{again + 1000} ack 0")
+    endpoint.receive(now + 1000, f"ack {sent + 6000}")
+    assert (endpoint.pcb.in_recovery, board["run_count"][0], board["probe_deadline_us"][0]) == (0, 0, 0)
 
 
 @pytest.mark.parametrize("steps", STEPS)
