@@ -41,7 +41,7 @@ class StackSettings:
     delayed_ack: bool | None = None
     delayed_ack_us: int | None = None
     quick_acks: int = 0
-    """No RFC asks for them, so only scripts about the kernel of Linux have some."""
+    """No RFC asks for them."""
     keepalive_idle_us: int | None = None
     keepalive_interval_us: int | None = None
     keepalive_probes: int | None = None
@@ -68,9 +68,7 @@ LINUX = StackSettings(
 FREEBSD = replace(LINUX, receive_buffer_bytes=65536, receive_buffer_limit_bytes=2097152, send_buffer_bytes=32768)
 """Defaults of FreeBSD (tcp(4), and kern.ipc.maxsockbuf)."""
 _PLATFORMS = {"linux": LINUX, "freebsd": FREEBSD, "any": StackSettings()}
-_LINUX_SETUP = "defaults.sh"
-"""What scripts about the kernel of Linux run first."""
-_SIGNS = {"linux": ("net.ipv4.", "/proc/sys/net", _LINUX_SETUP), "freebsd": ("net.inet.", "kldload", "kern.")}
+_SIGNS = {"linux": ("net.ipv4.", "/proc/sys/net", "defaults.sh"), "freebsd": ("net.inet.", "kldload", "kern.")}
 _IGNORED = (
     *("gateway_ip", "netmask_ip", "speed", "code_command", "code_format", "code_sockopt", "dry_run", "send_omit_free", "mss"),
     *("wire_client", "wire_server", "wire_server_ip", "wire_server_at", "wire_server_port", "wire_client_dev", "wire_server_dev"),
@@ -113,8 +111,6 @@ def settings_of(script: Script, ip_version: str | None = None) -> Settings:
     named = next((option.value for option in script.options if option.name == "ip_version"), None)
     version = named or ip_version or ("ipv6" if _is_about_ipv6(script) else "ipv4")
     settings = Settings(platform=platform, stack=_PLATFORMS[platform])
-    if _LINUX_SETUP in _commands_of(script):
-        settings = replace(settings, stack=replace(settings.stack, quick_acks=16))
     if version == "ipv6":
         # The MTU with which Linux runs scripts of IPv6, so that the MSS of 1460 is the same as with IPv4.
         mtu = 1520 if platform == "linux" else 1500
@@ -131,12 +127,8 @@ def settings_of(script: Script, ip_version: str | None = None) -> Settings:
 
 def platform_of(script: Script) -> str:
     """Return whose stack a script was written for, by the commands in it."""
-    commands = _commands_of(script)
+    commands = " ".join(event.action.text for event in script.events if isinstance(event.action, Command))
     return next((name for name, signs in _SIGNS.items() if any(sign in commands for sign in signs)), "any")
-
-
-def _commands_of(script: Script) -> str:
-    return " ".join(event.action.text for event in script.events if isinstance(event.action, Command))
 
 
 def _is_about_ipv6(script: Script) -> bool:

@@ -1,7 +1,5 @@
 """What shell commands, options and platforms say to the stack."""
 
-from dataclasses import replace
-
 import pytest
 
 from netstack.script.commands import interpret
@@ -82,8 +80,7 @@ def settings(text: str, ip_version: str | None = None) -> Settings:
 
 
 def test_whose_stack_a_script_is_for() -> None:
-    assert settings("`./defaults.sh`").stack == replace(LINUX, quick_acks=16)
-    assert settings("`sysctl -q net.ipv4.tcp_ecn=1`").stack == LINUX
+    assert settings("`./defaults.sh`").stack == LINUX
     assert settings("`sysctl -w net.inet.tcp.sack.enable=1`").stack == FREEBSD
     assert settings("").stack == StackSettings()
 

@@ -34,6 +34,12 @@ def long_sender(steps: int, **fields: int) -> tuple[Endpoint, int, int]:
     return endpoint, sent, steps * 1000 + 1000
 
 
+def recording_board() -> np.ndarray:
+    board = np.zeros(1, SCOREBOARD)
+    board["use_rack"], board["use_probes"], board["use_dsack"] = 1, PROBE_TAIL, 1
+    return board
+
+
 @pytest.mark.parametrize("steps", STEPS)
 def test_a_mark_of_the_network_is_heeded(steps: int) -> None:
     """`ecn_recover` (RFC 3168, section 6.1.2): the window shrinks at the first echo, once per window."""
@@ -52,6 +58,23 @@ def test_a_mark_of_the_network_is_heeded(steps: int) -> None:
 
 
 @pytest.mark.parametrize("steps", STEPS)
+def test_a_mark_of_the_network_is_heeded_with_a_scoreboard(steps: int) -> None:
+    board = recording_board()
+    endpoint, sent, now = long_sender(steps, use_ecn=1, use_sack=1, scoreboard_address=board.ctypes.data)
+    endpoint.write(10_000)
+    endpoint.output(now)
+    endpoint.receive(now, f"ack {sent + 1000}")
+    assert endpoint.pcb.ecn_reduced == 0
+    segment = record(SEGMENT)
+    segment.flags, segment.seq, segment.window = ACK | ECE, endpoint.irs, 30_000
+    segment.ack = (endpoint.iss + sent + 2000) % MODULUS
+    segment.has_timestamps, segment.ts_val = 1, now
+    endpoint.receive_segment(now + 1, segment)
+    assert endpoint.pcb.ecn_reduced == 1
+    assert endpoint.pcb.snd_ssthresh < 10_000
+
+
+@pytest.mark.parametrize("steps", STEPS)
 def test_a_loss_is_repaired(steps: int) -> None:
     """`snd_recover` (RFC 6582): the third duplicate begins a recovery."""
     endpoint, sent, now = long_sender(steps)
@@ -67,8 +90,7 @@ def test_a_loss_is_repaired(steps: int) -> None:
 @pytest.mark.parametrize("steps", STEPS)
 def test_a_loss_is_found_by_time(steps: int) -> None:
     """The scoreboard's numbers, `fack` and others (RFC 8985): six segments are sent, all but the first are reported."""
-    board = np.zeros(1, SCOREBOARD)
-    board["use_rack"], board["use_probes"], board["use_dsack"] = 1, PROBE_TAIL, 1
+    board = recording_board()
     endpoint, sent, now = long_sender(steps, use_sack=1, scoreboard_address=board.ctypes.data)
     endpoint.write(6000)
     endpoint.output(now)
