@@ -48,7 +48,8 @@ def tcp_timeout(pcb, now_us):
     if 0 < pcb.linger_deadline_us <= now_us:
         return tcp_end(pcb, End.NONE)
     if pcb.user_timeout_us != 0 and 0 < pcb.unanswered_since_us <= now_us - pcb.user_timeout_us:
-        return tcp_end(pcb, End.TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
+        reset = TCP_SEND_RESET if pcb.state >= State.SYN_RECEIVED else 0  # nobody answered a SYN
+        return tcp_end(pcb, End.TIMED_OUT) | reset  # RFC 9293, section 3.9.1.1, and RFC 5482
     if 0 < pcb.delack_deadline_us <= now_us:
         pcb.delack_deadline_us = 0
         pcb.ack_now = 1

@@ -211,6 +211,16 @@ class TestLife:
         assert reset[TCP].flags == "RA"
         assert dict(reset[TCP].options)["Timestamp"] == ((value + 7) % (1 << 32), 101)
 
+    def test_a_connection_that_nobody_answers_ends_without_a_reset(self) -> None:
+        """RFC 9293, section 3.10.5: an abort in SYN-SENT sends none, and no option is agreed on either."""
+        wire = Wire(connect_timeout_us=10 * SECOND)
+        socket = wire.endpoint.connect(Address(PEER, PORT), wire.now)
+        while wire.endpoint.connections:
+            wire.now += SECOND
+            wire.endpoint.run_timers(wire.now)
+        assert isinstance(socket.error, TimeoutError)
+        assert all(packet[TCP].flags == "S" for packet in wire.answers())
+
     def test_a_new_start_of_the_peer_without_time_stamps_is_challenged(self) -> None:
         """RFC 5961, section 4.2: the peer answers the challenge with a reset, and opens its connection then."""
         wire = Wire()
