@@ -55,7 +55,10 @@ def receive_ack(pcb, segment, now_us):
         pcb.dupacks = 0
         if seq_gt(segment.ack, pcb.snd_recover):
             pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or 2**31 bytes later it would compare as ahead
-        if segment.flags & ECE and pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover):
+        heeds_marks = pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover)
+        if heeds_marks:
+            pcb.ecn_recover = seq_add(segment.ack, -1)  # for the same reason
+        if heeds_marks and segment.flags & ECE:
             on_congestion(pcb, acked, now_us)
         else:
             on_ack(pcb, acked, now_us)
