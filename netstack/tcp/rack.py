@@ -211,9 +211,15 @@ def adapt_to_duplicates(pcb, board):
 @compiled
 def leave_repaired(board):
     """Count the end of a recovery: after enough of them without duplicates the wait is the shortest again."""
-    board.reo_wnd_persist -= 1
-    if board.reo_wnd_persist <= 0:
+    board.reo_wnd_persist = max(board.reo_wnd_persist - 1, 0)
+    if board.reo_wnd_persist == 0:
         board.reo_wnd_mult = 1
+
+
+@compiled
+def keep_patience(board):
+    """Let the wait be long for one more recovery: the last one was needless."""
+    board.reo_wnd_persist = min(board.reo_wnd_persist + 1, DSACK_PERSISTENCE)
 
 
 @compiled

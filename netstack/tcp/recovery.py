@@ -7,7 +7,14 @@ states and windows. What to send is decided in `output`.
 from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import unsent_segment
 from netstack.tcp.prr import begin_reduction, end_reduction, is_shrinking, reduce_threshold, shrink_window
-from netstack.tcp.rack import duplicate_threshold, leave_repaired, note_reordering, rack_detect_loss, rack_timeout
+from netstack.tcp.rack import (
+    duplicate_threshold,
+    keep_patience,
+    leave_repaired,
+    note_reordering,
+    rack_detect_loss,
+    rack_timeout,
+)
 from netstack.tcp.scoreboard import (
     IN_FLIGHT,
     REPAIRED,
@@ -158,6 +165,7 @@ def _undo_reported(pcb, board, now_us):
     """Undo a reduction if all that was sent again was reported as duplicate (RFC 3708); return whether it was."""
     if board.undo_open == 0 or board.undo_repeats != 0:
         return False
+    keep_patience(board)
     undo_reduction(pcb, board, False, now_us)
     return True
 

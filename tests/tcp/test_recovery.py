@@ -172,13 +172,12 @@ class TestUndo:
         sender = Sender(10, mss=segment, send_window=1 << 29)
         sender.lose_first(10)
         sender.ack(200, 10, ecr=150)
-        done = 10
-        while done < 200:
-            sender.pcb.snd_cwnd = 16 * segment
-            sender.write(16 * segment)
-            sent = sender.leave(300 + done)
-            done += len(sent)
-            sender.ack(300 + done, done % 256, ecr=300 + done)
+        for at in range(300, 500):
+            sender.write(segment)
+            sender.leave(at)
+            sent = (int(sender.pcb.snd_max) - sender.iss) % MODULUS // segment
+            sender.ack(at, sent, ecr=at)
+        assert sender.pcb.segments_sent > 200
         distance = (int(sender.pcb.snd_una) - int(sender.board.undo_marker)) % MODULUS
         assert distance <= 1 << 30
 
