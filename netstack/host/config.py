@@ -29,7 +29,7 @@ class EndpointConfig:
     sack: bool = True
     """RFC 2018, and recovery by RFC 6675 or `rack`."""
     rack: bool = True
-    """RACK (RFC 8985): losses are found by time. Needs SACK."""
+    """RACK (RFC 8985): losses are found by time. Needs SACK; without SACK they are found by duplicates, with it by RFC 6675."""
     loss_probes: str = "always"
     """When no ACK comes, a segment asks for one before the timeout. `tail`: TLP (RFC 8985); `always`: also in a recovery, and a
     second time (after RFC 9002, section 6.2); `never`. Needs RACK."""
@@ -41,6 +41,10 @@ class EndpointConfig:
     """`cubic` (RFC 9438) or `reno` (RFC 6582, or RFC 6675 with SACK)."""
     initial_window_segments: int = 10
     """RFC 6928; 0 is RFC 3390."""
+    slow_start_after_idle: bool = True
+    """RFC 2861: the congestion window shrinks while it is not used."""
+    duplicate_ack_threshold: int = 3
+    """RFC 5681, section 3.2: duplicates that show a loss, as long as no reordering was seen."""
     receive_buffer_bytes: int = 524288
     receive_buffer_limit_bytes: int = 0
     """From which the window scale follows; 0 is the receive buffer."""
@@ -89,6 +93,8 @@ def check(config: EndpointConfig) -> None:
         raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
     if config.congestion_control not in ("cubic", "reno"):
         raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
+    if not 1 <= config.duplicate_ack_threshold <= 255:
+        raise ValueError(f"duplicate_ack_threshold={config.duplicate_ack_threshold}: must be from 1 to 255")
     if config.loss_probes not in ("always", "tail", "never"):
         raise ValueError(f"loss_probes={config.loss_probes}: allowed are always, tail, never")
     for name in ("receive_buffer_bytes", "send_buffer_bytes"):

@@ -108,6 +108,8 @@ class Socket:
         pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
         board = self.scoreboard
         board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, PROBES[config.loss_probes], config.dsack
+        board["keep_idle_window"] = not config.slow_start_after_idle
+        board["duplicate_threshold"] = config.duplicate_ack_threshold
         pcb["scoreboard_address"] = self._scoreboard.ctypes.data
         pcb["congestion"] = CONGESTION[config.congestion_control]
         pcb["initial_segments"] = config.initial_window_segments
@@ -392,9 +394,10 @@ class Socket:
 
     def info(self) -> dict[str, int]:
         """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""
-        pcb = self.pcb
+        pcb, board = self.pcb, self.scoreboard
         mss = max(int(pcb["mss"]), 1)
-        flight = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
+        flight = -(-((int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF) // mss)
+        recorded = self.state_now >= State.ESTABLISHED and bool(board["use_rack"] or not pcb["use_sack"])
         return {
             "snd_mss": mss,
             "snd_cwnd": int(pcb["snd_cwnd"]) // mss,
@@ -402,7 +405,13 @@ class Socket:
             "rto": int(pcb["rto_us"]),
             "rtt": int(pcb["srtt_us"]),
             "rttvar": int(pcb["rttvar_us"]),
-            "unacked": -(-flight // mss),
+            "unacked": int(board["outstanding_segments"]) if recorded else flight,
+            "sacked": int(board["sacked_segments"]) + int(board["duplicate_segments"]),
+            "lost": int(board["lost_segments"]),
+            "retrans": int(board["repeated_segments"]),
+            "reordering": max(int(board["reordering"]), int(board["duplicate_threshold"])),
+            "reord_seen": int(board["reordering_seen"]),
+            "dsack_dups": int(board["duplicates_reported"]),
             "total_retrans": int(pcb["retransmitted_segments"]),
             "retransmits": int(pcb["rexmt_shift"]),
             "snd_wscale": int(pcb["snd_scale"]),
@@ -411,7 +420,11 @@ class Socket:
             | int(pcb["use_sack"]) << 1
             | int(pcb["use_scaling"]) << 2
             | int(pcb["use_ecn"]) << 3,
-            "ca_state": 4 if pcb["rexmt_shift"] > 0 else 3 if pcb["in_recovery"] else 0,
+            "ca_state": int(board["congestion_state"])
+            if recorded
+            else 4
+            if pcb["rexmt_shift"] > 0
+            else 3 * int(pcb["in_recovery"]),
         }
 
 

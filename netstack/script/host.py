@@ -43,7 +43,7 @@ def state_name(socket: Any) -> str:
 CONFIG_FIELDS = frozenset(
     (
         *("timestamps", "window_scaling", "sack", "dsack", "rack", "loss_probes", "ecn"),
-        *("congestion_control", "initial_window_segments"),
+        *("congestion_control", "initial_window_segments", "slow_start_after_idle", "duplicate_ack_threshold"),
         *("receive_buffer_bytes", "receive_buffer_limit_bytes", "send_buffer_bytes", "default_mss_bytes"),
         *("syn_retries", "synack_retries", "data_retries", "connect_timeout_us", "initial_rto_us", "minimum_rto_us"),
         *("delayed_ack", "delayed_ack_us", "quick_acks", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),

@@ -161,6 +161,7 @@ class ProtocolControlBlock(Record):
     sacked_start: Annotated[i8, MAX_SACKED]  # where each range begins
     sacked_end: Annotated[i8, MAX_SACKED]  # where each range ends
     # CUBIC (RFC 9438)
+    cubic_seen_us: i8  # until when the time since the epoch counts
     cubic_epoch_us: i8  # t_epoch: when this period of congestion avoidance began
     cubic_k_us: i8  # K: time from the epoch until the window is cubic_origin_bytes
     cubic_origin_bytes: i8  # the window at the plateau of the cubic function

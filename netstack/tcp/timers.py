@@ -7,11 +7,11 @@ Knows no clock: the host asks for the earliest deadline and calls when it has pa
 """
 
 from netstack.jit.compilation import compiled
-from netstack.tcp.acknowledgment import MAX_RTO_US, begin_recovery_by_time
+from netstack.tcp.acknowledgment import MAX_RTO_US
 from netstack.tcp.congestion import on_timeout
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.rack import rack_detect_loss, rack_timeout
+from netstack.tcp.recovery import enter_loss, expire_reordering
 from netstack.tcp.sack import forget_reneged
 from netstack.tcp.scoreboard import rack_runs, scoreboard_at
 from netstack.tcp.states import End, State
@@ -66,11 +66,11 @@ def tcp_timeout(pcb, now_us):
             pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max)
         )
         if not window_closed:
-            on_timeout(pcb, now_us)
             pcb.retransmission_timeouts += 1
             if by_time:
-                rack_timeout(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
+                enter_loss(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
             else:
+                on_timeout(pcb, now_us)
                 forget_reneged(pcb)
         if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # a peer that answers probes is alive
             if pcb.rexmt_shift >= pcb.max_retransmissions:
@@ -91,8 +91,7 @@ def _expire_by_time(pcb, now_us):
     """Run the reordering timer and the probe timer if they expired; return flags (RFC 8985, sections 6.2 and 7.3)."""
     board = scoreboard_at(pcb.scoreboard_address, 0)
     flags = 0
-    if 0 < board.reorder_deadline_us <= now_us and rack_detect_loss(pcb, board, now_us):
-        begin_recovery_by_time(pcb, now_us)
+    if 0 < board.reorder_deadline_us <= now_us and expire_reordering(pcb, board, now_us):
         flags = TCP_OUTPUT
     if 0 < board.probe_deadline_us <= now_us:
         board.probe_deadline_us = 0

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from netstack.host import Address, Endpoint, EndpointConfig, Socket
 from netstack.host.ip import header_template, internet_checksum, packed, with_header
-from netstack.tcp.scoreboard import IN_FLIGHT, LOST, SACKED
+from netstack.tcp.scoreboard import DOUBLED, IN_FLIGHT, LOST, SACKED, CongestionState
 from netstack.tcp.states import State
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
@@ -297,7 +297,7 @@ def check_invariants(socket: Socket) -> None:
         assert distances == sorted(set(distances)), (name, distances)
         waits = socket.state in (State.SYN_RECEIVED, State.CLOSED)  # data of the SYN
         assert not distances or distances[0] > 0 or name == "sacked" or waits
-    if socket.state >= State.ESTABLISHED and pcb["use_sack"] and socket.scoreboard["use_rack"]:
+    if socket.state >= State.ESTABLISHED and (socket.scoreboard["use_rack"] or not pcb["use_sack"]):
         check_scoreboard(socket)
 
 
@@ -313,8 +313,18 @@ def check_scoreboard(socket: Socket) -> None:
     lengths = {IN_FLIGHT: 0, SACKED: 0, LOST: 0}
     for index in range(count):
         lengths[int(board["run_state"][index])] += edges[index + 1] - edges[index]
-    assert (board["pipe_bytes"], board["lost_bytes"]) == (lengths[IN_FLIGHT], lengths[LOST])
+    assert board["lost_bytes"] == lengths[LOST]
+    segments = {state: int(board["run_segments"][:count][board["run_state"][:count] == state].sum()) for state in lengths}
+    twice = (board["run_state"][:count] == IN_FLIGHT) & (board["run_repeated"][:count] == DOUBLED)
+    flight = segments[IN_FLIGHT] + int(board["run_segments"][:count][twice].sum())
+    assert board["flight_segments"] == max(flight - int(board["duplicate_segments"]), 0)
+    assert board["sacked_segments"] == segments[SACKED]
+    assert board["outstanding_segments"] == sum(segments.values())
     assert (board["run_segments"][:count] >= 1).all()
+    assert (board["congestion_state"] == CongestionState.RECOVERY) == (pcb["in_recovery"] == 1)
+    assert not pcb["use_sack"] or board["duplicate_segments"] == 0
+    assert board["undo_repeats"] >= -1
+    assert not board["undo_open"] or offset(una, int(board["undo_marker"])) < 1 << 31
     assert pcb["sacked_count"] == 0, "two scoreboards"
     if una == top:
         assert board["reorder_deadline_us"] == board["probe_deadline_us"] == 0
