@@ -72,8 +72,15 @@ class EndpointConfig:
     """When the queue of half-open connections is full (RFC 4987, section 3.6)."""
     default_mss_bytes: int = 536
     """Of a peer that names none."""
+    platform: str = "any"
+    """Whose choices hold where the RFCs leave several: `linux`, `freebsd`, or `any` for what they recommend."""
+    rto_slop_us: int = 0
+    """A constant part of each retransmission timeout."""
+    restart_after_idle: bool = True
+    """RFC 5681, section 4.1: after an idle time the congestion window is the initial one."""
 
 
+PLATFORMS = ("any", "linux", "freebsd")
 MINIMUM_MTU_BYTES = 68  # RFC 791
 BUFFER_BYTES = (256, 1 << 29)
 
@@ -86,6 +93,8 @@ def check(config: EndpointConfig) -> None:
         raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
     if config.congestion_control not in ("cubic", "reno"):
         raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
+    if config.platform not in PLATFORMS:
+        raise ValueError(f"platform={config.platform}: allowed are {', '.join(PLATFORMS)}")
     if config.loss_probes not in ("always", "tail", "never"):
         raise ValueError(f"loss_probes={config.loss_probes}: allowed are always, tail, never")
     for name in ("receive_buffer_bytes", "send_buffer_bytes"):

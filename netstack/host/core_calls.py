@@ -104,6 +104,7 @@ def input_segment(packet, payload, pcb_address, segment_address, ring, results, 
     seq = segment.seq
     if segment.flags & SYN:
         seq = (seq + 1) & 0xFFFFFFFF  # payload stands behind a SYN
+    pcb.segments_in += 1
     flags = tcp_input(pcb, segment, now_us)
     mask = len(ring) - 1
     skipped = seq_sub(pcb.accepted_seq, seq)
@@ -135,6 +136,7 @@ def emit(pcb_address, segment_address, ring, template, packet, results, now_us):
     if tcp_output(pcb, segment, now_us) == 0:
         results[DEADLINE_US] = tcp_next_deadline_us(pcb)
         return 0
+    pcb.segments_out += 1
     header = len(template)
     start = header + encode(segment, packet, header)
     mask = len(ring) - 1

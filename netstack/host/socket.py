@@ -11,15 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from netstack.host import buffers, core_calls
-from netstack.host.config import BUFFER_BYTES, Address, EndpointConfig
+from netstack.host.config import Address, EndpointConfig
+from netstack.host.ip import HEADER_FIELDS, get_header_field, set_header_field
+from netstack.host.options import CONGESTION, PCB_OPTIONS, check_option
 from netstack.host.outbox import Outbox
+from netstack.host.report import report
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.tcp.pcb import PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, LINUX, QUICK_ACKS, RFC
 
-CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
+STYLES = {"any": RFC, "linux": LINUX, "freebsd": FREEBSD}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
 NO_RING = np.zeros(1, np.uint8)
@@ -118,6 +122,11 @@ class Socket:
         pcb["user_timeout_us"] = config.user_timeout_us
         pcb["max_retransmissions"] = config.data_retries
         pcb["timestamp_unit_us"] = TIMESTAMP_UNIT_US
+        pcb["style"], pcb["rto_slop_us"], pcb["keep_window"] = (
+            STYLES[config.platform],
+            config.rto_slop_us,
+            not config.restart_after_idle,
+        )
         pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
         pcb["fin_wait_2_us"] = config.fin_wait_2_us
         pcb["default_mss"] = config.default_mss_bytes
@@ -142,6 +151,16 @@ class Socket:
         return State(self.state_now)
 
     @property
+    def passive(self) -> bool:
+        """Whether the peer opened the connection."""
+        return self.passive_of is not None
+
+    @property
+    def retries(self) -> int:
+        """Timeouts in a row."""
+        return int(self.pcb["rexmt_shift"])
+
+    @property
     def readable(self) -> bool:
         """Whether `receive` has a result: bytes, the end, or an error."""
         return self.unread_bytes > 0 or self._finished or self.error is not None or self._ended
@@ -152,6 +171,30 @@ class Socket:
         if self._shut or not (self.state_now == ESTABLISHED or self.state_now == CLOSE_WAIT):
             return False
         return self.unacknowledged_bytes < self._send_buffer_bytes
+
+    @property
+    def finished(self) -> bool:
+        """Whether the peer has finished sending."""
+        return self._finished
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes in the send buffer that have not been sent."""
+        pcb = self.pcb
+        sent = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
+        return max(self.unacknowledged_bytes - sent, 0)
+
+    @property
+    def outgoing_bytes(self) -> int:
+        """Bytes that were not acknowledged; a FIN counts as one, as in SIOCOUTQ of Linux."""
+        pcb = self.pcb
+        fin = bool(pcb["fin_queued"]) and ((int(pcb["snd_una"]) - int(pcb["fin_seq"]) - 1) & 0xFFFFFFFF) >= 1 << 31
+        return self.unacknowledged_bytes + fin
+
+    @property
+    def send_room_bytes(self) -> int:
+        """Bytes that `send` would take."""
+        return max(self._send_buffer_bytes - self.unacknowledged_bytes, 0)
 
     @property
     def at_eof(self) -> bool:
@@ -214,12 +257,15 @@ class Socket:
     def close(self, now_us: int) -> None:
         """Neither send nor receive from now on. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525).
 
-        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing.
+        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing. FreeBSD drops what
+        is unread without a reset, and an unfinished handshake without any.
         """
         if self._closed:
             return
         self._closed = True
-        if self.unread_bytes > 0 or self._linger_s == 0:
+        freebsd = self.pcb["style"] == FREEBSD
+        aborts = self._linger_s == 0 or (self.unread_bytes > 0 and not freebsd)
+        if aborts and not (freebsd and self.state_now < ESTABLISHED):
             self.abort(now_us)
             return
         self._shut = True
@@ -291,7 +337,7 @@ class Socket:
             self.error = self.soft_error or TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         elif reason == End.REFUSED:
             self.error = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        elif reason == End.RESET and before == State.CLOSE_WAIT:
+        elif reason == End.RESET and before == State.CLOSE_WAIT and self.pcb["style"] != FREEBSD:
             self.error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         elif reason == End.RESET and before < State.TIME_WAIT:
             self.error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
@@ -340,6 +386,14 @@ class Socket:
             self._start_keepalive(now_us)
         elif name == "linger_s":
             self._linger_s = number
+        elif name in HEADER_FIELDS:
+            set_header_field(self.template, name, number)
+        elif name == "no_options":
+            pcb["no_options"] = number
+            if number:
+                pcb["use_timestamps"] = pcb["use_scaling"] = pcb["use_sack"] = 0
+        elif name == "quick_ack":
+            self._acknowledge_quickly(number != 0, now_us)
         elif name == "maximum_segment_bytes":
             pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
         elif name in PCB_OPTIONS:
@@ -364,6 +418,15 @@ class Socket:
             self.send_ring = buffers.ring(size_bytes)
             buffers.put(self.send_ring, first, waiting)
 
+    def _acknowledge_quickly(self, quickly: bool, now_us: int) -> None:
+        """Send an acknowledgment that waits, and delay none for a while; or wait for answers of the application again."""
+        pcb = self.pcb
+        pcb["interactive"] = not quickly
+        if quickly:
+            pcb["quick_acks"] = QUICK_ACKS
+            pcb["ack_now"] |= pcb["delack_deadline_us"] != 0
+            self._outbox.output(self, now_us)
+
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
         pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
@@ -382,7 +445,11 @@ class Socket:
             "connect_timeout_us": self._connect_timeout_us,
             "linger_s": self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),
+            "no_options": int(pcb["no_options"]),
+            "quick_ack": int(not pcb["interactive"]),
         }
+        if name in HEADER_FIELDS:
+            return get_header_field(self.template, name)
         if name in own:
             return own[name]
         if name in PCB_OPTIONS:
@@ -391,64 +458,4 @@ class Socket:
 
     def info(self) -> dict[str, int]:
         """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""
-        pcb = self.pcb
-        mss = max(int(pcb["mss"]), 1)
-        flight = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
-        return {
-            "snd_mss": mss,
-            "snd_cwnd": int(pcb["snd_cwnd"]) // mss,
-            "snd_ssthresh": min(int(pcb["snd_ssthresh"]) // mss, 0x7FFFFFFF),
-            "rto": int(pcb["rto_us"]),
-            "rtt": int(pcb["srtt_us"]),
-            "rttvar": int(pcb["rttvar_us"]),
-            "unacked": -(-flight // mss),
-            "total_retrans": int(pcb["retransmitted_segments"]),
-            "retransmits": int(pcb["rexmt_shift"]),
-            "snd_wscale": int(pcb["snd_scale"]),
-            "rcv_wscale": int(pcb["rcv_scale"]),
-            "options": int(pcb["use_timestamps"])
-            | int(pcb["use_sack"]) << 1
-            | int(pcb["use_scaling"]) << 2
-            | int(pcb["use_ecn"]) << 3,
-            "ca_state": 4 if pcb["rexmt_shift"] > 0 else 3 if pcb["in_recovery"] else 0,
-        }
-
-
-PCB_OPTIONS = {
-    "no_delay": "no_delay",
-    "cork": "cork",
-    "user_timeout_us": "user_timeout_us",
-    "keepalive_interval_us": "keepalive_interval_us",
-    "keepalive_probes": "keepalive_probes",
-    "syn_retries": "max_retransmissions",
-    "fin_wait_2_us": "fin_wait_2_us",
-    "delayed_ack_us": "delayed_ack_us",
-}
-"""Options that are a field of the pcb."""
-
-OPTIONS = {
-    *PCB_OPTIONS,
-    *("congestion_control", "keepalive", "keepalive_idle_us", "linger_s", "maximum_segment_bytes"),
-    *("send_buffer_bytes", "receive_buffer_bytes", "connect_timeout_us"),
-}
-
-
-def check_option(name: str, value: int | str) -> None:
-    """Raise ValueError if there is no such option, or not with this value."""
-    if name not in OPTIONS:
-        raise ValueError(f"{name}: no such option")
-    if name == "congestion_control":
-        if value not in CONGESTION:
-            raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
-        return
-    least, most = 0, (1 << 31) - 1
-    if name in ("send_buffer_bytes", "receive_buffer_bytes"):
-        least, most = BUFFER_BYTES
-    elif name == "maximum_segment_bytes":
-        least = 1
-    elif name in ("keepalive_idle_us", "keepalive_interval_us", "user_timeout_us", "connect_timeout_us", "fin_wait_2_us"):
-        most = 1 << 60
-    elif name == "linger_s":
-        least = -1
-    if not least <= int(value) <= most:
-        raise ValueError(f"{name}={value}: must be from {least} to {most}")
+        return report(self.pcb, self.scoreboard, self.passive, self.unsent_bytes)

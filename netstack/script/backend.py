@@ -11,7 +11,7 @@ def endpoint_backend() -> Backend:
     from netstack.host import Address, Endpoint, EndpointConfig  # compiles, which only parsing need not wait for
 
     def make(settings: Settings) -> Any:
-        config = config_of(settings.stack)
+        config: dict[str, Any] = {**config_of(settings.stack), "platform": settings.platform}
         if settings.platform == "freebsd" and settings.stack.receive_buffer_bytes is not None:
             config["receive_buffer_bytes"] = whole_segments(settings.stack.receive_buffer_bytes, settings)
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from netstack.script.questions import Question, question_of
 from netstack.script.settings import StackSettings, UnsupportedError
 
 Change = dict[str, object]
@@ -68,7 +69,7 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_keepalive_probes": _count("keepalive_probes"),
     "net.ipv4.tcp_fin_timeout": _scaled("fin_wait_2_us", _SECOND),
     "net.ipv4.tcp_syncookies": _flag("syn_cookies"),
-    "net.ipv4.tcp_slow_start_after_idle": _flag("slow_start_after_idle"),
+    "net.ipv4.tcp_slow_start_after_idle": _flag("restart_after_idle"),
     "net.ipv4.tcp_reordering": _count("duplicate_ack_threshold"),
     "net.ipv4.tcp_rto_min_us": _count("minimum_rto_us"),
     "net.inet.tcp.rfc1323": _rfc1323,
@@ -153,7 +154,7 @@ _LINUX_DEFAULTS = StackSettings(
     dsack=True,
     duplicate_ack_threshold=3,
     congestion_control="cubic",
-    slow_start_after_idle=False,
+    restart_after_idle=False,
     ecn=0,
     syn_cookies=True,
 )
@@ -172,6 +173,8 @@ class Effect:
     stack: StackSettings
     sleep_us: int = 0
     skipped: list[str] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    """What it asks for; each must find something."""
 
 
 def interpret(text: str, stack: StackSettings) -> Effect:
@@ -185,6 +188,10 @@ def interpret(text: str, stack: StackSettings) -> Effect:
     for part in _SEPARATORS.split(text):
         part = _REDIRECTION.sub("", part).strip()
         if not part or part.startswith("#"):
+            continue
+        question = question_of(part)
+        if question is not None:
+            effect.questions.append(question)
             continue
         if "|" in part:
             raise UnsupportedError(f"command {part}")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netstack.script.settings import Settings, StackSettings
+from netstack.script.settings import Settings, StackSettings, UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ CONFIG_FIELDS = frozenset(
         *("receive_buffer_bytes", "receive_buffer_limit_bytes", "send_buffer_bytes", "default_mss_bytes"),
         *("syn_retries", "synack_retries", "data_retries", "connect_timeout_us", "initial_rto_us", "minimum_rto_us"),
         *("delayed_ack", "delayed_ack_us", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
-        *("fin_wait_2_us", "maximum_segment_lifetime_us", "syn_cookies"),
+        *("fin_wait_2_us", "maximum_segment_lifetime_us", "syn_cookies", "restart_after_idle", "rto_slop_us"),
     )
 )
 """Fields of `StackSettings` that the endpoint's configuration has too, by the same names."""
@@ -57,13 +57,26 @@ OFFERED_OPTIONS = frozenset(
         *("no_delay", "cork", "congestion_control", "maximum_segment_bytes", "send_buffer_bytes", "receive_buffer_bytes"),
         *("keepalive", "keepalive_idle_us", "keepalive_interval_us", "keepalive_probes"),
         *("user_timeout_us", "connect_timeout_us", "syn_retries", "fin_wait_2_us", "linger_s"),
+        *("tos", "ttl", "no_options", "quick_ack"),
     )
 )
 """Targets of `descriptors` that the endpoint's sockets have as options, by the same names."""
 
 
+_FIXED = {"duplicate_ack_threshold": 3, "forward_recovery": False}
+"""What the endpoint does and cannot change."""
+
+
 def config_of(stack: StackSettings) -> dict[str, Any]:
-    """Return the settings that a script makes and the endpoint's configuration has."""
+    """Return the settings that a script makes and the endpoint's configuration has.
+
+    Raises:
+        UnsupportedError: The script makes one that the endpoint has not, other than it is anyway.
+    """
+    for name, fixed in _FIXED.items():
+        value = getattr(stack, name)
+        if name not in CONFIG_FIELDS and value is not None and value != fixed:
+            raise UnsupportedError(f"{name.replace('_', ' ')} of {value}")
     return {name: value for name, value in vars(stack).items() if name in CONFIG_FIELDS and value is not None}
 
 

@@ -3,6 +3,9 @@
 import errno
 from dataclasses import dataclass
 
+SAME_ERRORS = {"EWOULDBLOCK": "EAGAIN", "ENOTSUP": "EOPNOTSUPP", "EDEADLOCK": "EDEADLK"}
+"""Other names of the same numbers, on Linux and on FreeBSD."""
+
 
 class WouldBlockError(Exception):
     """A blocking call cannot return yet."""

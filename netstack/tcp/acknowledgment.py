@@ -220,4 +220,4 @@ def tcp_rtt_update(pcb, rtt_us):
     else:
         pcb.rttvar_us += (abs(pcb.srtt_us - rtt_us) - pcb.rttvar_us) // 4
         pcb.srtt_us += (rtt_us - pcb.srtt_us) // 8
-    pcb.rto_us = min(max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us), MAX_RTO_US)
+    pcb.rto_us = min(max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us) + pcb.rto_slop_us, MAX_RTO_US)

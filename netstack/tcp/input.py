@@ -14,12 +14,24 @@ from netstack.tcp.flags import (
     TCP_REPLY_RESET,
     TCP_SEND_RESET,
 )
+from netstack.tcp.freebsd import (
+    ACKNOWLEDGE,
+    CHALLENGE,
+    CLOSE,
+    PROCESS,
+    REFUSE,
+    RESET,
+    SYN_AGAIN,
+    freebsd_check,
+    repeats_fin,
+)
 from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN, sequence_length
 from netstack.tcp.options import accept_syn
 from netstack.tcp.reassembly import receive_data, receive_window
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, RFC
 
 CHALLENGE_ACKS = 10  # per interval (RFC 5961, section 7)
 CHALLENGE_INTERVAL_US = 5_000_000
@@ -51,13 +63,19 @@ def tcp_input(pcb, segment, now_us):
             _note_old_data(pcb, segment)
             pcb.ack_now = 1
             return TCP_OUTPUT
-    if pcb.state == State.SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
+    if pcb.state == State.SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs and pcb.style != FREEBSD:
         if not segment.flags & ACK:
             pcb.snd_nxt = pcb.iss  # the peer did not get our SYN: send it again
             return TCP_OUTPUT
         segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
         segment.seq = seq_add(segment.seq, 1)
-    if not _acceptable(pcb, segment):
+    flags = 0
+    if pcb.style == FREEBSD:
+        action = freebsd_check(pcb, segment)
+        if action != PROCESS:
+            return _answer_as_freebsd(pcb, segment, action, now_us)
+        flags = TCP_OUTPUT if pcb.ack_now != 0 else 0
+    elif not _acceptable(pcb, segment):
         if segment.flags & RST:
             return 0
         if pcb.state == State.TIME_WAIT and segment.flags & FIN:
@@ -77,7 +95,6 @@ def tcp_input(pcb, segment, now_us):
         return 0
     if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
         pcb.ts_recent = segment.ts_val
-    flags = 0
     if pcb.state == State.SYN_RECEIVED:
         if not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
             return TCP_REPLY_RESET
@@ -95,7 +112,8 @@ def tcp_input(pcb, segment, now_us):
     if segment.length > 0 or segment.flags & FIN:
         if pcb.state == State.ESTABLISHED or pcb.state == State.FIN_WAIT_1 or pcb.state == State.FIN_WAIT_2:
             if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
-                return tcp_end(pcb, End.RESET) | TCP_SEND_RESET  # no application reads it (RFC 9293, section 3.6.1)
+                # no application reads it (RFC 9293, section 3.6.1)
+                return tcp_end(pcb, End.RESET) | (TCP_SEND_RESET if pcb.style == RFC else TCP_REPLY_RESET)
             flags |= receive_data(pcb, segment, now_us)
         elif pcb.state == State.TIME_WAIT and segment.flags & FIN:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
@@ -107,6 +125,28 @@ def tcp_input(pcb, segment, now_us):
     if flags & TCP_FINISHED:
         _receive_fin(pcb, now_us)
     return flags
+
+
+@compiled
+def _answer_as_freebsd(pcb, segment, action, now_us):
+    """Do what `freebsd_check` says; return flags."""
+    if action == CHALLENGE:
+        return _challenge(pcb, now_us)
+    if action == CLOSE:
+        return tcp_end(pcb, End.REFUSED if pcb.state == State.SYN_RECEIVED and pcb.passive == 0 else End.RESET)
+    if action in (RESET, REFUSE):
+        return tcp_end(pcb, End.RESET) | TCP_REPLY_RESET
+    if action == SYN_AGAIN:
+        pcb.snd_nxt = pcb.iss
+        pcb.rexmt_shift = 0
+        pcb.rto_us = max(pcb.initial_rto_us, pcb.min_rto_us)
+        return TCP_OUTPUT
+    if action == ACKNOWLEDGE:
+        if pcb.state == State.TIME_WAIT and repeats_fin(pcb, segment):
+            pcb.linger_deadline_us = now_us + pcb.time_wait_us
+        pcb.ack_now = 1
+        return TCP_OUTPUT
+    return 0
 
 
 @compiled

@@ -48,6 +48,8 @@ def limit_mss(pcb, path_mss):
 @compiled
 def fill_syn_options(pcb, segment):
     """Offer the options of this connection, or agree to them at the passive end."""
+    if pcb.no_options != 0:
+        return
     segment.mss = pcb.own_mss
     segment.wscale = pcb.rcv_scale if pcb.use_scaling != 0 else -1
     segment.sack_permitted = pcb.use_sack

@@ -22,6 +22,7 @@ from netstack.tcp.sack import (
 from netstack.tcp.scoreboard import before_sacked, first_lost, note_sent, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
 from netstack.tcp.states import State
+from netstack.tcp.style import FREEBSD, note_acknowledged, note_data_sent, persist_timeout_us
 
 
 @compiled
@@ -35,6 +36,8 @@ def tcp_output(pcb, segment, now_us):
         if pcb.state == State.SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
             _fill(pcb, segment, pcb.snd_nxt, 0, now_us)
             segment.flags = ACK
+            if pcb.style == FREEBSD:
+                segment.window = min(pcb.rcv_wnd, 65535)  # from its cache of half-open connections, which does not scale
             return 1
         return _output_syn(pcb, segment, now_us)
     seq = pcb.snd_nxt
@@ -65,7 +68,7 @@ def tcp_output(pcb, segment, now_us):
     fin = _sends_fin(pcb, seq, length)
     if length <= 0 and not fin:
         if pcb.send_buffered_bytes > 0 and pcb.rexmt_deadline_us == 0:
-            pcb.rexmt_deadline_us = now_us + pcb.rto_us  # the window is closed: probe it
+            pcb.rexmt_deadline_us = now_us + persist_timeout_us(pcb)  # the window is closed: probe it
         if pcb.ack_now == 0 and pcb.probe_alive == 0:
             return 0
         length = 0
@@ -112,6 +115,7 @@ def _fill(pcb, segment, seq, length, now_us):
     pcb.ack_now = 0
     pcb.unacked_segments = 0
     pcb.delack_deadline_us = 0
+    note_acknowledged(pcb)
 
 
 @compiled
@@ -138,6 +142,7 @@ def _account(pcb, seq, end, in_order, now_us):
         pcb.high_rxt = end
     if pcb.new_bytes > 0:
         pcb.snd_max = end
+        note_data_sent(pcb, now_us)
     pcb.probe_now = 0
     if pcb.unanswered_since_us == 0:
         pcb.unanswered_since_us = max(now_us, 1)

@@ -101,6 +101,17 @@ class ProtocolControlBlock(Record):
     cork: u1  # 1: a short last segment waits for more data
     limited_transmit: u1  # 1: RFC 3042, without SACK too
     congestion: u1  # NEW_RENO or CUBIC
+    keep_window: u1  # 1: the congestion window survives an idle time
+    # Choices of other systems (`style`)
+    style: u1  # RFC, LINUX or FREEBSD
+    quick_acks: u1  # segments that are acknowledged at once, from now on
+    no_options: u1  # 1: SYNs carry no options
+    interactive: u1  # 1: answers come soon, so that acknowledgments wait for them
+    rcv_mss: i4  # the largest segment received, in bytes
+    rto_slop_us: i4  # a constant part of each retransmission timeout
+    last_data_us: i8  # when data was last received in order, 0 for never
+    segments_in: i8  # segments received, counted by the host
+    segments_out: i8  # segments sent, with all ACKs, counted by the host
     # ECN (RFC 3168), keep-alive and SACK
     ecn_echo: u1  # 1: congestion is echoed to the peer until it answers
     ecn_reduced: u1  # 1: the next data segment says that the window was reduced

@@ -15,6 +15,7 @@ from netstack.tcp.rack import rack_detect_loss, rack_timeout
 from netstack.tcp.sack import forget_reneged
 from netstack.tcp.scoreboard import rack_runs, scoreboard_at
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, MAX_SHIFT, persist_timeout_us
 
 
 @compiled
@@ -48,7 +49,8 @@ def tcp_timeout(pcb, now_us):
     if 0 < pcb.linger_deadline_us <= now_us:
         return tcp_end(pcb, End.NONE)
     if pcb.user_timeout_us != 0 and 0 < pcb.unanswered_since_us <= now_us - pcb.user_timeout_us:
-        return tcp_end(pcb, End.TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
+        reset = TCP_SEND_RESET if pcb.state >= State.SYN_RECEIVED else 0  # nobody answered a SYN
+        return tcp_end(pcb, End.TIMED_OUT) | reset  # RFC 9293, section 3.9.1.1, and RFC 5482
     if 0 < pcb.delack_deadline_us <= now_us:
         pcb.delack_deadline_us = 0
         pcb.ack_now = 1
@@ -71,16 +73,21 @@ def tcp_timeout(pcb, now_us):
                 rack_timeout(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
             else:
                 forget_reneged(pcb)
-        if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # a peer that answers probes is alive
+        answered = now_us - pcb.last_received_us <= pcb.rto_us  # a peer that answers probes is alive
+        if not (window_closed and answered):
             if pcb.rexmt_shift >= pcb.max_retransmissions:
                 return tcp_end(pcb, End.TIMED_OUT)
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
-        pcb.rto_us = min(pcb.rto_us * 2, MAX_RTO_US)
+        if window_closed and pcb.style == FREEBSD:
+            pcb.rexmt_shift = min(pcb.rexmt_shift + 1, MAX_SHIFT) if answered else pcb.rexmt_shift
+        else:
+            first = pcb.state < State.ESTABLISHED and pcb.rexmt_shift == 1  # of a SYN, which has no slop
+            pcb.rto_us = min((pcb.rto_us - (0 if first else pcb.rto_slop_us)) * 2 + pcb.rto_slop_us, MAX_RTO_US)
         if not by_time:
             pcb.snd_nxt = pcb.snd_una
         pcb.timed_at_us = 0
-        pcb.rexmt_deadline_us = now_us + pcb.rto_us
+        pcb.rexmt_deadline_us = now_us + (persist_timeout_us(pcb) if window_closed else pcb.rto_us)
         flags |= TCP_OUTPUT
     return flags
 

@@ -50,6 +50,14 @@ class FakeSocket:
     def writable(self) -> bool:
         return self.state in ("ESTABLISHED", "CLOSE_WAIT") and self.room_bytes > 0
 
+    @property
+    def unread_bytes(self) -> int:
+        return len(self.received)
+
+    @property
+    def finished(self) -> bool:
+        return self.at_eof
+
     def emit(self, flags: str, payload: bytes = b"", options: tuple[TcpOption, ...] = (), seq: int | None = None) -> None:
         header = Header(self.local.host, self.remote.host, TCP, ttl=64)
         seq = self.snd_nxt if seq is None else seq

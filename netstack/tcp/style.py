@@ -1,0 +1,90 @@
+"""Whose choices hold where the RFCs leave several: those that they recommend, or those of Linux or FreeBSD.
+
+Sources are the kernels' own: tcp_input.c and tcp_output.c of both, tcp_timer.c of FreeBSD. Knows no state transition.
+"""
+
+from netstack.jit.compilation import compiled
+
+RFC, LINUX, FREEBSD = range(3)
+QUICK_ACKS = 16  # Linux acknowledges so many segments of a new conversation at once (TCP_MAX_QUICKACKS)
+LEAST_QUICK_ACKS = 2
+ANSWERS_SOON_US = 40_000  # Linux takes an answer within this time for interactive (TCP_ATO_MIN)
+PERSIST_MIN_US, PERSIST_MAX_US = 5_000_000, 60_000_000  # FreeBSD's pauses between probes of a closed window
+MAX_SHIFT = 12  # TCP_MAXRXTSHIFT of FreeBSD
+
+
+@compiled
+def persist_timeout_us(pcb):
+    """Return how long to wait before a closed window is probed: the retransmission timeout, or as FreeBSD does."""
+    if pcb.style != FREEBSD:
+        return pcb.rto_us
+    pause_us = (4 * pcb.srtt_us + 8 * pcb.rttvar_us << min(pcb.rexmt_shift, MAX_SHIFT)) + pcb.rto_slop_us
+    return min(max(pause_us, PERSIST_MIN_US), PERSIST_MAX_US)
+
+
+@compiled
+def note_received(pcb, length, now_us):
+    """Note data received in order: Linux acknowledges the first segments at once, and those after a long silence."""
+    if pcb.style != LINUX:
+        return
+    pcb.rcv_mss = max(pcb.rcv_mss, min(length, pcb.own_mss))
+    if pcb.last_data_us == 0 or now_us - pcb.last_data_us > pcb.rto_us:
+        segments = pcb.rcv_wnd // (2 * max(pcb.rcv_mss, 1))
+        pcb.quick_acks = max(pcb.quick_acks, min(max(segments, LEAST_QUICK_ACKS), QUICK_ACKS))
+    pcb.last_data_us = max(now_us, 1)
+
+
+@compiled
+def note_duplicate_received(pcb):
+    """Note data that came twice: the peer lost our ACKs, and Linux acknowledges at once again."""
+    if pcb.style == LINUX:
+        pcb.interactive = 0
+        pcb.quick_acks = QUICK_ACKS
+
+
+@compiled
+def note_data_sent(pcb, now_us):
+    """Note new data: to Linux an answer that comes soon shows a conversation, in which ACKs wait for answers."""
+    if pcb.style == LINUX and pcb.last_data_us != 0 and now_us - pcb.last_data_us < ANSWERS_SOON_US:
+        pcb.interactive = 1
+
+
+@compiled
+def note_acknowledged(pcb):
+    """Count a segment that acknowledges."""
+    if pcb.quick_acks > 0:
+        pcb.quick_acks -= 1
+
+
+@compiled
+def delays_ack(pcb, unacked_bytes):
+    """Return whether the acknowledgment of data received in order may wait: less than two segments (RFC 9293, section 3.8.6.3).
+
+    `unacked_bytes` have come since the last acknowledgment. Linux counts bytes, and waits only in a conversation or late.
+    """
+    if pcb.style != LINUX:
+        return pcb.unacked_segments < 2
+    if pcb.quick_acks > 0 and pcb.interactive == 0:
+        return False
+    return unacked_bytes <= pcb.rcv_mss
+
+
+@compiled
+def freebsd_updates_window(pcb, announced):
+    """Return whether FreeBSD announces the room after a read by itself; `announced` is what the peer knows of, in bytes."""
+    room = min(pcb.rcv_wnd, 65535 << pcb.rcv_scale)
+    growth = room - max(announced, 0)
+    if growth <= 0 or max(announced, 0) >> pcb.rcv_scale >= room >> pcb.rcv_scale or pcb.delack_deadline_us != 0:
+        return False
+    size = pcb.receive_buffer_bytes
+    if 2 * growth >= size:
+        return True
+    return growth >= 2 * pcb.mss and (growth >= size // 4 or pcb.rcv_wnd <= size // 8 or size <= 8 * pcb.mss)
+
+
+@compiled
+def linux_updates_window(pcb, announced):
+    """Return whether Linux acknowledges after a read: it waits with an ACK of data read at once, or the window has doubled."""
+    if pcb.delack_deadline_us != 0 and pcb.interactive == 0 and pcb.rcv_wnd >= pcb.receive_buffer_bytes:
+        return True
+    return 2 * announced <= pcb.receive_buffer_bytes and pcb.rcv_wnd >= max(2 * announced, pcb.mss)
