@@ -87,4 +87,5 @@ def linux_updates_window(pcb, announced):
     """Return whether Linux acknowledges after a read: it waits with an ACK of data read at once, or the window has doubled."""
     if pcb.delack_deadline_us != 0 and pcb.interactive == 0 and pcb.rcv_wnd >= pcb.receive_buffer_bytes:
         return True
-    return 2 * announced <= pcb.receive_buffer_bytes and pcb.rcv_wnd >= max(2 * announced, pcb.mss)
+    most = min(pcb.receive_buffer_bytes, 65535 << pcb.rcv_scale)
+    return 2 * announced <= most and min(pcb.rcv_wnd, most) >= max(2 * announced, pcb.mss)
