@@ -27,6 +27,7 @@ from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
 from netstack.tcp.pcb import PCB
 from netstack.tcp.sequence import seq_sub
+from netstack.tcp.style import end_record
 from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout
 
 FLAGS, DELIVERED, ACKED, DEADLINE_US, STATE = range(5)
@@ -254,6 +255,12 @@ def received(pcb_address, count):
 def written(pcb_address, count):
     """Note that the application put `count` bytes into the send buffer."""
     pcb_at(pcb_address, 0).send_buffered_bytes += count
+
+
+@compiled
+def record_ends(pcb_address, seq):
+    """Note that a record of the application ends before `seq`."""
+    end_record(pcb_at(pcb_address, 0), seq)
 
 
 @compiled

@@ -58,7 +58,7 @@ def report(pcb: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, 
         | int(pcb["use_sack"]) << 1
         | int(pcb["use_scaling"]) << 2
         | int(pcb["use_ecn"]) << 3,
-        "ca_state": LOSS if loss else RECOVERY if pcb["in_recovery"] else DISORDER if sacked or pcb["dupacks"] else OPEN,
+        "ca_state": LOSS if loss else RECOVERY if pcb["in_recovery"] else DISORDER if sacked else OPEN,
     }
 
 

@@ -205,8 +205,10 @@ class Socket:
     def _ended(self) -> bool:
         return self.state_now == CLOSED and self.error is None
 
-    def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
+    def send(self, data: bytes | bytearray | memoryview, now_us: int, ends_record: bool = False) -> int:
         """Take bytes to be sent; return how many there was room for.
+
+        If the last of them `ends_record`, what follows begins a segment of its own, as with MSG_EOR of Linux.
 
         Raises:
             OSError: The pending `error`, or BrokenPipeError after the end.
@@ -223,6 +225,8 @@ class Socket:
         self._write_seq = (self._write_seq + count) & 0xFFFFFFFF
         self.unacknowledged_bytes += count
         core_calls.written(self.address, count)
+        if ends_record and count == len(data):
+            core_calls.record_ends(self.address, self._write_seq)
         self._outbox.output(self, now_us)
         return count
 

@@ -35,6 +35,8 @@ class Descriptor:
     connecting: bool = False
     read_shut: bool = False
     write_shut: bool = False
+    no_space: bool = False
+    """The last write found the send buffer full."""
     expects_more: bool = False
     """The last write said that more follows."""
     options: dict[str, int | str] = field(default_factory=dict)

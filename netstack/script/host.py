@@ -85,9 +85,17 @@ def configure(endpoint: Any, settings: Settings) -> None:
     endpoint.config = replace(endpoint.config, **config_of(settings.stack))
 
 
-def tcp_info(socket: Any, platform: str) -> dict[str, object]:
-    """Return the variables of code sections, ``tcpi_*``, as far as the endpoint offers them."""
-    linux, freebsd = STATES.get(state_name(socket), (7, 0))
+def tcp_info(socket: Any, platform: str, now_us: int = 0) -> dict[str, object]:
+    """Return the variables of code sections, ``tcpi_*``, as far as the endpoint offers them.
+
+    A socket of Linux is closed when its connection is in TIME-WAIT, which is then no longer its own.
+    """
+    state = state_name(socket)
+    linux, freebsd = STATES.get("CLOSED" if state == "TIME_WAIT" and platform == "linux" else state, (7, 0))
     names: dict[str, object] = {"tcpi_state": freebsd if platform == "freebsd" else linux}
-    info = socket.info() if hasattr(socket, "info") else {}
+    info = dict(socket.info()) if hasattr(socket, "info") else {}
+    pcb = getattr(socket, "pcb", None)
+    if pcb is not None:
+        times = {"last_data_sent": "last_sent_us", "last_data_recv": "last_data_us", "last_ack_recv": "last_received_us"}
+        info |= {name: (now_us - int(pcb[at])) // 1000 for name, at in times.items()}
     return names | {f"tcpi_{name}": value for name, value in info.items()}

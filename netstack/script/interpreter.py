@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from netstack.script.calls import Calls
+from netstack.script.chronographs import Chronographs
 from netstack.script.code import AssertionFailedError, run_code
 from netstack.script.commands import interpret
 from netstack.script.connection import Connection, Phase
@@ -142,6 +143,7 @@ class Interpreter:
         self._sent: deque[tuple[int, Segment | IcmpMessage]] = deque()
         self._pending: _Pending | None = None
         self._calls = Calls(settings, backend, self._make_endpoint, self._watch, self._change, Ancillary(settings))
+        self._chronographs = Chronographs()
         self._next_remote_port = FIRST_REMOTE_PORT
         self._last_event_us = 0
         self._variables: dict[str, object] = {}
@@ -199,15 +201,19 @@ class Interpreter:
                 max(time_us, self.now_us) for time_us in (deadline_us, give_up_us) if time_us is not None and time_us <= until_us
             ]
             if not due:
-                self.now_us = max(self.now_us, until_us)
+                self._elapse(max(self.now_us, until_us))
                 return
             runs = runs + 1 if min(due) == self.now_us else 0
             if runs > _TIMER_RUNS_AT_ONCE:
                 raise FailedError(f"the endpoint's timers do not come to an end at {self.now_us / 1e6:.6f}")
-            self.now_us = min(due)
+            self._elapse(min(due))
             if self._endpoint is not None:
                 self._endpoint.run_timers(self.now_us)
             self._collect()
+
+    def _elapse(self, until_us: int) -> None:
+        self._chronographs.elapse(self._calls.descriptors.values(), until_us - self.now_us)
+        self.now_us = until_us
 
     def _collect(self) -> None:
         """Take what the stack sends now, and see whether a blocking call can return."""
@@ -451,7 +457,9 @@ class Interpreter:
 
     def _code(self, code: Code) -> None:
         sockets = [descriptor.socket for descriptor in self._calls.descriptors.values() if descriptor.socket is not None]
-        names = tcp_info(sockets[-1], self.settings.platform) if sockets else {}
+        names = tcp_info(sockets[-1], self.settings.platform, self.now_us) if sockets else {}
+        if sockets and hasattr(sockets[-1], "pcb"):
+            names |= {f"tcpi_{name}": value for name, value in self._chronographs.of(sockets[-1]).items()}
         try:
             for line in run_code(code.text, names, self._variables):
                 self._trace(f"  {line}")

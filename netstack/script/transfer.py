@@ -4,6 +4,7 @@ Knows no call that opens or closes. What each platform returns is after socket(2
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from netstack.script.constants import CONSTANTS, evaluate
 from netstack.script.descriptors import Descriptor
@@ -14,8 +15,9 @@ from netstack.script.settings import Settings, UnsupportedError
 from netstack.script.syntax import Anything, Array, Expression, Struct, SystemCall, Text, Word
 
 MSG_DONTWAIT, MSG_PEEK, MSG_TRUNC = CONSTANTS["MSG_DONTWAIT"], CONSTANTS["MSG_PEEK"], CONSTANTS["MSG_TRUNC"]
+MSG_EOR = CONSTANTS["MSG_EOR"]
 MSG_WAITALL, MSG_MORE, MSG_ERRQUEUE = CONSTANTS["MSG_WAITALL"], CONSTANTS["MSG_MORE"], CONSTANTS["MSG_ERRQUEUE"]
-_SEND_FLAGS = MSG_DONTWAIT | MSG_MORE | CONSTANTS["MSG_NOSIGNAL"] | CONSTANTS["MSG_ZEROCOPY"]
+_SEND_FLAGS = MSG_DONTWAIT | MSG_MORE | MSG_EOR | CONSTANTS["MSG_NOSIGNAL"] | CONSTANTS["MSG_ZEROCOPY"]
 _RECEIVE_FLAGS = MSG_DONTWAIT | MSG_PEEK | MSG_TRUNC | MSG_WAITALL | CONSTANTS["MSG_NOSIGNAL"]
 _MAXIMUM_WRITE_BYTES = 1 << 28
 
@@ -69,6 +71,8 @@ class TransferCalls:
         socket = descriptor.socket
         if flags & ~_RECEIVE_FLAGS or (flags & MSG_PEEK and not hasattr(socket, "peek")):
             raise UnsupportedError(f"{call.name} with flags {flags:#x}")
+        if limit > 0 and socket.unread_bytes > 0 and _is_null(call):
+            return failed("EFAULT")
         data = (socket.peek(limit) if flags & MSG_PEEK else socket.receive(limit, now_us)) if limit > 0 else b""
         progress.done += len(data)
         if flags & MSG_WAITALL and progress.done < limit and not socket.at_eof:
@@ -148,7 +152,7 @@ class TransferCalls:
     ) -> Returned:
         if flags & ~_SEND_FLAGS:
             raise UnsupportedError(f"{call.name} with flags {flags:#x}")
-        refused = self._refuses_data(descriptor)
+        refused = "EFAULT" if data and _is_null(call) else self._refuses_data(descriptor)
         if refused is not None:
             return failed(refused)
         socket = descriptor.socket
@@ -156,6 +160,7 @@ class TransferCalls:
             return self.blocked(descriptor, flags)
         taken = self._write(descriptor, data[progress.done :], flags, now_us)
         progress.done += taken
+        descriptor.no_space = progress.done < len(data)
         if progress.done == len(data) or (progress.done and (descriptor.nonblocking or flags & MSG_DONTWAIT)):
             self.ancillary.note_sent(descriptor, progress.done, flags, now_us)
             return Returned(progress.done)
@@ -167,11 +172,18 @@ class TransferCalls:
         if flags & MSG_MORE and data:
             descriptor.expects_more = True
             socket.set_option("cork", 1, now_us)
-        taken = socket.send(data, now_us) if data else 0
+        taken = self._hand_over(socket, data, bool(flags & MSG_EOR), now_us) if data else 0
         if descriptor.expects_more and not flags & MSG_MORE:
             descriptor.expects_more = False
             socket.set_option("cork", int(bool(descriptor.options.get("TCP_CORK", 0))), now_us)
         return taken
+
+    def _hand_over(self, socket: Any, data: bytes, ends_record: bool, now_us: int) -> int:
+        if not ends_record:
+            return socket.send(data, now_us)
+        if self.settings.platform == "freebsd":
+            raise UnsupportedError("MSG_EOR as FreeBSD has it")
+        return socket.send(data, now_us, ends_record=True)
 
     def _refuses_data(self, descriptor: Descriptor) -> str | None:
         """The error of a write to a socket that takes none, but for a pending one; FreeBSD looks at the end of sending first."""
@@ -182,6 +194,11 @@ class TransferCalls:
         if descriptor.socket is not None:
             return None
         return "ENOTCONN" if descriptor.listener is not None and self.settings.platform == "any" else "EPIPE"
+
+
+def _is_null(call: SystemCall) -> bool:
+    """Whether a call that moves data has no buffer."""
+    return call.name in ("read", "recv", "recvfrom", "write", "send", "sendto") and call.arguments[1] == Word("NULL")
 
 
 def _length(expression: Expression) -> int:

@@ -4,6 +4,7 @@ Sources are the kernels' own: tcp_input.c and tcp_output.c of both, tcp_timer.c 
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 
 RFC, LINUX, FREEBSD = range(3)
 QUICK_ACKS = 16  # Linux acknowledges so many segments of a new conversation at once (TCP_MAX_QUICKACKS)
@@ -16,10 +17,63 @@ MAX_SHIFT = 12  # TCP_MAXRXTSHIFT of FreeBSD
 @compiled
 def persist_timeout_us(pcb):
     """Return how long to wait before a closed window is probed: the retransmission timeout, or as FreeBSD does."""
-    if pcb.style != FREEBSD:
+    if pcb.style != FREEBSD or pcb.snd_wnd >= min(pcb.mss, pcb.send_buffered_bytes):
         return pcb.rto_us
     pause_us = (4 * pcb.srtt_us + 8 * pcb.rttvar_us << min(pcb.rexmt_shift, MAX_SHIFT)) + pcb.rto_slop_us
     return min(max(pause_us, PERSIST_MIN_US), PERSIST_MAX_US)
+
+
+@compiled
+def timeout_us(pcb):
+    """Return the retransmission timeout before back-off (RFC 6298, section 2.3). Linux bounds the variation, not the sum."""
+    if pcb.style == LINUX:
+        return pcb.srtt_us + max(4 * pcb.rttvar_us, pcb.min_rto_us)
+    return max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us) + pcb.rto_slop_us
+
+
+@compiled
+def begin_burst(pcb):
+    """Note whether nothing is outstanding when output begins."""
+    if pcb.style == FREEBSD and pcb.snd_una == pcb.snd_max:
+        pcb.burst_idle = 1
+
+
+@compiled
+def sends_short(pcb):
+    """Return whether a short last segment may leave while others are outstanding (Nagle's algorithm).
+
+    For Linux only a short one that is outstanding holds it back (Minshall); for FreeBSD none of the same burst does.
+    """
+    if pcb.style == LINUX:
+        return seq_leq(pcb.snd_small, pcb.snd_una)
+    return pcb.burst_idle != 0
+
+
+@compiled
+def note_short(pcb, end, length):
+    """Note a segment of new data that is short, and forget the ends of records that have been sent."""
+    if length < pcb.mss:
+        pcb.snd_small = end
+    while pcb.record_count > 0 and seq_leq(pcb.record_end[0], end):
+        for index in range(1, pcb.record_count):
+            pcb.record_end[index - 1] = pcb.record_end[index]
+        pcb.record_count -= 1
+
+
+@compiled
+def within_record(pcb, seq, length):
+    """Return how much of new data belongs to one record (MSG_EOR of Linux); all of it without ends of records."""
+    if pcb.record_count > 0 and seq_lt(pcb.record_end[0], seq_add(seq, length)):
+        return seq_sub(pcb.record_end[0], seq)
+    return length
+
+
+@compiled
+def end_record(pcb, seq):
+    """Let no segment cross `seq`, where a record ends."""
+    if pcb.record_count < len(pcb.record_end):
+        pcb.record_end[pcb.record_count] = seq
+        pcb.record_count += 1
 
 
 @compiled

@@ -15,7 +15,7 @@ from netstack.tcp.rack import rack_detect_loss, rack_timeout
 from netstack.tcp.sack import forget_reneged
 from netstack.tcp.scoreboard import rack_runs, scoreboard_at
 from netstack.tcp.states import End, State
-from netstack.tcp.style import FREEBSD, MAX_SHIFT, persist_timeout_us
+from netstack.tcp.style import FREEBSD, LINUX, MAX_SHIFT, persist_timeout_us
 
 
 @compiled
@@ -79,6 +79,9 @@ def tcp_timeout(pcb, now_us):
                 return tcp_end(pcb, End.TIMED_OUT)
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
+        if window_closed and pcb.style == LINUX and pcb.snd_una == pcb.snd_max:
+            pcb.probe_now = 0
+            pcb.probe_alive = 1  # a number that the peer must answer, and no data
         if window_closed and pcb.style == FREEBSD:
             pcb.rexmt_shift = min(pcb.rexmt_shift + 1, MAX_SHIFT) if answered else pcb.rexmt_shift
         else:
