@@ -219,15 +219,28 @@ class Calls(OptionCalls, TransferCalls, PollCalls):
             descriptor.socket.shutdown(now_us)
         return Returned(0)
 
-    def _call_close(self, call: SystemCall, _: Progress, now_us: int) -> Returned:
+    def _call_close(self, call: SystemCall, progress: Progress, now_us: int) -> Returned:
         descriptor = self._descriptor(call)
         if descriptor is None:
             return failed("EBADF")
-        del self.descriptors[descriptor.number]
+        if progress.started:
+            return self._lingered(descriptor, progress, now_us)
+        progress.started = True
         if descriptor.listener is not None:
             descriptor.listener.close(now_us)
         if descriptor.socket is not None:
             descriptor.socket.close(now_us)
+            linger_s = int(descriptor.options.get("SO_LINGER", -1))
+            if linger_s > 0 and not descriptor.nonblocking:
+                progress.deadline_us = now_us + linger_s * 1_000_000
+        return self._lingered(descriptor, progress, now_us)
+
+    def _lingered(self, descriptor: Descriptor, progress: Progress, now_us: int) -> Returned:
+        """Wait for the acknowledgment of the FIN, as long as the application wants to linger."""
+        waits = descriptor.socket is not None and descriptor.state in ("FIN_WAIT_1", "CLOSING", "LAST_ACK")
+        if waits and progress.deadline_us is not None and now_us < progress.deadline_us:
+            raise WouldBlockError
+        self.descriptors.pop(descriptor.number, None)
         return Returned(0)
 
     def _call_fcntl(self, call: SystemCall, _: Progress, __: int) -> Returned:

@@ -63,6 +63,7 @@ OFFERED_OPTIONS = frozenset(
 """Targets of `descriptors` that the endpoint's sockets have as options, by the same names."""
 
 
+FREEBSD_FIN_WAIT_2_US = 60_000_000
 _FIXED = {"duplicate_ack_threshold": 3, "forward_recovery": False}
 """What the endpoint does and cannot change."""
 
@@ -77,7 +78,10 @@ def config_of(stack: StackSettings) -> dict[str, Any]:
         value = getattr(stack, name)
         if name not in CONFIG_FIELDS and value is not None and value != fixed:
             raise UnsupportedError(f"{name.replace('_', ' ')} of {value}")
-    return {name: value for name, value in vars(stack).items() if name in CONFIG_FIELDS and value is not None}
+    config = {name: value for name, value in vars(stack).items() if name in CONFIG_FIELDS and value is not None}
+    if stack.recycles_fin_wait_2:
+        config["fin_wait_2_us"] = stack.fin_wait_2_recycled_us or FREEBSD_FIN_WAIT_2_US
+    return config
 
 
 def configure(endpoint: Any, settings: Settings) -> None:

@@ -53,6 +53,9 @@ class StackSettings:
     """F-RTO, RFC 5682."""
     default_mss_bytes: int | None = None
     rto_slop_us: int | None = None
+    recycles_fin_wait_2: bool | None = None
+    """FreeBSD's fast_finwait2_recycle: then finwait2_timeout ends FIN-WAIT-2, otherwise silence does."""
+    fin_wait_2_recycled_us: int | None = None
 
 
 LINUX = StackSettings(

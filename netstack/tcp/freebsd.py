@@ -7,11 +7,12 @@ from netstack.jit.compilation import compiled
 from netstack.tcp.header import ACK, FIN, RST, SYN
 from netstack.tcp.reassembly import receive_window
 from netstack.tcp.sack import note_duplicate
-from netstack.tcp.sequence import seq_add, seq_leq, seq_sub
+from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_sub
 from netstack.tcp.states import State
 
-PROCESS, DROP, ACKNOWLEDGE, CHALLENGE, RESET, CLOSE, SYN_AGAIN, REFUSE = range(8)
-"""What to do: go on, nothing, ACK, challenge (RFC 5961), end by our reset, end by the peer's, repeat the SYN-ACK, refuse."""
+PROCESS, DROP, ACKNOWLEDGE, CHALLENGE, RESET, CLOSE, SYN_AGAIN, REFUSE, REFUSE_SEGMENT = range(9)
+"""What to do: go on, nothing, ACK, challenge (RFC 5961), end by our reset, end by the peer's, repeat the SYN-ACK, and refuse the
+connection or only the segment."""
 
 
 @compiled
@@ -20,6 +21,9 @@ def freebsd_check(pcb, segment):
     if pcb.state == State.TIME_WAIT:
         return _check_time_wait(pcb, segment)
     half_open = pcb.state == State.SYN_RECEIVED and pcb.passive != 0
+    wrong_ack = segment.flags & ACK and (seq_leq(segment.ack, pcb.snd_una) or seq_gt(segment.ack, pcb.snd_max))
+    if wrong_ack and pcb.state == State.SYN_RECEIVED and not (half_open and segment.flags & (RST | SYN)):
+        return DROP if segment.flags & RST else REFUSE_SEGMENT
     if segment.flags & RST:
         return _check_reset(pcb, segment)
     if segment.flags & SYN and half_open:

@@ -20,6 +20,7 @@ from netstack.tcp.freebsd import (
     CLOSE,
     PROCESS,
     REFUSE,
+    REFUSE_SEGMENT,
     RESET,
     SYN_AGAIN,
     freebsd_check,
@@ -136,6 +137,8 @@ def _answer_as_freebsd(pcb, segment, action, now_us):
         return tcp_end(pcb, End.REFUSED if pcb.state == State.SYN_RECEIVED and pcb.passive == 0 else End.RESET)
     if action in (RESET, REFUSE):
         return tcp_end(pcb, End.RESET) | TCP_REPLY_RESET
+    if action == REFUSE_SEGMENT:
+        return TCP_REPLY_RESET
     if action == SYN_AGAIN:
         pcb.snd_nxt = pcb.iss
         pcb.rexmt_shift = 0
