@@ -291,6 +291,8 @@ class Socket:
         """Allocate the rings; the sequence numbers are known now."""
         pcb = self.pcb
         slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
+        if pcb["style"] == FREEBSD:
+            slack = max(slack, int(pcb["own_mss"]))  # and the buffer to whole segments
         self.receive_ring = buffers.ring(self.receive_buffer_bytes + slack)
         self.send_ring = buffers.ring(self._send_buffer_bytes)
         self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
@@ -331,6 +333,9 @@ class Socket:
     def _connected(self, now_us: int) -> None:
         config = self._config()
         self.pcb["max_retransmissions"] = config.data_retries
+        if self.pcb["style"] == FREEBSD:
+            mss = min(int(self.pcb["own_mss"]), int(self.pcb["peer_mss"]))
+            self._resize_send_buffer(-(-self._send_buffer_bytes // mss) * mss)
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
@@ -408,8 +413,8 @@ class Socket:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
             self._resize_send_buffer(number)
-        elif name == "receive_buffer_bytes" and self.state_now <= State.LISTEN:
-            self.receive_buffer_bytes = number
+        elif name == "receive_buffer_bytes":
+            self._resize_receive_buffer(number)
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
 
@@ -422,6 +427,19 @@ class Socket:
             self.send_ring = buffers.ring(size_bytes)
             buffers.put(self.send_ring, first, waiting)
 
+    def _resize_receive_buffer(self, size_bytes: int) -> None:
+        """Change the limit; what waits in the ring moves to a new one if that needs to be larger. Announced room stays."""
+        self.receive_buffer_bytes = size_bytes
+        if self.state_now <= State.LISTEN:
+            return
+        pcb = self.pcb
+        if size_bytes >= len(self.receive_ring):
+            larger = buffers.ring(size_bytes + (1 << int(pcb["rcv_scale"])))
+            buffers.put(larger, self._read_seq, buffers.get(self.receive_ring, self._read_seq, len(self.receive_ring)))
+            self.receive_ring = larger
+        pcb["rcv_wnd"] = max(int(pcb["rcv_wnd"]) + size_bytes - int(pcb["receive_buffer_bytes"]), 0)
+        pcb["receive_buffer_bytes"] = size_bytes
+
     def _acknowledge_quickly(self, quickly: bool, now_us: int) -> None:
         """Send an acknowledgment that waits, and delay none for a while; or wait for answers of the application again."""
         pcb = self.pcb
@@ -429,6 +447,7 @@ class Socket:
         if quickly:
             pcb["quick_acks"] = QUICK_ACKS
             pcb["ack_now"] |= pcb["delack_deadline_us"] != 0
+        if self.state_now >= State.ESTABLISHED:
             self._outbox.output(self, now_us)
 
     def _start_keepalive(self, now_us: int) -> None:
@@ -445,7 +464,7 @@ class Socket:
             return int(pcb["keepalive_idle_us"] > 0)
         own = {
             "send_buffer_bytes": self._send_buffer_bytes,
-            "receive_buffer_bytes": self.receive_buffer_bytes,
+            "receive_buffer_bytes": int(pcb["receive_buffer_bytes"]) or self.receive_buffer_bytes,
             "connect_timeout_us": self._connect_timeout_us,
             "linger_s": self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),

@@ -205,7 +205,7 @@ class OptionCalls:
 
     def _rounds_later(self, descriptor: Descriptor) -> bool:
         """Whether a receive buffer has the size that was asked for, and is one of whole segments only once established."""
-        opening = descriptor.socket is None or state_name(descriptor.socket) in ("SYN_SENT", "SYN_RECEIVED")
+        opening = descriptor.socket is None or state_name(descriptor.socket) == "SYN_SENT"
         return self.settings.platform == "freebsd" and opening
 
     def _call_ioctl(self, call: SystemCall, _: object, __: int) -> Returned:

@@ -96,7 +96,7 @@ _SIGNS = {
     "freebsd": ("net.inet.", "kldload", "kern.", "sockstat", "ifconfig"),
 }
 _CALL_SIGNS = {
-    "linux": re.compile(r"\b(epoll_\w+|TCP_(CORK|QUICKACK|USER_TIMEOUT|DEFER_ACCEPT|SYNCNT|LINGER2|WINDOW_CLAMP|INQ)|SIOC\w+)\b"),
+    "linux": re.compile(r"\b(epoll_\w+|TCP_(CORK|QUICKACK|DEFER_ACCEPT|SYNCNT|LINGER2|WINDOW_CLAMP|INQ)|SIOC\w+)\b"),
     "freebsd": re.compile(
         r"\b(TCP_(FUNCTION_BLK|NOPUSH|NOOPT|KEEPINIT)|SO_(NOSIGPIPE|ACCEPTFILTER)|FION(WRITE|SPACE)|TCPI_\w+)\b"
     ),

@@ -32,7 +32,7 @@ from netstack.tcp.reassembly import receive_data, receive_window
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
-from netstack.tcp.style import FREEBSD, RFC
+from netstack.tcp.style import FREEBSD, RFC, round_buffer
 
 CHALLENGE_ACKS = 10  # per interval (RFC 5961, section 7)
 CHALLENGE_INTERVAL_US = 5_000_000
@@ -102,7 +102,7 @@ def tcp_input(pcb, segment, now_us):
         _establish(pcb, segment, now_us)
         pcb.snd_wnd = segment.window << pcb.snd_scale
         pcb.max_snd_wnd = pcb.snd_wnd
-        flags = TCP_CONNECTED
+        flags |= TCP_CONNECTED
     if seq_gt(segment.ack, pcb.snd_max):
         pcb.ack_now = 1  # the ACK is of something that was never sent
         return flags | TCP_OUTPUT
@@ -219,6 +219,8 @@ def _establish(pcb, segment, now_us):
     if pcb.rexmt_shift > 1:
         pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: a single timeout may have been too early
     measure(pcb, segment, now_us)
+    if pcb.passive != 0:
+        round_buffer(pcb, min(pcb.own_mss, pcb.peer_mss))
     pcb.state = State.ESTABLISHED
     if pcb.fin_queued != 0:
         pcb.state = State.FIN_WAIT_1

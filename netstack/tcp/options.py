@@ -6,6 +6,7 @@ RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
 from netstack.jit.compilation import compiled
 from netstack.tcp.pcb import initial_window
 from netstack.tcp.sequence import seq_add
+from netstack.tcp.style import round_buffer
 
 TIMESTAMPS_BYTES = 12
 
@@ -29,6 +30,8 @@ def accept_syn(pcb, segment):
     pcb.use_timestamps = 1 if pcb.use_timestamps != 0 and segment.has_timestamps != 0 else 0
     pcb.ts_recent = segment.ts_val if pcb.use_timestamps != 0 else 0
     pcb.use_sack = 1 if pcb.use_sack != 0 and segment.sack_permitted != 0 else 0
+    if pcb.passive == 0 and segment.mss > 0:
+        round_buffer(pcb, min(pcb.own_mss, pcb.peer_mss))
     limit_mss(pcb, min(pcb.own_mss, pcb.mss))  # the interface's, and what is known of the path
     if pcb.initial_segments > 0:
         pcb.snd_cwnd = pcb.initial_segments * pcb.mss

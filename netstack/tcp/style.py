@@ -5,6 +5,7 @@ Sources are the kernels' own: tcp_input.c and tcp_output.c of both, tcp_timer.c 
 
 from netstack.jit.compilation import compiled
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
+from netstack.tcp.states import State
 
 RFC, LINUX, FREEBSD = range(3)
 QUICK_ACKS = 16  # Linux acknowledges so many segments of a new conversation at once (TCP_MAX_QUICKACKS)
@@ -29,6 +30,28 @@ def timeout_us(pcb):
     if pcb.style == LINUX:
         return pcb.srtt_us + max(4 * pcb.rttvar_us, pcb.min_rto_us)
     return max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us) + pcb.rto_slop_us
+
+
+@compiled
+def round_buffer(pcb, mss):
+    """Enlarge the receive buffer of FreeBSD to whole segments of `mss` bytes (tcp_mss())."""
+    if pcb.style == FREEBSD and pcb.receive_buffer_bytes > mss:
+        more = -pcb.receive_buffer_bytes % mss
+        pcb.receive_buffer_bytes += more
+        pcb.rcv_wnd += more
+
+
+@compiled
+def tells_of_user_timeout(pcb):
+    """Return whether the end by a user timeout sends a reset: to a peer that is known, and not from Linux."""
+    return pcb.state >= State.SYN_RECEIVED and pcb.style != LINUX
+
+
+@compiled
+def tells_of_silence(pcb):
+    """Return whether the end by too many retransmissions sends a reset: FreeBSD tells the peer whenever it knows it."""
+    known = pcb.state >= State.ESTABLISHED or (pcb.state == State.SYN_RECEIVED and pcb.passive == 0)
+    return pcb.style == FREEBSD and known
 
 
 @compiled
