@@ -292,7 +292,9 @@ def _set(assignment: str, effect: Effect) -> None:
         except (ValueError, IndexError):
             raise UnsupportedError(f"sysctl {name}={value}") from None
         effect.stack = replace(effect.stack, **change)  # type: ignore[arg-type]
-    elif name == "net.ipv4.tcp_fastopen" and value.isdigit() and not int(value) & _OPEN_WITHOUT_OPTION:
+    elif (
+        name == "net.ipv4.tcp_fastopen" and re.fullmatch(r"0x[\da-fA-F]+|\d+", value) and not int(value, 0) & _OPEN_WITHOUT_OPTION
+    ):
         effect.skipped.append(f"sysctl {assignment}")  # without the option or flag of a call it changes nothing
     elif name in HARMLESS_SYSCTLS or ONLY_VALUES.get(name) == value:
         effect.skipped.append(f"sysctl {assignment}")

@@ -5,8 +5,7 @@ Time stands still between the deadlines of the endpoint and the events of the sc
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from netstack.script.calls import Calls
@@ -21,7 +20,7 @@ from netstack.script.messages import Ancillary
 from netstack.script.notation import differences, event_text, packet_text
 from netstack.script.packets import IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
 from netstack.script.questions import answer, socket_lines
-from netstack.script.results import SAME_ERRORS, Progress, Returned, WouldBlockError
+from netstack.script.results import SAME_ERRORS, Outcome, Progress, Returned, Verdict, WouldBlockError
 from netstack.script.settings import Settings, StackSettings, UnsupportedError, settings_of
 from netstack.script.syntax import (
     Anything,
@@ -42,31 +41,6 @@ PATIENCE_US = 3_600_000_000
 """How long a packet at any time (``*``) is waited for."""
 FIRST_REMOTE_PORT = 49152  # the first of the dynamic ports, RFC 6335
 _TIMER_RUNS_AT_ONCE = 1000
-
-
-class Verdict(Enum):
-    PASS = "pass"
-    FAIL = "fail"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass
-class Outcome:
-    """What came of a script; `line` and `message` say where and why it did not pass."""
-
-    path: str
-    verdict: Verdict
-    line: int = 0
-    message: str = ""
-    events_run: int = 0
-    notes: list[str] = field(default_factory=list)
-    case: str = ""
-
-    def __str__(self) -> str:
-        case = f"{self.case}: " if self.case else ""
-        if self.verdict is Verdict.PASS:
-            return f"{self.path}: {case}pass"
-        return f"{self.path}:{self.line}: {case}{self.verdict.value}: {self.message}"
 
 
 class FailedError(Exception):

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from netstack.script.descriptors import Descriptor
@@ -49,10 +50,13 @@ def question_of(text: str) -> Question | None:
     """
     command = text.strip()
     negated = command.startswith("!")
-    stages = [stage.strip() for stage in command.removeprefix("!").strip().split("|")]
+    lexer = shlex.shlex(command.removeprefix("!"), posix=True, punctuation_chars="|")
+    lexer.whitespace_split = True
     try:
-        words = [shlex.split(stage) for stage in stages]
+        words = [list(stage) for is_pipe, stage in groupby(lexer, key=lambda word: word == "|") if not is_pipe]
     except ValueError:
+        return None
+    if not words:
         return None
     if not words[0] or words[0][0].rsplit("/", 1)[-1] not in TOOLS:
         return None
