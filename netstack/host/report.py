@@ -6,6 +6,7 @@ from netstack.tcp.scoreboard import LOST, SACKED
 
 _ATO_US = 40_000
 _UNKNOWN_RTT_US = 0xFFFFFFFF
+_UNKNOWN_RATE = (1 << 64) - 1
 OPEN, DISORDER, RECOVERY, LOSS = 0, 1, 3, 4  # TCP_CA_*
 
 
@@ -43,6 +44,7 @@ def report(pcb: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, 
         "lost": lost,
         "retrans": retransmitted,
         "fackets": 0,
+        "pacing_rate": _pacing_rate(pcb, flight),
         "total_retrans": int(pcb["retransmitted_segments"]),
         "retransmits": int(pcb["rexmt_shift"]),
         "backoff": int(pcb["rexmt_shift"]),
@@ -60,6 +62,14 @@ def report(pcb: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, 
         | int(pcb["use_ecn"]) << 3,
         "ca_state": LOSS if loss else RECOVERY if pcb["in_recovery"] else DISORDER if sacked else OPEN,
     }
+
+
+def _pacing_rate(pcb: Any, flight: int) -> int:
+    """Bytes per second: a window per round trip, doubled in slow start and a fifth more later (tcp_update_pacing_rate())."""
+    if not pcb["srtt_us"]:
+        return _UNKNOWN_RATE
+    percent = 200 if pcb["snd_cwnd"] < pcb["snd_ssthresh"] // 2 else 120
+    return max(int(pcb["snd_cwnd"]), flight) * 1_000_000 // int(pcb["srtt_us"]) * percent // 100
 
 
 def _least_rtt_us(board: Any) -> int:
