@@ -42,7 +42,8 @@ class EndpointConfig:
     initial_window_segments: int = 10
     """RFC 6928; 0 is RFC 3390."""
     slow_start_after_idle: bool = True
-    """RFC 2861: the congestion window shrinks while it is not used."""
+    """RFC 2861: the congestion window shrinks while it is not used. Without a record of transmissions (`sack` without `rack`) it
+    is the initial one after a pause (RFC 5681, section 4.1)."""
     duplicate_ack_threshold: int = 3
     """RFC 5681, section 3.2: duplicates that show a loss, as long as no reordering was seen."""
     receive_buffer_bytes: int = 524288
@@ -64,7 +65,7 @@ class EndpointConfig:
     """RFC 9293, section 3.8.6.3: at most 500 ms."""
     quick_acks: int = 16
     """How many of a connection's first segments of data are acknowledged at once, as Linux does: the peer's window is small then.
-    It ends with the first answer that is sent."""
+    It ends with the first answer that is sent. Platforms have their own rule."""
     keepalive_idle_us: int = 7200 * 1_000_000
     """RFC 9293, section 3.8.4: two hours, for sockets that ask for it."""
     keepalive_interval_us: int = 75 * 1_000_000
@@ -79,8 +80,13 @@ class EndpointConfig:
     """When the queue of half-open connections is full (RFC 4987, section 3.6)."""
     default_mss_bytes: int = 536
     """Of a peer that names none."""
+    platform: str = "any"
+    """Whose choices hold where the RFCs leave several: `linux`, `freebsd`, or `any` for what they recommend."""
+    rto_slop_us: int = 0
+    """A constant part of each retransmission timeout."""
 
 
+PLATFORMS = ("any", "linux", "freebsd")
 MINIMUM_MTU_BYTES = 68  # RFC 791
 BUFFER_BYTES = (256, 1 << 29)
 
@@ -95,6 +101,8 @@ def check(config: EndpointConfig) -> None:
         raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
     if not 1 <= config.duplicate_ack_threshold <= 255:
         raise ValueError(f"duplicate_ack_threshold={config.duplicate_ack_threshold}: must be from 1 to 255")
+    if config.platform not in PLATFORMS:
+        raise ValueError(f"platform={config.platform}: allowed are {', '.join(PLATFORMS)}")
     if config.loss_probes not in ("always", "tail", "never"):
         raise ValueError(f"loss_probes={config.loss_probes}: allowed are always, tail, never")
     for name in ("receive_buffer_bytes", "send_buffer_bytes"):

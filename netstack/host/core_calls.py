@@ -27,6 +27,7 @@ from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
 from netstack.tcp.pcb import PCB
 from netstack.tcp.sequence import seq_sub
+from netstack.tcp.style import end_record
 from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout
 
 FLAGS, DELIVERED, ACKED, DEADLINE_US, STATE = range(5)
@@ -104,6 +105,7 @@ def input_segment(packet, payload, pcb_address, segment_address, ring, results, 
     seq = segment.seq
     if segment.flags & SYN:
         seq = (seq + 1) & 0xFFFFFFFF  # payload stands behind a SYN
+    pcb.segments_in += 1
     flags = tcp_input(pcb, segment, now_us)
     mask = len(ring) - 1
     skipped = seq_sub(pcb.accepted_seq, seq)
@@ -135,6 +137,7 @@ def emit(pcb_address, segment_address, ring, template, packet, results, now_us):
     if tcp_output(pcb, segment, now_us) == 0:
         results[DEADLINE_US] = tcp_next_deadline_us(pcb)
         return 0
+    pcb.segments_out += 1
     header = len(template)
     start = header + encode(segment, packet, header)
     mask = len(ring) - 1
@@ -262,6 +265,12 @@ def received(pcb_address, count):
 def written(pcb_address, count):
     """Note that the application put `count` bytes into the send buffer."""
     pcb_at(pcb_address, 0).send_buffered_bytes += count
+
+
+@compiled
+def record_ends(pcb_address, seq):
+    """Note that a record of the application ends before `seq`."""
+    end_record(pcb_at(pcb_address, 0), seq)
 
 
 @compiled

@@ -4,7 +4,6 @@ Finds the connection of each packet, and opens and forgets connections. Reads no
 """
 
 import errno
-import os
 from collections.abc import Mapping
 from functools import partial
 
@@ -42,12 +41,6 @@ TCP_HEADER_BYTES = 20
 FIRST_EPHEMERAL_PORT, LAST_PORT = 32768, 65535
 LEAST_PATH_MTU_BYTES = {4: 552, 6: 1280}
 """The least that an ICMP message can ask for: attackers would make us send tiny segments (as Linux; RFC 8200, section 5)."""
-_ERRNO = {
-    icmp.Trouble.UNREACHABLE_NETWORK: errno.ENETUNREACH,
-    icmp.Trouble.UNREACHABLE_HOST: errno.EHOSTUNREACH,
-    icmp.Trouble.UNREACHABLE_PORT: errno.ECONNREFUSED,
-    icmp.Trouble.UNREACHABLE_PROTOCOL: errno.ENOPROTOOPT,
-}
 
 
 def _mss(mtu_bytes: int, remote: str) -> int:
@@ -412,11 +405,4 @@ class Endpoint:
             if core_calls.path_mtu(socket.address, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
                 self._outbox.output(socket, now_us)
             return
-        number = _ERRNO.get(error.trouble)
-        if number is None:
-            return
-        reason = OSError(number, os.strerror(number))
-        if socket.state_now in (State.SYN_SENT, State.SYN_RECEIVED):
-            socket.fail(reason)
-        else:
-            socket.soft_error = reason
+        icmp.apply_error(socket, error.trouble, self.config.platform)

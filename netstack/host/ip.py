@@ -37,6 +37,27 @@ def header_template(source: bytes, destination: bytes, protocol: int, hop_limit:
     return np.frombuffer(fixed + source + destination, np.uint8).copy()
 
 
+HEADER_FIELDS = ("tos", "ttl")
+"""What applications set of the header of their packets: the class of traffic without the ECN bits, and the hop limit."""
+
+
+def set_header_field(template: np.ndarray, name: str, value: int) -> None:
+    """Set one of HEADER_FIELDS; TCP alone sets the ECN bits (RFC 3168, section 6)."""
+    if len(template) == HEADER_BYTES[4]:
+        template[8 if name == "ttl" else 1] = value if name == "ttl" else value & ~3
+    elif name == "ttl":
+        template[7] = value
+    else:
+        template[0], template[1] = 0x60 | value >> 4, (value & 12) << 4
+
+
+def get_header_field(template: np.ndarray, name: str) -> int:
+    """Return one of HEADER_FIELDS."""
+    if len(template) == HEADER_BYTES[4]:
+        return int(template[8 if name == "ttl" else 1])
+    return int(template[7]) if name == "ttl" else (int(template[0]) & 15) << 4 | int(template[1]) >> 4
+
+
 def with_header(template: np.ndarray, payload: bytes) -> bytes:
     """Return an IP packet of any protocol."""
     header = bytearray(template.tobytes())

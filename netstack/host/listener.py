@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from netstack.host.config import Address
-from netstack.host.socket import Socket, check_option
+from netstack.host.options import check_option
+from netstack.host.socket import Socket
 from netstack.tcp.states import State
 
 MINIMUM_HALF_OPEN = 8
@@ -20,6 +21,7 @@ class Listener:
     Attributes:
         local: Where it listens.
         dropped: SYNs and ACKs for which there was no room.
+        arrived: Connections whose handshake was done.
         cookies_sent: SYNs that were answered without keeping anything.
     """
 
@@ -30,6 +32,7 @@ class Listener:
         self.local = local
         self.dropped = 0
         self.cookies_sent = 0
+        self.arrived = 0
         self.options: dict[str, int | str] = {}
         self._unlisten = unlisten
         self._backlog = max(backlog, 1)
@@ -93,6 +96,7 @@ class Listener:
         """Let a connection whose handshake is done wait for `accept`."""
         self._half_open.discard(socket)
         self._ready.append(socket)
+        self.arrived += 1
 
     def forget(self, socket: Socket) -> None:
         """Drop a half-open connection that ended; one that waits is still accepted, and raises its error then."""

@@ -11,15 +11,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from netstack.host import buffers, core_calls
-from netstack.host.config import BUFFER_BYTES, Address, EndpointConfig
+from netstack.host.config import Address, EndpointConfig
+from netstack.host.ip import HEADER_FIELDS, get_header_field, set_header_field
+from netstack.host.options import CONGESTION, PCB_OPTIONS, check_option
 from netstack.host.outbox import Outbox
+from netstack.host.report import report
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.tcp.pcb import PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, LINUX, QUICK_ACKS, RFC
 
-CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
+STYLES = {"any": RFC, "linux": LINUX, "freebsd": FREEBSD}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
 NO_RING = np.zeros(1, np.uint8)
@@ -108,7 +112,6 @@ class Socket:
         pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
         board = self.scoreboard
         board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, PROBES[config.loss_probes], config.dsack
-        board["keep_idle_window"] = not config.slow_start_after_idle
         board["duplicate_threshold"] = config.duplicate_ack_threshold
         pcb["scoreboard_address"] = self._scoreboard.ctypes.data
         pcb["congestion"] = CONGESTION[config.congestion_control]
@@ -117,10 +120,12 @@ class Socket:
         pcb["min_rto_us"] = config.minimum_rto_us
         pcb["initial_rto_us"] = config.initial_rto_us
         pcb["delayed_ack_us"] = config.delayed_ack_us if config.delayed_ack else 0
-        pcb["quick_acks"] = config.quick_acks
+        pcb["quick_acks"] = config.quick_acks if config.platform == "any" else 0
         pcb["user_timeout_us"] = config.user_timeout_us
         pcb["max_retransmissions"] = config.data_retries
         pcb["timestamp_unit_us"] = TIMESTAMP_UNIT_US
+        pcb["style"], pcb["rto_slop_us"] = STYLES[config.platform], config.rto_slop_us
+        pcb["keep_window"] = not config.slow_start_after_idle
         pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
         pcb["fin_wait_2_us"] = config.fin_wait_2_us
         pcb["default_mss"] = config.default_mss_bytes
@@ -145,6 +150,16 @@ class Socket:
         return State(self.state_now)
 
     @property
+    def passive(self) -> bool:
+        """Whether the peer opened the connection."""
+        return self.passive_of is not None
+
+    @property
+    def retries(self) -> int:
+        """Timeouts in a row."""
+        return int(self.pcb["rexmt_shift"])
+
+    @property
     def readable(self) -> bool:
         """Whether `receive` has a result: bytes, the end, or an error."""
         return self.unread_bytes > 0 or self._finished or self.error is not None or self._ended
@@ -157,6 +172,30 @@ class Socket:
         return self.unacknowledged_bytes < self._send_buffer_bytes
 
     @property
+    def finished(self) -> bool:
+        """Whether the peer has finished sending."""
+        return self._finished
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes in the send buffer that have not been sent."""
+        pcb = self.pcb
+        sent = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
+        return max(self.unacknowledged_bytes - sent, 0)
+
+    @property
+    def outgoing_bytes(self) -> int:
+        """Bytes that were not acknowledged; a FIN counts as one, as in SIOCOUTQ of Linux."""
+        pcb = self.pcb
+        fin = bool(pcb["fin_queued"]) and ((int(pcb["snd_una"]) - int(pcb["fin_seq"]) - 1) & 0xFFFFFFFF) >= 1 << 31
+        return self.unacknowledged_bytes + fin
+
+    @property
+    def send_room_bytes(self) -> int:
+        """Bytes that `send` would take."""
+        return max(self._send_buffer_bytes - self.unacknowledged_bytes, 0)
+
+    @property
     def at_eof(self) -> bool:
         """Whether the peer has finished sending and everything was received."""
         return self.unread_bytes == 0 and (self._finished or self._ended)
@@ -165,8 +204,10 @@ class Socket:
     def _ended(self) -> bool:
         return self.state_now == CLOSED and self.error is None
 
-    def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
+    def send(self, data: bytes | bytearray | memoryview, now_us: int, ends_record: bool = False) -> int:
         """Take bytes to be sent; return how many there was room for.
+
+        If the last of them `ends_record`, what follows begins a segment of its own, as with MSG_EOR of Linux.
 
         Raises:
             OSError: The pending `error`, or BrokenPipeError after the end.
@@ -183,6 +224,8 @@ class Socket:
         self._write_seq = (self._write_seq + count) & 0xFFFFFFFF
         self.unacknowledged_bytes += count
         core_calls.written(self.address, count)
+        if ends_record and count == len(data):
+            core_calls.record_ends(self.address, self._write_seq)
         self._outbox.output(self, now_us)
         return count
 
@@ -217,12 +260,15 @@ class Socket:
     def close(self, now_us: int) -> None:
         """Neither send nor receive from now on. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525).
 
-        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing.
+        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing. FreeBSD drops what
+        is unread without a reset, and an unfinished handshake without any.
         """
         if self._closed:
             return
         self._closed = True
-        if self.unread_bytes > 0 or self._linger_s == 0:
+        freebsd = self.pcb["style"] == FREEBSD
+        aborts = self._linger_s == 0 or (self.unread_bytes > 0 and not freebsd)
+        if aborts and not (freebsd and self.state_now < ESTABLISHED):
             self.abort(now_us)
             return
         self._shut = True
@@ -244,6 +290,8 @@ class Socket:
         """Allocate the rings; the sequence numbers are known now."""
         pcb = self.pcb
         slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
+        if pcb["style"] == FREEBSD:
+            slack = max(slack, int(pcb["own_mss"]))  # and the buffer to whole segments
         self.receive_ring = buffers.ring(self.receive_buffer_bytes + slack)
         self.send_ring = buffers.ring(self._send_buffer_bytes)
         self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
@@ -284,6 +332,9 @@ class Socket:
     def _connected(self, now_us: int) -> None:
         config = self._config()
         self.pcb["max_retransmissions"] = config.data_retries
+        if self.pcb["style"] == FREEBSD:
+            mss = min(int(self.pcb["own_mss"]), int(self.pcb["peer_mss"]))
+            self._resize_send_buffer(-(-self._send_buffer_bytes // mss) * mss)
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
@@ -294,7 +345,7 @@ class Socket:
             self.error = self.soft_error or TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         elif reason == End.REFUSED:
             self.error = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        elif reason == End.RESET and before == State.CLOSE_WAIT:
+        elif reason == End.RESET and before == State.CLOSE_WAIT and self.pcb["style"] != FREEBSD:
             self.error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         elif reason == End.RESET and before < State.TIME_WAIT:
             self.error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
@@ -343,6 +394,14 @@ class Socket:
             self._start_keepalive(now_us)
         elif name == "linger_s":
             self._linger_s = number
+        elif name in HEADER_FIELDS:
+            set_header_field(self.template, name, number)
+        elif name == "no_options":
+            pcb["no_options"] = number
+            if number:
+                pcb["use_timestamps"] = pcb["use_scaling"] = pcb["use_sack"] = 0
+        elif name == "quick_ack":
+            self._acknowledge_quickly(number != 0, now_us)
         elif name == "maximum_segment_bytes":
             pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
         elif name in PCB_OPTIONS:
@@ -353,8 +412,8 @@ class Socket:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
             self._resize_send_buffer(number)
-        elif name == "receive_buffer_bytes" and self.state_now <= State.LISTEN:
-            self.receive_buffer_bytes = number
+        elif name == "receive_buffer_bytes":
+            self._resize_receive_buffer(number)
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
 
@@ -366,6 +425,29 @@ class Socket:
             waiting = buffers.get(self.send_ring, first, self.unacknowledged_bytes)
             self.send_ring = buffers.ring(size_bytes)
             buffers.put(self.send_ring, first, waiting)
+
+    def _resize_receive_buffer(self, size_bytes: int) -> None:
+        """Change the limit; what waits in the ring moves to a new one if that needs to be larger. Announced room stays."""
+        self.receive_buffer_bytes = size_bytes
+        if self.state_now <= State.LISTEN:
+            return
+        pcb = self.pcb
+        if size_bytes >= len(self.receive_ring):
+            larger = buffers.ring(size_bytes + (1 << int(pcb["rcv_scale"])))
+            buffers.put(larger, self._read_seq, buffers.get(self.receive_ring, self._read_seq, len(self.receive_ring)))
+            self.receive_ring = larger
+        pcb["rcv_wnd"] = max(int(pcb["rcv_wnd"]) + size_bytes - int(pcb["receive_buffer_bytes"]), 0)
+        pcb["receive_buffer_bytes"] = size_bytes
+
+    def _acknowledge_quickly(self, quickly: bool, now_us: int) -> None:
+        """Send an acknowledgment that waits, and delay none for a while; or wait for answers of the application again."""
+        pcb = self.pcb
+        pcb["interactive"] = not quickly
+        if quickly:
+            pcb["quick_acks"] = QUICK_ACKS
+            pcb["ack_now"] |= pcb["delack_deadline_us"] != 0
+        if self.state_now >= State.ESTABLISHED:
+            self._outbox.output(self, now_us)
 
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
@@ -381,11 +463,15 @@ class Socket:
             return int(pcb["keepalive_idle_us"] > 0)
         own = {
             "send_buffer_bytes": self._send_buffer_bytes,
-            "receive_buffer_bytes": self.receive_buffer_bytes,
+            "receive_buffer_bytes": int(pcb["receive_buffer_bytes"]) or self.receive_buffer_bytes,
             "connect_timeout_us": self._connect_timeout_us,
             "linger_s": self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),
+            "no_options": int(pcb["no_options"]),
+            "quick_ack": int(not pcb["interactive"]),
         }
+        if name in HEADER_FIELDS:
+            return get_header_field(self.template, name)
         if name in own:
             return own[name]
         if name in PCB_OPTIONS:
@@ -394,75 +480,4 @@ class Socket:
 
     def info(self) -> dict[str, int]:
         """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""
-        pcb, board = self.pcb, self.scoreboard
-        mss = max(int(pcb["mss"]), 1)
-        flight = -(-((int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF) // mss)
-        recorded = self.state_now >= State.ESTABLISHED and bool(board["use_rack"] or not pcb["use_sack"])
-        return {
-            "snd_mss": mss,
-            "snd_cwnd": int(pcb["snd_cwnd"]) // mss,
-            "snd_ssthresh": min(int(pcb["snd_ssthresh"]) // mss, 0x7FFFFFFF),
-            "rto": int(pcb["rto_us"]),
-            "rtt": int(pcb["srtt_us"]),
-            "rttvar": int(pcb["rttvar_us"]),
-            "unacked": int(board["outstanding_segments"]) if recorded else flight,
-            "sacked": int(board["sacked_segments"]) + int(board["duplicate_segments"]),
-            "lost": int(board["lost_segments"]),
-            "retrans": int(board["repeated_segments"]),
-            "reordering": max(int(board["reordering"]), int(board["duplicate_threshold"])),
-            "reord_seen": int(board["reordering_seen"]),
-            "dsack_dups": int(board["duplicates_reported"]),
-            "total_retrans": int(pcb["retransmitted_segments"]),
-            "retransmits": int(pcb["rexmt_shift"]),
-            "snd_wscale": int(pcb["snd_scale"]),
-            "rcv_wscale": int(pcb["rcv_scale"]),
-            "options": int(pcb["use_timestamps"])
-            | int(pcb["use_sack"]) << 1
-            | int(pcb["use_scaling"]) << 2
-            | int(pcb["use_ecn"]) << 3,
-            "ca_state": int(board["congestion_state"])
-            if recorded
-            else 4
-            if pcb["rexmt_shift"] > 0
-            else 3 * int(pcb["in_recovery"]),
-        }
-
-
-PCB_OPTIONS = {
-    "no_delay": "no_delay",
-    "cork": "cork",
-    "user_timeout_us": "user_timeout_us",
-    "keepalive_interval_us": "keepalive_interval_us",
-    "keepalive_probes": "keepalive_probes",
-    "syn_retries": "max_retransmissions",
-    "fin_wait_2_us": "fin_wait_2_us",
-    "delayed_ack_us": "delayed_ack_us",
-}
-"""Options that are a field of the pcb."""
-
-OPTIONS = {
-    *PCB_OPTIONS,
-    *("congestion_control", "keepalive", "keepalive_idle_us", "linger_s", "maximum_segment_bytes"),
-    *("send_buffer_bytes", "receive_buffer_bytes", "connect_timeout_us"),
-}
-
-
-def check_option(name: str, value: int | str) -> None:
-    """Raise ValueError if there is no such option, or not with this value."""
-    if name not in OPTIONS:
-        raise ValueError(f"{name}: no such option")
-    if name == "congestion_control":
-        if value not in CONGESTION:
-            raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
-        return
-    least, most = 0, (1 << 31) - 1
-    if name in ("send_buffer_bytes", "receive_buffer_bytes"):
-        least, most = BUFFER_BYTES
-    elif name == "maximum_segment_bytes":
-        least = 1
-    elif name in ("keepalive_idle_us", "keepalive_interval_us", "user_timeout_us", "connect_timeout_us", "fin_wait_2_us"):
-        most = 1 << 60
-    elif name == "linger_s":
-        least = -1
-    if not least <= int(value) <= most:
-        raise ValueError(f"{name}={value}: must be from {least} to {most}")
+        return report(self.pcb, self.scoreboard, self.passive, self.unsent_bytes)

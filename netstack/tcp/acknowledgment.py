@@ -24,6 +24,7 @@ from netstack.tcp.recovery import acknowledge_duplicates, react, repeat_all, tai
 from netstack.tcp.sack import sack_first_lost, sack_lost_again, sack_update
 from netstack.tcp.scoreboard import count_runs, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.style import timeout_us
 
 MAX_RTO_US = 64_000_000
 
@@ -236,7 +237,4 @@ def tcp_rtt_update(pcb, rtt_us):
     else:
         pcb.rttvar_us += (abs(pcb.srtt_us - rtt_us) - pcb.rttvar_us) // 4
         pcb.srtt_us += (rtt_us - pcb.srtt_us) // 8
-    deviation_us = max(4 * pcb.rttvar_us, 1)
-    if pcb.scoreboard_address != 0:
-        deviation_us = max(deviation_us, pcb.min_rto_us)  # as Linux does: the least time beyond a round trip
-    pcb.rto_us = min(max(pcb.srtt_us + deviation_us, pcb.min_rto_us), MAX_RTO_US)
+    pcb.rto_us = min(timeout_us(pcb), MAX_RTO_US)

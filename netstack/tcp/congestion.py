@@ -134,5 +134,5 @@ def first_window(pcb):
 @compiled
 def restart_after_idle(pcb, now_us):
     """Restart from the initial window if nothing was sent for a retransmission timeout (RFC 5681, section 4.1)."""
-    if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
+    if pcb.keep_window == 0 and pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
         pcb.snd_cwnd = min(pcb.snd_cwnd, initial_window(pcb.mss))

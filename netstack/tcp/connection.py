@@ -13,6 +13,7 @@ from netstack.tcp.pcb import LARGE_WINDOW
 from netstack.tcp.reassembly import hold_data
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, RFC, freebsd_updates_window, linux_updates_window
 
 LISTEN_IGNORE, LISTEN_OPEN = 0, 1
 MUCH_ANNOUNCED_SEGMENTS = 16
@@ -67,10 +68,14 @@ def tcp_close(pcb, now_us):
     """Close the sending side; return flags. A FIN follows the data that is buffered (RFC 9293, section 3.10.4)."""
     if pcb.fin_queued != 0 or pcb.state == State.CLOSED:
         return 0
-    if pcb.state == State.LISTEN or pcb.state == State.SYN_SENT:
+    if pcb.style == FREEBSD and pcb.state < State.ESTABLISHED:
+        ends = pcb.detached != 0  # without a reset; a mere end of sending waits for the handshake
+    else:
+        ends = pcb.state == State.LISTEN or pcb.state == State.SYN_SENT
+    if ends:
         return tcp_end(pcb, End.NONE)
     pcb.fin_queued = 1
-    if pcb.state == State.SYN_RECEIVED:
+    if pcb.state < State.ESTABLISHED:
         return 0  # the FIN waits for the handshake
     pcb.fin_seq = seq_add(pcb.snd_una, pcb.send_buffered_bytes)
     if pcb.state == State.ESTABLISHED:
@@ -159,6 +164,12 @@ def tcp_received(pcb):
     if pcb.state < State.ESTABLISHED or pcb.fin_received != 0:
         return 0
     announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if pcb.style != RFC:
+        updates = freebsd_updates_window(pcb, announced) if pcb.style == FREEBSD else linux_updates_window(pcb, announced)
+        if not updates:
+            return 0
+        pcb.ack_now = 1
+        return TCP_OUTPUT
     if pcb.rcv_wnd - announced < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
         return 0
     if announced > min(MUCH_ANNOUNCED_SEGMENTS * pcb.mss, pcb.receive_buffer_bytes // 2):

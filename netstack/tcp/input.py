@@ -19,11 +19,13 @@ from netstack.tcp.acceptance import (
 from netstack.tcp.acknowledgment import measure, receive_ack
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_REPLY_RESET, TCP_SEND_RESET
+from netstack.tcp.freebsd import PROCESS, freebsd_answer, freebsd_check
 from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN
 from netstack.tcp.options import accept_syn, reduce_options
 from netstack.tcp.reassembly import deliver_held, hold_data, receive_data
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, RFC, round_buffer
 
 RTO_AFTER_LOST_SYN_US = 3_000_000  # RFC 6298, section 5.7
 
@@ -41,7 +43,7 @@ def tcp_input(pcb, segment, now_us):
        7323, sections 3.2 and 5.3).
     3. Sequence number: outside of the window a reset is dropped, all else is answered (section 3.10.7.4, first check). With a
        valid ACK, a repetition of the last window renews the echoed time stamp, that of the FIN TIME-WAIT; and next to the
-       window (`is_at_edge`) the ACK and the peer's window are read.
+       window (`is_at_edge`) the ACK and the peer's window are read. As FreeBSD, `freebsd_check` stands for steps 1 and 3 to 5.
     4. RST: the next number exactly ends the connection, others in the window are answered (RFC 5961, section 3.2).
     5. SYN: answered, but ends a passive SYN-RECEIVED (RFC 5961, section 4.2; fourth check).
     6. No ACK: dropped. ACK field: in SYN-RECEIVED one that is not of our SYN gets a reset (fifth check); later one outside of
@@ -58,7 +60,7 @@ def tcp_input(pcb, segment, now_us):
             return _input_syn_sent(pcb, segment, now_us)
         if pcb.state <= State.LISTEN:
             return 0
-        if segment.flags & (SYN | RST) == SYN and segment.seq == pcb.irs:
+        if segment.flags & (SYN | RST) == SYN and segment.seq == pcb.irs and pcb.style != FREEBSD:
             if not segment.flags & ACK:
                 return _repeat_syn(pcb, segment, now_us)
             segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
@@ -69,7 +71,13 @@ def tcp_input(pcb, segment, now_us):
                 return 0
         elif is_older(pcb, segment, now_us):
             return answer(pcb, segment, now_us)
-    if not is_in_window(pcb, segment):
+    flags = 0
+    if pcb.style == FREEBSD:
+        action = freebsd_check(pcb, segment)
+        if action != PROCESS:
+            return freebsd_answer(pcb, segment, action, now_us)
+        flags = TCP_OUTPUT if pcb.ack_now != 0 else 0
+    elif not is_in_window(pcb, segment):
         return _input_outside(pcb, segment, now_us)
     if segment.flags & RST:
         return _input_reset(pcb, segment, now_us)
@@ -79,16 +87,15 @@ def tcp_input(pcb, segment, now_us):
         return challenge(pcb, now_us)
     if not segment.flags & ACK:
         return 0
-    flags = 0
     if pcb.state == State.SYN_RECEIVED:
         if not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
             return TCP_REPLY_RESET
         _establish(pcb, segment, now_us)
         pcb.snd_wnd = segment.window << pcb.snd_scale
         pcb.max_snd_wnd = pcb.snd_wnd
-        flags = TCP_CONNECTED
+        flags |= TCP_CONNECTED
     elif not has_valid_ack(pcb, segment):
-        return challenge(pcb, now_us)
+        return flags | challenge(pcb, now_us)
     _note_alive(pcb, now_us)
     if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
         take_timestamp(pcb, segment, now_us)
@@ -97,7 +104,8 @@ def tcp_input(pcb, segment, now_us):
     if segment.length > 0 or segment.flags & FIN:
         if pcb.state == State.ESTABLISHED or pcb.state == State.FIN_WAIT_1 or pcb.state == State.FIN_WAIT_2:
             if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
-                return tcp_end(pcb, End.RESET) | TCP_SEND_RESET  # no application reads it (RFC 9293, section 3.6.1)
+                # no application reads it (RFC 9293, section 3.6.1)
+                return tcp_end(pcb, End.RESET) | (TCP_SEND_RESET if pcb.style == RFC else TCP_REPLY_RESET)
             flags |= receive_data(pcb, segment, now_us)
         elif pcb.state == State.TIME_WAIT and segment.flags & FIN:
             flags |= challenge(pcb, now_us)  # beyond the peer's only FIN
@@ -178,6 +186,8 @@ def _establish(pcb, segment, now_us):
     if pcb.rexmt_shift > 1:
         pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: a single timeout may have been too early
     measure(pcb, segment, now_us)
+    if pcb.passive != 0:
+        round_buffer(pcb, min(pcb.own_mss, pcb.peer_mss))
     pcb.state = State.ESTABLISHED
     if pcb.fin_queued != 0:
         pcb.state = State.FIN_WAIT_1

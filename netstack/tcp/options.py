@@ -6,6 +6,7 @@ RFC 9293, section 3.7.1; RFC 7323; RFC 2018.
 from netstack.jit.compilation import compiled
 from netstack.tcp.pcb import initial_window
 from netstack.tcp.sequence import seq_add
+from netstack.tcp.style import round_buffer
 
 TIMESTAMPS_BYTES = 12
 LEAST_PEER_MSS = 48  # 8 bytes beside all options, as Linux: a peer must not make a host send a packet per byte
@@ -31,6 +32,8 @@ def accept_syn(pcb, segment, now_us):
     pcb.ts_recent = segment.ts_val if pcb.use_timestamps != 0 else 0
     pcb.ts_recent_us = now_us
     pcb.use_sack = 1 if pcb.use_sack != 0 and segment.sack_permitted != 0 else 0
+    if pcb.passive == 0 and segment.mss > 0:
+        round_buffer(pcb, min(pcb.own_mss, pcb.peer_mss))
     limit_mss(pcb, min(pcb.own_mss, pcb.mss))  # the interface's, and what is known of the path
     if pcb.initial_segments > 0:
         pcb.snd_cwnd = pcb.initial_segments * pcb.mss
@@ -66,6 +69,8 @@ def limit_mss(pcb, path_mss):
 @compiled
 def fill_syn_options(pcb, segment):
     """Offer the options of this connection, or agree to them at the passive end."""
+    if pcb.no_options != 0:
+        return
     segment.mss = pcb.own_mss
     segment.wscale = pcb.rcv_scale if pcb.use_scaling != 0 else -1
     segment.sack_permitted = pcb.use_sack

@@ -24,6 +24,17 @@ from netstack.tcp.sack import (
 from netstack.tcp.scoreboard import before_sacked, first_lost, note_sent, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
 from netstack.tcp.states import State
+from netstack.tcp.style import (
+    FREEBSD,
+    RFC,
+    begin_burst,
+    note_acknowledged,
+    note_data_sent,
+    note_short,
+    persist_timeout_us,
+    sends_short,
+    within_record,
+)
 from netstack.tcp.undo import note_repeat
 from netstack.tcp.validation import begin_to_send, note_use
 
@@ -39,8 +50,11 @@ def tcp_output(pcb, segment, now_us):
         if pcb.state == State.SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
             _fill(pcb, segment, pcb.snd_nxt, 0, now_us)
             segment.flags = ACK
+            if pcb.style == FREEBSD:
+                segment.window = min(pcb.rcv_wnd, 65535)  # from its cache of half-open connections, which does not scale
             return 1
         return _output_syn(pcb, segment, now_us)
+    begin_burst(pcb)
     seq = pcb.snd_nxt
     length = 0
     in_order = True
@@ -71,8 +85,9 @@ def tcp_output(pcb, segment, now_us):
         if by_time and pcb.send_buffered_bytes > flight_size(pcb):
             note_use(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
         if pcb.send_buffered_bytes > 0 and pcb.rexmt_deadline_us == 0:
-            pcb.rexmt_deadline_us = now_us + pcb.rto_us  # the window is closed: probe it
+            pcb.rexmt_deadline_us = now_us + persist_timeout_us(pcb)  # the window is closed: probe it
         if pcb.ack_now == 0 and pcb.probe_alive == 0:
+            pcb.burst_idle = 0
             return 0
         length = 0
         seq = acceptable_seq(pcb)
@@ -92,8 +107,6 @@ def tcp_output(pcb, segment, now_us):
     if pcb.use_ecn != 0:
         _mark(pcb, segment, seq, length)
     if length > 0 or fin:
-        if pcb.quick_acks != 0 and seq_sub(pcb.rcv_nxt, pcb.irs) > 1 and now_us - pcb.last_received_us < pcb.delayed_ack_us:
-            pcb.quick_acks = 0  # an answer: the conversation is interactive, and ACKs find room in what is sent
         _account(pcb, seq, end, in_order, now_us)
     return 1
 
@@ -120,6 +133,7 @@ def _fill(pcb, segment, seq, length, now_us):
     pcb.ack_now = 0
     pcb.unacked_segments = 0
     pcb.delack_deadline_us = 0
+    note_acknowledged(pcb)
 
 
 @compiled
@@ -146,11 +160,14 @@ def _account(pcb, seq, end, in_order, now_us):
         pcb.high_rxt = end
     if pcb.new_bytes > 0:
         pcb.snd_max = end
+        note_data_sent(pcb, now_us)
+        note_short(pcb, end, pcb.new_bytes)
     pcb.probe_now = 0
     if pcb.unanswered_since_us == 0:
         pcb.unanswered_since_us = max(now_us, 1)
     if pcb.rexmt_deadline_us == 0 or seq == pcb.snd_una:
-        pcb.rexmt_deadline_us = now_us + pcb.rto_us
+        closed = pcb.state >= State.ESTABLISHED and pcb.snd_wnd == 0
+        pcb.rexmt_deadline_us = now_us + (persist_timeout_us(pcb) if closed else pcb.rto_us)
     if by_time:
         board = scoreboard_at(pcb.scoreboard_address, 0)
         if pcb.new_bytes > 0:
@@ -206,6 +223,10 @@ def _sendable(pcb, seq):
     elif _limited_transmit(pcb) and 0 < pcb.dupacks < DUPACK_THRESHOLD and pcb.in_recovery == 0 and seq == pcb.snd_max:
         window = min(pcb.snd_wnd - offset, window + pcb.dupacks * pcb.mss)
     length = min(buffered, window)
+    if pcb.record_count > 0 and seq == pcb.snd_max:
+        part = within_record(pcb, seq, min(length, pcb.mss))
+        if 0 < part < min(length, pcb.mss):
+            return part  # it is followed by others
     if length >= pcb.mss:
         if pcb.burst_segments == 1:
             return pcb.mss
@@ -217,7 +238,7 @@ def _sendable(pcb, seq):
     if length == buffered:
         if seq_lt(seq, pcb.snd_max) or pcb.fin_queued != 0:
             return length
-        if pcb.cork == 0 and (offset == 0 or pcb.no_delay != 0):
+        if pcb.cork == 0 and (offset == 0 or pcb.no_delay != 0 or (pcb.style != RFC and sends_short(pcb))):
             return length
     if offset == 0 and 2 * length >= pcb.max_snd_wnd:
         return length

@@ -12,6 +12,7 @@ from netstack.tcp.states import State
 
 MAX_REORDERED = 8  # ranges of data received out of order that a receiver remembers
 MAX_SACKED = 16  # ranges of data that the peer reported as received out of order
+MAX_RECORDS = 8  # ends of records that wait to be sent
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
 DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
 LARGE_WINDOW = 1 << 30
@@ -125,11 +126,25 @@ class ProtocolControlBlock(Record):
     cork: u1  # 1: a short last segment waits for more data
     limited_transmit: u1  # 1: RFC 3042, without SACK too
     congestion: u1  # NEW_RENO or CUBIC
+    keep_window: u1  # 1: the congestion window survives an idle time
+    # Choices of other systems (`style`)
+    style: u1  # RFC, LINUX or FREEBSD
+    quick_acks: u1  # segments of data that are still acknowledged at once, or of Linux: ACKs that are sent at once
+    no_options: u1  # 1: SYNs carry no options
+    interactive: u1  # 1: answers come soon, so that acknowledgments wait for them
+    rcv_mss: i4  # the largest segment received, in bytes
+    rto_slop_us: i4  # a constant part of each retransmission timeout
+    snd_small: i8  # the end of the last short segment of new data
+    burst_idle: u1  # 1: nothing was outstanding when the present burst of segments began
+    record_count: u1  # ends of records in use below
+    record_end: Annotated[i8, MAX_RECORDS]  # numbers that no segment of new data crosses
+    last_data_us: i8  # when data was last received in order, 0 for never
+    segments_in: i8  # segments received, counted by the host
+    segments_out: i8  # segments sent, with all ACKs, counted by the host
     # ECN (RFC 3168), keep-alive and SACK
     ecn_echo: u1  # 1: congestion is echoed to the peer until it answers
     ecn_reduced: u1  # 1: the next data segment says that the window was reduced
     probe_alive: u1  # 1: output sends a keep-alive probe
-    quick_acks: u1  # segments of data that are still acknowledged at once, as the connection has just begun
     sacked_count: u1  # ranges of data that the peer reported, in use below
     # The record of transmissions; both initial numbers; segment sizes
     scoreboard_address: i8  # of the host's `scoreboard` record of the connection, 0 for none

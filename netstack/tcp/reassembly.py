@@ -11,6 +11,7 @@ from netstack.tcp.header import FIN
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.style import FREEBSD, delays_ack, note_duplicate_received, note_received, use_quick_ack
 
 MAX_WINDOW = 65535  # before scaling
 
@@ -28,6 +29,9 @@ def receive_window(pcb):
 def announced_window(pcb):
     """Return the window to announce in bytes; it grows by a segment at least (RFC 9293, section 3.8.6.2.2)."""
     announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if pcb.style == FREEBSD:  # any growth, unless the room is less than a segment
+        room = 0 if pcb.rcv_wnd < min(pcb.receive_buffer_bytes // 4, pcb.mss) else pcb.rcv_wnd
+        return max(room, announced)
     if pcb.rcv_wnd - announced < min(pcb.mss, pcb.receive_buffer_bytes // 2):
         return max(announced, 0)
     return pcb.rcv_wnd
@@ -48,6 +52,7 @@ def receive_data(pcb, segment, now_us):
         _note_duplicates(pcb, start, end)
     if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start):
         pcb.ack_now = 1  # a duplicate, or beyond the window or beyond a FIN
+        note_duplicate_received(pcb)
         return TCP_OUTPUT
     if seq_gt(end, window_end):
         end = window_end
@@ -73,8 +78,10 @@ def receive_data(pcb, segment, now_us):
     if _deliver(pcb, before):
         return TCP_OUTPUT | TCP_FINISHED | (TCP_DELIVERED if pcb.delivered_bytes > 0 else 0)
     pcb.unacked_segments += 1
-    if had_hole or pcb.unacked_segments >= 2 or pcb.delayed_ack_us == 0 or segment.length > pcb.mss or pcb.quick_acks > 0:
-        pcb.quick_acks -= min(pcb.quick_acks, 1)
+    note_received(pcb, segment.length, now_us)
+    waits = delays_ack(pcb, seq_sub(pcb.rcv_nxt, pcb.last_ack_sent))
+    if had_hole or not waits or pcb.delayed_ack_us == 0 or segment.length > pcb.mss:
+        use_quick_ack(pcb)
         pcb.ack_now = 1
         return TCP_OUTPUT | TCP_DELIVERED
     pcb.delack_deadline_us = now_us + pcb.delayed_ack_us

@@ -43,7 +43,6 @@ class Scoreboard(Record):
     use_rack: u1  # 1: losses are found by time; without SACK, by duplicate ACKs
     use_probes: u1  # PROBE_NEVER, PROBE_TAIL or PROBE_ALWAYS
     use_dsack: u1  # 1: duplicates are reported to the peer
-    keep_idle_window: u1  # 1: a pause does not lower the congestion window
     duplicate_threshold: u1  # duplicates that show a loss as long as no reordering was seen, 0 for 3
     # RACK (RFC 8985, section 5.3)
     reordering_seen: u1  # 1: RACK.reordering_seen

@@ -26,7 +26,7 @@ def note_use(pcb, board, now_us):
         board.window_used_us = now_us
         return
     board.window_used = max(board.window_used, board.outstanding_segments)
-    if board.keep_idle_window == 0 and now_us - board.window_used_us >= pcb.rto_us:
+    if pcb.keep_window == 0 and now_us - board.window_used_us >= pcb.rto_us:
         _decay(pcb, board, now_us)
 
 
@@ -83,7 +83,7 @@ def begin_to_send(pcb, board, now_us):
         return
     cubic_pause(pcb, now_us)
     idle_us = now_us - pcb.last_sent_us
-    if board.keep_idle_window != 0 or idle_us <= pcb.rto_us:
+    if pcb.keep_window != 0 or idle_us <= pcb.rto_us:
         return
     threshold = threshold_in_use(pcb)
     least = min(first_window(pcb), pcb.snd_cwnd)
