@@ -61,6 +61,7 @@ def test_a_mark_of_the_network_is_heeded(steps: int) -> None:
 def test_a_mark_of_the_network_is_heeded_with_a_scoreboard(steps: int) -> None:
     board = recording_board()
     endpoint, sent, now = long_sender(steps, use_ecn=1, use_sack=1, scoreboard_address=board.ctypes.data)
+    endpoint.pcb.snd_cwnd = 10_000  # all of it is used: the threshold follows the window
     endpoint.write(10_000)
     endpoint.output(now)
     endpoint.receive(now, f"ack {sent + 1000}")
