@@ -11,18 +11,21 @@ from typing import Any, Protocol
 import numpy as np
 
 from netstack.host import buffers, core_calls
-from netstack.host.config import BUFFER_BYTES, Address, EndpointConfig
+from netstack.host.config import Address, EndpointConfig
+from netstack.host.ip import key_of, packed
+from netstack.host.memory import NO_RING, Memory
+from netstack.host.options import CONGESTION, PCB_OPTIONS, check_option
 from netstack.host.outbox import Outbox
-from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_CONNECTED, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.pcb import PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
 
-CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
-NO_RING = np.zeros(1, np.uint8)
+NEWS = TCP_ACKED | TCP_DELIVERED | TCP_CONNECTED | TCP_FINISHED
+"""What an application waits for, beside the end."""
 CLOSED, SYN_RECEIVED, ESTABLISHED = int(State.CLOSED), int(State.SYN_RECEIVED), int(State.ESTABLISHED)
 CLOSE_WAIT, TIME_WAIT = int(State.CLOSE_WAIT), int(State.TIME_WAIT)
 """Plain numbers for what runs several times per packet: Python 3.11 takes as long to find a member as for a short call."""
@@ -40,15 +43,39 @@ class Acceptor(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Who keeps a host's connections."""
+
+    def forget(self, socket: "Socket", /) -> None:
+        """Drop a connection that has ended."""
+        ...
+
+    def closed(self, socket: "Socket", now_us: int, /) -> None:
+        """Note that the application has closed a connection that goes on."""
+        ...
+
+    def waits(self, socket: "Socket", /) -> None:
+        """Note that a connection is in TIME-WAIT."""
+        ...
+
+
 class Socket:
-    """One connection. It has no more than 29 attributes: Python finds those of a larger object more slowly.
+    """One connection.
 
     Attributes:
         local, remote: Addresses of both ends.
+        key: By which packets of the peer are found.
         error: What the next `send` or `receive` raises, once; None if all is well.
         state_now: The number of `state`.
         soft_error: What routers reported: the reason if the connection times out (RFC 1122, section 4.2.3.9).
     """
+
+    __slots__ = (  # found as fast however many they are, and smaller than a dictionary
+        *("local", "remote", "error", "soft_error", "template", "passive_of", "timer", "deadline_us", "address", "state_now"),
+        *("unread_bytes", "unacknowledged_bytes", "receive_buffer_bytes", "receive_ring", "send_ring", "key"),
+        *("_outbox", "_memory", "_config", "_keeper", "_changed", "_record", "_scoreboard", "_results", "_finished", "_shut"),
+        *("_closed", "_read_seq", "_write_seq", "_send_buffer_bytes", "_connect_timeout_us", "_linger_s", "__weakref__"),
+    )
 
     def __init__(
         self,
@@ -57,8 +84,9 @@ class Socket:
         template: np.ndarray,
         *,
         outbox: Outbox,
+        memory: Memory,
         config: Callable[[], EndpointConfig],
-        forget: Callable[["Socket"], None],
+        keeper: Keeper,
     ) -> None:
         """Prepare a closed connection; the endpoint opens it.
 
@@ -67,21 +95,25 @@ class Socket:
             remote: Address of the peer.
             template: The IP header of its packets.
             outbox: Takes what the connection sends, and its deadlines.
+            memory: Hands out rings for payload.
             config: Returns the settings of the host at the moment.
-            forget: Is called when the connection has ended.
+            keeper: Is told of the connection's end.
         """
         settings = config()
         self.local = local
         self.remote = remote
+        self.key = key_of(packed(remote.host), packed(local.host), remote.port, local.port)
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
         self.template = template
         self.passive_of: Acceptor | None = None
-        self.scheduled_us = 0
+        self.timer: list[Any] | None = None
         self.deadline_us = 0
         self._outbox = outbox
+        self._memory = memory
         self._config = config
-        self._forget = forget
+        self._keeper = keeper
+        self._changed: Callable[[], None] | None = None
         self._record = np.zeros(1, PCB)
         self.address: int = self._record.ctypes.data
         self._scoreboard = np.zeros(1, SCOREBOARD)
@@ -136,6 +168,10 @@ class Socket:
 
     # What the application may ask and do
 
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        """Call `changed` whenever something comes that the application may wait for, or the connection ends; None stops it."""
+        self._changed = changed
+
     @property
     def state(self) -> State:
         """The state of RFC 9293, section 3.3.2."""
@@ -174,6 +210,9 @@ class Socket:
         if self.state_now < ESTABLISHED:
             return 0
         count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
+        if self.unacknowledged_bytes + count > len(self.send_ring):
+            self._grow_send_ring(self.unacknowledged_bytes + count)
+            count = min(count, len(self.send_ring) - self.unacknowledged_bytes)
         if count <= 0:
             return 0
         buffers.put(self.send_ring, self._write_seq, memoryview(data)[:count])
@@ -196,8 +235,10 @@ class Socket:
         count = len(data)
         self._read_seq = (self._read_seq + count) & 0xFFFFFFFF
         self.unread_bytes -= count
-        if core_calls.received(self.address, count) & TCP_OUTPUT:
+        if core_calls.received(self.address, self.unread_bytes) & TCP_OUTPUT:
             self._outbox.output(self, now_us)
+        if self.unread_bytes == 0 and (self._memory.is_short or self.state_now == CLOSED):
+            self._give_back_receive_ring()
         return data
 
     def peek(self, limit: int) -> bytes:
@@ -219,17 +260,31 @@ class Socket:
         if self._closed:
             return
         self._closed = True
-        if self.unread_bytes > 0 or self._linger_s == 0:
+        if self.unread_bytes > 0 or self._linger_s == 0 or self.state_now == CLOSED:
             self.abort(now_us)
             return
         self._shut = True
+        self._limit_what_is_left(now_us)
         core_calls.close(self.address, self._results, True, now_us)
         self._apply(now_us)
+        if self.state_now != CLOSED:
+            self._give_back_receive_ring()
+            self._keeper.closed(self, now_us)
+
+    def _limit_what_is_left(self, now_us: int) -> None:
+        """Give the peer of a closed connection only so much time: the application waits no more (RFC 6429)."""
+        config, pcb = self._config(), self.pcb
+        own_us = int(pcb["user_timeout_us"])
+        pcb["user_timeout_us"] = min(own_us, config.orphan_timeout_us) if own_us else config.orphan_timeout_us
+        if pcb["linger_deadline_us"] == 0:
+            pcb["linger_deadline_us"] = now_us + config.orphan_life_us
 
     def abort(self, now_us: int) -> None:
         """End the connection with a reset."""
         self._closed = self._shut = True
         if self.state_now == State.CLOSED:
+            self.unread_bytes = 0
+            self._give_back_receive_ring()
             return
         if core_calls.abort(self.address, self._outbox.segment_address):
             self._outbox.reply(self.template)
@@ -238,17 +293,36 @@ class Socket:
     # What the endpoint and the outbox call
 
     def open_buffers(self) -> None:
-        """Allocate the rings; the sequence numbers are known now."""
-        pcb = self.pcb
-        slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
-        self.receive_ring = buffers.ring(self.receive_buffer_bytes + slack)
-        self.send_ring = buffers.ring(self._send_buffer_bytes)
-        self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
+        """Begin with empty rings, which grow with what comes; the sequence numbers are known now."""
+        self._write_seq = int(self.pcb["iss"]) + 1 & 0xFFFFFFFF
 
     def input(self, packet: np.ndarray, payload: int, segment_address: int, now_us: int) -> int:
         """Process a packet whose segment the endpoint has decoded; return the flags of the core."""
-        core_calls.input_segment(packet, payload, self.address, segment_address, self.receive_ring, self._results, now_us)
+        arguments = (packet, payload, self.address, segment_address)
+        results, unread_bytes = self._results, self.unread_bytes
+        needed = core_calls.input_segment(*arguments, self.receive_ring, unread_bytes, True, results, now_us)
+        if needed:
+            self._grow_receive_ring(needed)
+            core_calls.input_segment(*arguments, self.receive_ring, unread_bytes, False, results, now_us)
         return self._apply(now_us)
+
+    def _grow_receive_ring(self, needed_bytes: int) -> None:
+        ring, first = self.receive_ring, (int(self.pcb["rcv_nxt"]) - self.unread_bytes) & 0xFFFFFFFF
+        self.receive_ring = self._memory.grow(self.remote.host, ring, first, len(ring), needed_bytes)
+
+    def _grow_send_ring(self, needed_bytes: int) -> None:
+        held = self.unacknowledged_bytes
+        first = (self._write_seq - held) & 0xFFFFFFFF
+        self.send_ring = self._memory.grow(self.remote.host, self.send_ring, first, held, needed_bytes)
+
+    def _give_back_receive_ring(self) -> None:
+        """Keep no ring, unless something in it is still to be read."""
+        nobody_reads = self._closed or self.state_now == CLOSED
+        if self.unread_bytes == 0 and (nobody_reads or self.pcb["reordered_count"] == 0):
+            self.receive_ring = self._memory.give_back(self.remote.host, self.receive_ring)
+
+    def _give_back_send_ring(self) -> None:
+        self.send_ring = self._memory.give_back(self.remote.host, self.send_ring)
 
     def expire(self, now_us: int) -> None:
         """Run the timers that expired."""
@@ -264,8 +338,14 @@ class Socket:
             self._connected(now_us)
         self.unread_bytes += delivered
         self.unacknowledged_bytes -= acked
+        if acked and self.unacknowledged_bytes == 0 and self._memory.is_short:
+            self._give_back_send_ring()
         if flags & TCP_FINISHED:
             self._finished = True
+        if state == TIME_WAIT != before:
+            self._keeper.waits(self)
+            self._give_back_send_ring()
+            self._give_back_receive_ring()
         if flags & TCP_CLOSED:
             if flags & TCP_SEND_RESET:
                 core_calls.own_reset(self.address, self._outbox.segment_address)
@@ -276,11 +356,14 @@ class Socket:
             self._outbox.output(self, now_us)
         else:
             self._outbox.schedule(self, deadline_us)
+        if flags & NEWS and self._changed is not None:
+            self._changed()
         return flags
 
     def _connected(self, now_us: int) -> None:
         config = self._config()
         self.pcb["max_retransmissions"] = config.data_retries
+        self.pcb["linger_deadline_us"] = now_us + config.orphan_life_us if self._closed else 0
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
@@ -310,8 +393,12 @@ class Socket:
         self.state_now = State.CLOSED
         self.pcb["state"] = State.CLOSED
         self._shut = True
-        self.deadline_us = 0
-        self._forget(self)
+        self._outbox.forget(self)
+        self._give_back_send_ring()
+        self._give_back_receive_ring()
+        self._keeper.forget(self)
+        if self._changed is not None:
+            self._changed()
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -349,25 +436,17 @@ class Socket:
         elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
-            self._resize_send_buffer(number)
+            self._send_buffer_bytes = number
         elif name == "receive_buffer_bytes" and self.state_now <= State.LISTEN:
             self.receive_buffer_bytes = number
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
 
-    def _resize_send_buffer(self, size_bytes: int) -> None:
-        """Change the limit; what waits in the ring moves to a new one if that needs to be larger."""
-        self._send_buffer_bytes = size_bytes
-        if self.state_now > State.LISTEN and size_bytes > len(self.send_ring):
-            first = (self._write_seq - self.unacknowledged_bytes) & 0xFFFFFFFF
-            waiting = buffers.get(self.send_ring, first, self.unacknowledged_bytes)
-            self.send_ring = buffers.ring(size_bytes)
-            buffers.put(self.send_ring, first, waiting)
-
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
         pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
-        self._outbox.output(self, now_us)
+        if self.state_now != CLOSED:
+            self._outbox.output(self, now_us)
 
     def get_option(self, name: str) -> int | str:
         """Return an option as `set_option` takes it."""
@@ -412,43 +491,3 @@ class Socket:
             | int(pcb["use_ecn"]) << 3,
             "ca_state": 4 if pcb["rexmt_shift"] > 0 else 3 if pcb["in_recovery"] else 0,
         }
-
-
-PCB_OPTIONS = {
-    "no_delay": "no_delay",
-    "cork": "cork",
-    "user_timeout_us": "user_timeout_us",
-    "keepalive_interval_us": "keepalive_interval_us",
-    "keepalive_probes": "keepalive_probes",
-    "syn_retries": "max_retransmissions",
-    "fin_wait_2_us": "fin_wait_2_us",
-    "delayed_ack_us": "delayed_ack_us",
-}
-"""Options that are a field of the pcb."""
-
-OPTIONS = {
-    *PCB_OPTIONS,
-    *("congestion_control", "keepalive", "keepalive_idle_us", "linger_s", "maximum_segment_bytes"),
-    *("send_buffer_bytes", "receive_buffer_bytes", "connect_timeout_us"),
-}
-
-
-def check_option(name: str, value: int | str) -> None:
-    """Raise ValueError if there is no such option, or not with this value."""
-    if name not in OPTIONS:
-        raise ValueError(f"{name}: no such option")
-    if name == "congestion_control":
-        if value not in CONGESTION:
-            raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
-        return
-    least, most = 0, (1 << 31) - 1
-    if name in ("send_buffer_bytes", "receive_buffer_bytes"):
-        least, most = BUFFER_BYTES
-    elif name == "maximum_segment_bytes":
-        least = 1
-    elif name in ("keepalive_idle_us", "keepalive_interval_us", "user_timeout_us", "connect_timeout_us", "fin_wait_2_us"):
-        most = 1 << 60
-    elif name == "linger_s":
-        least = -1
-    if not least <= int(value) <= most:
-        raise ValueError(f"{name}={value}: must be from {least} to {most}")
