@@ -185,7 +185,7 @@ def run_client(arguments: argparse.Namespace, config: SessionConfig) -> None:
     name = url.file_name if arguments.output is None else arguments.output
     if not name:
         raise WireError(f"{arguments.url}: ends in a slash, so that --output FILE is needed; - is standard output")
-    with _download(name) as file, open_session(config, _say_beside) as session:
+    with download(name) as file, open_session(config, _say_beside) as session:
         _transfer(arguments, session, url, timeout_us, output=file)
 
 
@@ -196,7 +196,7 @@ def _say_beside(line: str) -> None:
 
 
 @contextmanager
-def _download(name: str) -> Iterator[BinaryIO]:
+def download(name: str) -> Iterator[BinaryIO]:
     """Open what a download is written to. A file has its name only once it is complete, and no other file is touched.
 
     Raises:
