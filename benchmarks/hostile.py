@@ -19,8 +19,10 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from ipaddress import IPv4Address
+from multiprocessing import get_context
 from pathlib import Path
 
 from rich.console import Console
@@ -35,6 +37,7 @@ from netstack.wire.http.server import HttpConnection
 CLIENTS = "10.0.0.3"
 BULK_BYTES, PAGE_BYTES = 300_000, 3000
 PAUSE_TURNS = 100
+WIDTH = 120
 HOUR_US = 3600 * 1_000_000
 PACKETS_PER_TURN = 64
 CHUNK = 20_000
@@ -111,6 +114,7 @@ class Network:
     def __init__(self, root: Path, clients: int, row: Row) -> None:
         self.now_us = 1_000_000
         self.row = row
+        self.measures = False
         self.endpoint = Endpoint(EndpointConfig(addresses=(str(IPv4Address(SERVER)),), seed=1))
         listener = self.endpoint.listen(Address(str(IPv4Address(SERVER)), SERVER_PORT), backlog=1024)
         listener.set_option("no_delay", 1, 0)
@@ -158,9 +162,10 @@ class Network:
         self.server.next_deadline_us()
         answers = endpoint.take_packets(now_us)
         seconds = (time.process_time_ns() - begin) * 1e-9
-        self.row.turns += 1
-        self.row.busy_s += seconds
-        self.row.worst_s = max(self.row.worst_s, seconds)
+        if self.measures:
+            self.row.turns += 1
+            self.row.busy_s += seconds
+            self.row.worst_s = max(self.row.worst_s, seconds)
         return answers
 
     def finish(self) -> None:
@@ -168,6 +173,7 @@ class Network:
         self.row.requests += sum(client.served for client in self.clients)
         self.row.failed += sum(client.failed for client in self.clients)
         self.clients = []
+        self.measures = False
         end_us = self.now_us + HOUR_US
         while self.now_us < end_us:
             deadlines = (self.endpoint.next_deadline_us(), self.server.next_deadline_us())
@@ -181,11 +187,14 @@ def run(attack: Attack, root: Path, clients: int, row: Row) -> None:
     network = Network(root, clients, row)
     for _ in range(200):
         network.turn(None, 1000)
+    turns = 0
     gc.collect()
     before_mib = resident_mib()
     while not attack.done:
+        network.measures = attack.begun
         network.turn(attack, attack.step_us)
-        if row.turns % 64 == 0:
+        turns += 1
+        if turns % 64 == 0:
             row.memory_mib = max(row.memory_mib, resident_mib() - before_mib)
             row.payload_mib = max(row.payload_mib, network.endpoint.payload_bytes / 2**20)
     row.opened += attack.opened
@@ -215,6 +224,21 @@ def attacks(arguments: argparse.Namespace) -> dict[str, Callable[[], Attack]]:
         "sockstress": lambda: Sockstress(int(2000 * scale)),
         "fragments": lambda: Fragments(int(100_000 * scale), arguments.seed),
     }
+
+
+def measure(name: str, arguments: argparse.Namespace) -> Row:
+    """Run one attack."""
+    row = Row()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "bulk").write_bytes(random.Random(1).randbytes(BULK_BYTES))
+        (root / "page").write_bytes(random.Random(2).randbytes(PAGE_BYTES))
+        run(Idle(10, turns=10), root, 1, Row())  # compiles
+        if name == "mutants":
+            run_mutants(arguments.segments, arguments.seed, root, arguments.clients, arguments.state, row)
+        else:
+            run(attacks(arguments)[name](), root, arguments.clients, row)
+    return row
 
 
 def table_of(rows: dict[str, Row]) -> Table:
@@ -248,22 +272,14 @@ def main() -> int:
     if arguments.soak is not None:
         return soak(arguments.soak, arguments.seed)
     rows: dict[str, Row] = {}
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        (root / "bulk").write_bytes(random.Random(1).randbytes(BULK_BYTES))
-        (root / "page").write_bytes(random.Random(2).randbytes(PAGE_BYTES))
-        run(Idle(10, turns=10), root, 1, Row())  # compiles
-        for wanted in arguments.only or names:
-            row = rows[wanted] = Row()
-            try:
-                if wanted == "mutants":
-                    run_mutants(arguments.segments, arguments.seed, root, arguments.clients, arguments.state, row)
-                else:
-                    run(attacks(arguments)[wanted](), root, arguments.clients, row)
-            except (OSError, ValueError) as error:
-                print(f"error: {error}", file=sys.stderr)
-                return 2
-    Console().print(table_of(rows))
+    try:
+        for name in arguments.only or names:
+            with ProcessPoolExecutor(1, get_context("spawn")) as process:  # one of its own, for the memory
+                rows[name] = process.submit(measure, name, arguments).result()
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    Console(width=WIDTH).print(table_of(rows))
     for name, row in rows.items():
         for line in row.faults[:10]:
             print(f"{name}: {line}")

@@ -81,6 +81,11 @@ class Attack(Protocol):
         ...
 
     @property
+    def begun(self) -> bool:
+        """Whether turns are to be measured by now."""
+        ...
+
+    @property
     def done(self) -> bool: ...
 
 
@@ -119,6 +124,8 @@ class Openers:
 
     def receive_more(self, answer: Answer, now_us: int) -> None: ...
 
+    begun = True
+
     @property
     def done(self) -> bool:
         return not self._left and not self.answers
@@ -137,6 +144,10 @@ class Idle(Openers):
         return found
 
     @property
+    def begun(self) -> bool:
+        return super().done
+
+    @property
     def done(self) -> bool:
         return super().done and self._turns <= 0
 
@@ -146,7 +157,7 @@ class Slowloris(Openers):
 
     def __init__(self, count: int) -> None:
         super().__init__(count, b"GET / HTTP/1.1\r\n")
-        self._ends: dict[tuple[bytes, int], list[int]] = {}
+        self._ends: dict[tuple[bytes, int], tuple[int, int]] = {}
         self._begin_us = 0
         self._due: deque[tuple[int, tuple[bytes, int]]] = deque()
         self._is_over = False
@@ -157,7 +168,7 @@ class Slowloris(Openers):
         if answer.flags & RST:
             self._ends.pop(end, None)
         elif answer.flags & SYN:
-            self._ends[end] = [1017, answer.seq + 1]
+            self._ends[end] = 1017, answer.seq + 1
             self._due.append((now_us + 10 * SECOND_US, end))
         super().receive(packet, now_us)
 
@@ -170,9 +181,9 @@ class Slowloris(Openers):
         while self._due and self._due[0][0] <= now_us and len(found) < PER_TURN:
             _, end = self._due.popleft()
             if end in self._ends:
-                numbers = self._ends[end]
-                found.append(tcp_packet(*end, *numbers, ACK, payload=b"a"))
-                numbers[0] += 1
+                seq, ack = self._ends[end]
+                found.append(tcp_packet(*end, seq, ack, ACK, payload=b"a"))
+                self._ends[end] = seq + 1, ack
                 self._due.append((now_us + 10 * SECOND_US, end))
         return found
 
@@ -218,6 +229,8 @@ class Silent:
         count = min(PER_TURN, self._left)
         self._left -= count
         return [self.packet() for _ in range(count)]
+
+    begun = True
 
     def packet(self) -> bytes:
         raise NotImplementedError
@@ -268,6 +281,7 @@ class Mutants:
     """`count` packets of valid sessions, of which many are changed, doubled, or left out."""
 
     SESSIONS = 40
+    begun = True
 
     def __init__(self, count: int, seed: int) -> None:
         self.step_us = 1000

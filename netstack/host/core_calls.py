@@ -100,21 +100,18 @@ def _pseudo_sum(packet, first_address, header, length):
 
 
 @compiled
-def input_segment(packet, payload, pcb_address, segment_address, ring, unread_bytes, may_grow, results, now_us):
+def input_segment(packet, payload, pcb_address, segment_address, ring, unread_bytes, results, now_us):
     """Run input on the decoded segment, whose payload is at offset `payload` of the packet, and store what is new in the ring.
 
-    Returns 0, or, before anything was done, the bytes that a larger ring must hold. Unless it `may_grow`, the end of the payload
-    is dropped that has no room: the peer sends it again. `unread_bytes` before `rcv_nxt` are in the ring.
+    `unread_bytes` before `rcv_nxt` are in the ring. Returns 0, or, before anything was done, the bytes that a larger ring must
+    hold. If the ring cannot grow, `trim_segment` comes first.
     """
     pcb = pcb_at(pcb_address, 0)
     segment = segment_at(segment_address, 0)
     if segment.length > 0:
         needed = _needed_bytes(pcb, segment, unread_bytes)
         if needed > len(ring):
-            if may_grow:
-                return needed
-            segment.length = max(len(ring) - unread_bytes - _offset(pcb, segment), 0)
-            segment.flags &= ~FIN
+            return needed
     seq = segment.seq
     if segment.flags & SYN:
         seq = (seq + 1) & 0xFFFFFFFF  # payload stands behind a SYN
@@ -128,6 +125,17 @@ def input_segment(packet, payload, pcb_address, segment_address, ring, unread_by
     results[DELIVERED] = pcb.delivered_bytes
     results[ACKED] = pcb.acked_bytes
     return 0
+
+
+@compiled
+def trim_segment(pcb_address, segment_address, ring, unread_bytes):
+    """Drop the end of a payload that has no room in the ring, and the FIN behind it: the peer sends them again."""
+    pcb = pcb_at(pcb_address, 0)
+    segment = segment_at(segment_address, 0)
+    room = len(ring) - unread_bytes - _offset(pcb, segment)
+    if segment.length > room:
+        segment.length = max(room, 0)
+        segment.flags &= ~FIN
 
 
 @compiled

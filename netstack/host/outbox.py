@@ -41,6 +41,7 @@ class Outbox:
         segment: The record of the segment that is sent next; `reply` sends what its caller wrote there.
         segment_address: Of that record, for compiled code.
         dropped: Replies and whole packets for which there was no room.
+        schedule: Notes when a connection's next timer expires; 0 is never.
     """
 
     def __init__(self) -> None:
@@ -51,6 +52,7 @@ class Outbox:
         self._packets: list[bytes] = []
         self.dropped = 0
         self._deadlines: Deadlines[Sender] = Deadlines()
+        self.schedule = self._deadlines.schedule
 
     # Packets
 
@@ -87,10 +89,6 @@ class Outbox:
         return packets
 
     # Deadlines
-
-    def schedule(self, sender: Sender, deadline_us: int) -> None:
-        """Note when a connection's next timer expires; 0 is never."""
-        self._deadlines.schedule(sender, deadline_us)
 
     def forget(self, sender: Sender) -> None:
         """Let go of a connection that has ended."""

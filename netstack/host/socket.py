@@ -298,17 +298,18 @@ class Socket:
 
     def input(self, packet: np.ndarray, payload: int, segment_address: int, now_us: int) -> int:
         """Process a packet whose segment the endpoint has decoded; return the flags of the core."""
-        arguments = (packet, payload, self.address, segment_address)
-        results, unread_bytes = self._results, self.unread_bytes
-        needed = core_calls.input_segment(*arguments, self.receive_ring, unread_bytes, True, results, now_us)
+        ring, unread_bytes, results = self.receive_ring, self.unread_bytes, self._results
+        needed = core_calls.input_segment(packet, payload, self.address, segment_address, ring, unread_bytes, results, now_us)
         if needed:
-            self._grow_receive_ring(needed)
-            core_calls.input_segment(*arguments, self.receive_ring, unread_bytes, False, results, now_us)
+            ring = self._grow_receive_ring(needed)
+            core_calls.trim_segment(self.address, segment_address, ring, unread_bytes)
+            core_calls.input_segment(packet, payload, self.address, segment_address, ring, unread_bytes, results, now_us)
         return self._apply(now_us)
 
-    def _grow_receive_ring(self, needed_bytes: int) -> None:
+    def _grow_receive_ring(self, needed_bytes: int) -> np.ndarray:
         ring, first = self.receive_ring, (int(self.pcb["rcv_nxt"]) - self.unread_bytes) & 0xFFFFFFFF
         self.receive_ring = self._memory.grow(self.remote.host, ring, first, len(ring), needed_bytes)
+        return self.receive_ring
 
     def _grow_send_ring(self, needed_bytes: int) -> None:
         held = self.unacknowledged_bytes

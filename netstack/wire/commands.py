@@ -125,6 +125,7 @@ def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
             session.endpoint.listen(Address(host, arguments.port), backlog=arguments.backlog) for host in config.addresses
         ]
         for listener in listeners:
+            listener.set_option("keepalive", 1, 0)  # a peer that has gone must not hold a connection for ever
             if arguments.command in ("serve", "echo"):  # which write all that they have at once
                 listener.set_option("no_delay", 1, 0)
         server = Server(listeners, serve, say)

@@ -12,6 +12,7 @@ from scapy.utils import rdpcap
 from netstack.wire.impairment import Impairment, ImpairmentSettings
 from netstack.wire.loop import PACKETS_PER_TURN, EventLoop, monotonic_us
 from netstack.wire.pcap import PcapWriter
+from netstack.wire.session import SessionConfig, connect_endpoint
 from tests.helpers.echo_endpoint import EchoEndpoint
 
 
@@ -242,3 +243,9 @@ def test_packets_do_not_pile_up_between_device_and_endpoint(device: QueueDevice)
         device.room = 1000
         assert len(loop._arrived) <= PACKETS_PER_TURN
     loop.close()
+
+
+def test_secrets_of_a_session_are_drawn_from_the_system(device: QueueDevice) -> None:
+    """128 bits: 32 would be found by trying, from two answers to SYNs."""
+    with connect_endpoint(device, SessionConfig()) as session:  # pyright: ignore[reportArgumentType]
+        assert session.endpoint.config.seed is None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from netstack.wire.applications import Connection, Server
+from netstack.wire.applications import Server
 from netstack.wire.http.server import IDLE_US, MOST_HEAD_BYTES, STEP_BYTES, HttpConnection
 
 SECOND_US = 1_000_000
@@ -123,7 +123,7 @@ def test_a_turn_looks_at_what_something_happened_to() -> None:
     sockets = [ScriptedSocket() for _ in range(1000)]
     made: dict[ScriptedSocket, Broken] = {}
 
-    def serve(socket: ScriptedSocket, now_us: int) -> Connection:
+    def serve(socket: ScriptedSocket, now_us: int) -> Broken:
         made[socket] = Broken(socket, None, "")
         return made[socket]
 
