@@ -254,14 +254,26 @@ class Syns(Silent):
 
 
 class Fragments(Silent):
-    """Fragments that make no packet: most lack others, some overlap, some make too large a whole behind long headers."""
+    """Fragments: most lack others, some overlap, and some make a whole that its first header makes too large."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        super().__init__(count, seed)
+        self._pair: list[bytes] = []
 
     def packet(self) -> bytes:
-        source = self.source() if self.random.random() < 0.5 else IPv4Address("11.0.0.1").packed
-        number, offset = self.random.randrange(8), self.random.choice((0, 64, 185, 370, 8006, 8188))
-        more = 0x2000 if self.random.random() < 0.9 else 0
-        options = b"\1" * self.random.choice((0, 40))
-        size = self.random.choice((8, 512, 1400)) if more else self.random.randrange(1, 31)
+        if self._pair:
+            return self._pair.pop()
+        chance = self.random
+        if chance.random() < 0.02:
+            source, number = self.source(), chance.getrandbits(16)
+            first = ip_packet(source, bytes(65_000), number=number, fragment=0x2000, options=b"\1" * 40)
+            self._pair = [ip_packet(source, bytes(515), number=number, fragment=65_000 >> 3)]
+            return first
+        source = self.source() if chance.random() < 0.5 else IPv4Address("11.0.0.1").packed
+        number, offset = chance.randrange(8), chance.choice((0, 64, 185, 370, 8006, 8188))
+        more = 0x2000 if chance.random() < 0.9 else 0
+        options = b"\1" * chance.choice((0, 40))
+        size = chance.choice((8, 512, 1400)) if more else chance.randrange(1, 31)
         return ip_packet(source, bytes(size), number=number, fragment=offset | more, options=options)
 
 
