@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from netstack.wire.applications import Server
-from netstack.wire.http.server import IDLE_US, MOST_HEAD_BYTES, STEP_BYTES, HttpConnection
+from netstack.wire.http.server import IDLE_US, MOST_ACTIONS, MOST_HEAD_BYTES, STEP_BYTES, HttpConnection
 
 SECOND_US = 1_000_000
 HEAD = b"Host: x\r\n"
@@ -144,6 +144,34 @@ def test_a_deadline_comes_though_nothing_happens(tmp_path: Path) -> None:
     assert len(server.connections) == 2
     server.step(IDLE_US)
     assert (server.connections, server.next_deadline_us()) == ([], None)
+
+
+def test_a_connection_with_much_to_do_leaves_turns_to_others(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"content")
+    request = b"GET /f HTTP/1.1\r\n" + HEAD + b"\r\n"
+    greedy, other = ScriptedSocket(request * 1000), ScriptedSocket(request)
+    server = Server([Arrivals(greedy, other)], lambda socket, now_us: HttpConnection(socket, now_us, tmp_path))
+    server.step(5)
+    assert len(other.sent) == 1
+    assert 0 < b"".join(greedy.sent).count(b"HTTP/1.1 200 ") <= MOST_ACTIONS
+    turns = 1
+    while (deadline_us := server.next_deadline_us()) is not None and deadline_us <= 5:
+        server.step(5)
+        turns += 1
+    assert b"".join(greedy.sent).count(b"HTTP/1.1 200 ") == 1000
+    assert turns >= 1000 / MOST_ACTIONS
+
+
+def test_an_upload_in_tiny_chunks_leaves_turns_to_others(tmp_path: Path) -> None:
+    chunks = b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n"
+    greedy = ScriptedSocket(b"PUT /f HTTP/1.1\r\nTransfer-Encoding: chunked\r\n" + HEAD + b"\r\n" + chunks)
+    server = Server([Arrivals(greedy)], lambda socket, now_us: HttpConnection(socket, now_us, tmp_path))
+    turns = 0
+    while not greedy.sent:
+        server.step(5)
+        turns += 1
+    assert (tmp_path / "f").read_bytes() == b"x" * 5000
+    assert turns >= 5000 / MOST_ACTIONS
 
 
 # Clients that are slow on purpose

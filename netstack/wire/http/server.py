@@ -40,6 +40,8 @@ MOST_HEAD_BYTES = 16 * 1024
 """Of the head of a request, and of that of a chunk."""
 LINGER_US = 5_000_000
 """How long a refused upload is still received: closing at once would reset the connection, and the answer would be lost."""
+MOST_ACTIONS = 64
+"""Of one connection in a turn, such as to take a request or a chunk: a client may send thousands of small ones at once."""
 COMBINED_BYTES = 16 * 1024
 """With less than that still to be sent, the next chunk is put behind it."""
 READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("PUT", "POST")
@@ -96,7 +98,8 @@ class HttpConnection:
         self._request: h11.Request | None = None
         self._body: Body | None = None  # of the answer
         self._upload: Upload | None = None
-        self._lingering = False
+        self._lingering = self._has_ended = False
+        self._is_cut_short = False  # more could be done at once, but it is the turn of others
         self._moved = False  # since the deadline was set
         self._uploaded_bytes = 0  # since then
         self._deadline_us = now_us + IDLE_US
@@ -109,7 +112,7 @@ class HttpConnection:
             return False
 
     def next_deadline_us(self) -> int | None:
-        return self._deadline_us
+        return 1 if self._is_cut_short else self._deadline_us
 
     def release(self) -> None:
         if self._upload is not None:
@@ -118,24 +121,13 @@ class HttpConnection:
             self._body.close()
 
     def _step(self, now_us: int) -> bool:
-        while True:
-            if self._body is not None and self._outgoing.waiting_bytes < COMBINED_BYTES:
-                self._send_next(self._body)  # together with what is before it: the head of an answer alone would wait for an ACK
-                self._moved = True
-                continue
-            if not self._outgoing.flush(now_us):
+        self._is_cut_short = True
+        for _ in range(MOST_ACTIONS):
+            if not self._act(now_us):
+                self._is_cut_short = False
                 break
-            if self._lingering:
-                return self._linger(now_us)
-            if self._body is not None:
-                continue
-            if self._http.our_state is h11.MUST_CLOSE:
-                self._begin_to_close(now_us)
-            elif self._http.our_state in (h11.CLOSED, h11.ERROR):
-                self.socket.close(now_us)
-                return False
-            elif not self._advance(now_us):
-                break
+        if self._has_ended or self._lingering:
+            return not self._has_ended
         if self._moved:
             self._moved = False
             self._uploaded_bytes = 0
@@ -144,6 +136,28 @@ class HttpConnection:
             self.socket.abort(now_us)
             return False
         return True
+
+    def _act(self, now_us: int) -> bool:
+        """Do the next thing; return False if nothing is to be done before something comes, or at the end."""
+        if self._body is not None and self._outgoing.waiting_bytes < COMBINED_BYTES:
+            self._send_next(self._body)  # together with what is before it: the head of an answer alone would wait for an ACK
+            self._moved = True
+            return True
+        if not self._outgoing.flush(now_us):
+            return False
+        if self._lingering:
+            self._has_ended = not self._linger(now_us)
+            return False
+        if self._body is not None:
+            return True
+        if self._http.our_state is h11.MUST_CLOSE:
+            self._begin_to_close(now_us)
+            return True
+        if self._http.our_state in (h11.CLOSED, h11.ERROR):
+            self.socket.close(now_us)
+            self._has_ended = True
+            return False
+        return self._advance(now_us)
 
     def _advance(self, now_us: int) -> bool:
         """Take the next event of the client; return False if there is none for now."""
