@@ -365,6 +365,7 @@ class Socket:
         config = self._config()
         self.pcb["max_retransmissions"] = config.data_retries
         self.pcb["linger_deadline_us"] = now_us + config.orphan_life_us if self._closed else 0
+        self._start_keepalive(now_us)
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
@@ -445,8 +446,8 @@ class Socket:
 
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
-        pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
-        if self.state_now != CLOSED:
+        if self.state_now >= ESTABLISHED:  # else it begins with the connection
+            pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
             self._outbox.output(self, now_us)
 
     def get_option(self, name: str) -> int | str:

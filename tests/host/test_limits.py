@@ -159,6 +159,22 @@ def test_an_ended_handshake_leaves_the_established_connection_alone() -> None:
     assert socket.state is State.ESTABLISHED
 
 
+def test_a_peer_that_has_gone_does_not_hold_its_connection_where_a_listener_asks_for_keep_alive() -> None:
+    """Two hours of silence and nine probes, also where the clock began long ago and the handshake took a while."""
+    wire = Crowd()
+    wire.now = 10 * 3600 * SECOND_US
+    wire.listener.set_option("keepalive", 1, wire.now)
+    (answer,) = wire.send(wire.packet(5, "S", 1000))
+    wire.run(wire.now + 500_000)
+    wire.send(wire.packet(5, "A", 1001, answer.seq + 1))
+    begin = wire.now
+    wire.run(begin + 2 * 3600 * SECOND_US - 1)
+    assert wire.states == [State.ESTABLISHED]
+    probes = wire.run(begin + 3 * 3600 * SECOND_US)
+    assert [str(packet[TCP].flags) for packet in probes] == ["A"] * 9 + ["RA"]
+    assert wire.states == []
+
+
 # Orphans
 
 
