@@ -31,7 +31,7 @@ def _resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _client(network: Network, folder: Path, end_s: float, seed: int, results: list[bool]) -> None:
+def _client(network: Network, folder: Path, end_s: float, seed: int, results: list[str]) -> None:
     """Run curl again and again: downloads, uploads, ranges, aborted transfers."""
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as name:
@@ -55,7 +55,7 @@ def _client(network: Network, folder: Path, end_s: float, seed: int, results: li
                 good = code == 0 and filecmp.cmp(folder / f"up-{seed}", source, shallow=False)
             else:
                 good = code == 0 or kind == "cut"
-            results.append(good)
+            results.append("" if good else f"{kind} of {size} bytes by {host}: curl ended with {code}")
 
 
 def _watch(session: Session, end_s: float, minutes: float) -> list[tuple[float, float, int, int]]:
@@ -77,7 +77,7 @@ def soak(minutes: float, seed: int) -> int:
         return 2
     config = SessionConfig(addresses=ENDPOINT_ADDRESSES, impairments=parse_settings(IMPAIRMENTS | {"seed": str(seed)}))
     lines: list[str] = []
-    results: list[bool] = []
+    results: list[str] = []
     with (
         open_network() as network,
         tempfile.TemporaryDirectory() as name,
@@ -106,14 +106,19 @@ def soak(minutes: float, seed: int) -> int:
             session.loop.stop()
             loop.join()
     table = Table(
-        "minute", "memory MiB", "connections", "payload KiB", title=f"{len(results)} transfers, {results.count(False)} failed"
+        "minute",
+        "memory MiB",
+        "connections",
+        "payload KiB",
+        title=f"{len(results)} transfers, {len(results) - results.count('')} failed",
     )
     for minute, memory, connections, payload in samples:
         table.add_row(f"{minute:.1f}", f"{memory:.1f}", str(connections), f"{payload / 1024:.0f}")
     Console().print(table)
-    for line in lines[:10]:
+    failed = [result for result in results if result]
+    for line in [*lines[:10], *failed[:10]]:
         print(line)
     warm = samples[int(len(samples) * WARM_UP_SHARE)][1]
     growth = samples[-1][1] - warm
     print(f"memory since the warm-up: {growth:+.1f} MiB")
-    return 1 if lines or not all(results) or growth > MOST_GROWTH_MIB else 0
+    return 1 if lines or failed or growth > MOST_GROWTH_MIB else 0
