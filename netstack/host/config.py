@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from netstack.host.ip import is_unicast, packed
+
 
 @dataclass(frozen=True)
 class Address:
@@ -84,6 +86,23 @@ class EndpointConfig:
     """Whose choices hold where the RFCs leave several: `linux`, `freebsd`, or `any` for what they recommend."""
     rto_slop_us: int = 0
     """A constant part of each retransmission timeout."""
+    broadcast_addresses: tuple[str, ...] = ()
+    """Of the networks that the host is in: nothing from there is answered (RFC 1122, section 3.2.1.3)."""
+    maximum_connections: int = 32768
+    """In any state, with 14 kB each beside their payload. SYNs for more are dropped, and so is the host's own `connect`."""
+    maximum_connections_of_peer: int = 16384
+    """With one address at the other end."""
+    memory_limit_bytes: int = 512 * 1024 * 1024
+    """Of the payload that all connections hold, beyond 8 KiB each; one address gets half of it. 0: no limit. Where it is reached,
+    connections go on with small buffers: less is taken from the application, and the end of segments is dropped."""
+    maximum_orphans: int = 8192
+    """Connections that the application has closed (RFC 6429). For more, the oldest one is dropped, first in TIME-WAIT."""
+    orphan_timeout_us: int = 120 * 1_000_000
+    """How long a peer may acknowledge nothing new of what a closed connection has to send, its window shut or not."""
+    orphan_life_us: int = 900 * 1_000_000
+    """How long all of that may take."""
+    half_open_life_us: int = 75 * 1_000_000
+    """How long a peer has for the handshake, however often it repeats its SYN: a little more than `synack_retries` take."""
 
 
 PLATFORMS = ("any", "linux", "freebsd")
@@ -95,6 +114,12 @@ def check(config: EndpointConfig) -> None:
     """Raise ValueError for the first value that cannot be used."""
     if not config.addresses:
         raise ValueError("addresses: at least one is needed")
+    for host in config.addresses:
+        if not is_unicast(packed(host)):
+            raise ValueError(f"addresses: {host} is not the address of a single host")
+    for name in ("maximum_connections", "maximum_connections_of_peer", "maximum_orphans", "orphan_timeout_us"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)}: must be at least 1")
     if not MINIMUM_MTU_BYTES <= config.mtu_bytes <= 65535:
         raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
     if config.congestion_control not in ("cubic", "reno"):

@@ -7,6 +7,7 @@ import numpy as np
 ICMP, TCP, ICMPV6 = 1, 6, 58  # protocols
 DONT_FRAGMENT = 0x40
 HEADER_BYTES = {4: 20, 6: 40}
+_MAPPED = bytes(10) + b"\xff\xff"  # IPv4 addresses in IPv6
 FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES = 44, 8  # of IPv6: its number as the next header, and its size
 
 
@@ -26,6 +27,19 @@ def packed(host: str) -> bytes:
 def unpacked(address: bytes) -> str:
     """Return an address as text."""
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
+
+
+def is_unicast(address: bytes) -> bool:
+    """Return whether an address may be that of a single host on a network; directed broadcasts look as if they were.
+
+    None is in "this network", loopback, multicast and the reserved block with the limited broadcast of IPv4, nor unspecified,
+    loopback, multicast or mapped in IPv6 (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5; RFC 6890).
+    """
+    first = address[0]
+    if len(address) == 4:
+        return 0 < first < 224 and first != 127
+    unspecified_or_loopback = not any(address[:15]) and address[15] <= 1
+    return first != 0xFF and not unspecified_or_loopback and not address.startswith(_MAPPED)
 
 
 def header_template(source: bytes, destination: bytes, protocol: int, hop_limit: int = 64, traffic_class: int = 0) -> np.ndarray:

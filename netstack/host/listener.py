@@ -23,6 +23,7 @@ class Listener:
         dropped: SYNs and ACKs for which there was no room.
         arrived: Connections whose handshake was done.
         cookies_sent: SYNs that were answered without keeping anything.
+        cookie_scale: The window scale that these answers offer, the same while one of them may come back.
     """
 
     state = State.LISTEN
@@ -33,6 +34,7 @@ class Listener:
         self.dropped = 0
         self.cookies_sent = 0
         self.arrived = 0
+        self.cookie_scale = 0
         self.options: dict[str, int | str] = {}
         self._unlisten = unlisten
         self._backlog = max(backlog, 1)
@@ -102,8 +104,10 @@ class Listener:
         """Drop a half-open connection that ended; one that waits is still accepted, and raises its error then."""
         self._half_open.discard(socket)
 
-    def sent_cookie(self, now_us: int) -> None:
-        """Count a SYN that was answered with a cookie."""
+    def sent_cookie(self, now_us: int, scale: int) -> None:
+        """Count a SYN that is answered with a cookie. `scale` is the window scale of connections by now."""
+        if not self.expects_cookies(now_us):
+            self.cookie_scale = scale
         self.cookies_sent += 1
         self._last_cookie_us = now_us
 

@@ -12,11 +12,12 @@ import numpy as np
 
 from netstack.host import buffers, core_calls
 from netstack.host.config import Address, EndpointConfig
-from netstack.host.ip import HEADER_FIELDS, get_header_field, set_header_field
+from netstack.host.ip import HEADER_FIELDS, get_header_field, key_of, packed, set_header_field
+from netstack.host.memory import NO_RING, Memory
 from netstack.host.options import CONGESTION, PCB_OPTIONS, check_option
 from netstack.host.outbox import Outbox
 from netstack.host.report import report
-from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_CONNECTED, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
@@ -26,7 +27,8 @@ from netstack.tcp.style import FREEBSD, LINUX, QUICK_ACKS, RFC
 STYLES = {"any": RFC, "linux": LINUX, "freebsd": FREEBSD}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
-NO_RING = np.zeros(1, np.uint8)
+NEWS = TCP_ACKED | TCP_DELIVERED | TCP_CONNECTED | TCP_FINISHED
+"""What an application waits for, beside the end."""
 CLOSED, SYN_RECEIVED, ESTABLISHED = int(State.CLOSED), int(State.SYN_RECEIVED), int(State.ESTABLISHED)
 CLOSE_WAIT, TIME_WAIT = int(State.CLOSE_WAIT), int(State.TIME_WAIT)
 """Plain numbers for what runs several times per packet: Python 3.11 takes as long to find a member as for a short call."""
@@ -44,15 +46,39 @@ class Acceptor(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Who keeps a host's connections."""
+
+    def forget(self, socket: "Socket", /) -> None:
+        """Drop a connection that has ended."""
+        ...
+
+    def closed(self, socket: "Socket", now_us: int, /) -> None:
+        """Note that the application has closed a connection that goes on."""
+        ...
+
+    def waits(self, socket: "Socket", /) -> None:
+        """Note that a connection is in TIME-WAIT."""
+        ...
+
+
 class Socket:
-    """One connection. It has no more than 29 attributes: Python finds those of a larger object more slowly.
+    """One connection.
 
     Attributes:
         local, remote: Addresses of both ends.
+        key: By which packets of the peer are found.
         error: What the next `send` or `receive` raises, once; None if all is well.
         state_now: The number of `state`.
         soft_error: What routers reported: the reason if the connection times out (RFC 1122, section 4.2.3.9).
     """
+
+    __slots__ = (  # found as fast however many they are, and smaller than a dictionary
+        *("local", "remote", "error", "soft_error", "template", "passive_of", "timer", "deadline_us", "address", "state_now"),
+        *("unread_bytes", "unacknowledged_bytes", "receive_buffer_bytes", "receive_ring", "send_ring", "key"),
+        *("_outbox", "_memory", "_config", "_keeper", "_changed", "_record", "_scoreboard", "_results", "_finished", "_shut"),
+        *("_closed", "_read_seq", "_write_seq", "_send_buffer_bytes", "_connect_timeout_us", "_linger_s", "__weakref__"),
+    )
 
     def __init__(
         self,
@@ -61,8 +87,9 @@ class Socket:
         template: np.ndarray,
         *,
         outbox: Outbox,
+        memory: Memory,
         config: Callable[[], EndpointConfig],
-        forget: Callable[["Socket"], None],
+        keeper: Keeper,
     ) -> None:
         """Prepare a closed connection; the endpoint opens it.
 
@@ -71,21 +98,25 @@ class Socket:
             remote: Address of the peer.
             template: The IP header of its packets.
             outbox: Takes what the connection sends, and its deadlines.
+            memory: Hands out rings for payload.
             config: Returns the settings of the host at the moment.
-            forget: Is called when the connection has ended.
+            keeper: Is told of the connection's end.
         """
         settings = config()
         self.local = local
         self.remote = remote
+        self.key = key_of(packed(remote.host), packed(local.host), remote.port, local.port)
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
         self.template = template
         self.passive_of: Acceptor | None = None
-        self.scheduled_us = 0
+        self.timer: list[Any] | None = None
         self.deadline_us = 0
         self._outbox = outbox
+        self._memory = memory
         self._config = config
-        self._forget = forget
+        self._keeper = keeper
+        self._changed: Callable[[], None] | None = None
         self._record = np.zeros(1, PCB)
         self.address: int = self._record.ctypes.data
         self._scoreboard = np.zeros(1, SCOREBOARD)
@@ -143,6 +174,10 @@ class Socket:
         return self._scoreboard[0]
 
     # What the application may ask and do
+
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        """Call `changed` whenever something comes that the application may wait for, or the connection ends; None stops it."""
+        self._changed = changed
 
     @property
     def state(self) -> State:
@@ -218,6 +253,9 @@ class Socket:
         if self.state_now < ESTABLISHED:
             return 0
         count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
+        if self.unacknowledged_bytes + count > len(self.send_ring):
+            self._grow_send_ring(self.unacknowledged_bytes + count)
+            count = min(count, len(self.send_ring) - self.unacknowledged_bytes)
         if count <= 0:
             return 0
         buffers.put(self.send_ring, self._write_seq, memoryview(data)[:count])
@@ -242,8 +280,10 @@ class Socket:
         count = len(data)
         self._read_seq = (self._read_seq + count) & 0xFFFFFFFF
         self.unread_bytes -= count
-        if core_calls.received(self.address, count) & TCP_OUTPUT:
+        if core_calls.received(self.address, self.unread_bytes) & TCP_OUTPUT:
             self._outbox.output(self, now_us)
+        if self.unread_bytes == 0 and (self._memory.is_short or self.state_now == CLOSED):
+            self._give_back_receive_ring()
         return data
 
     def peek(self, limit: int) -> bytes:
@@ -268,17 +308,33 @@ class Socket:
         self._closed = True
         freebsd = self.pcb["style"] == FREEBSD
         aborts = self._linger_s == 0 or (self.unread_bytes > 0 and not freebsd)
-        if aborts and not (freebsd and self.state_now < ESTABLISHED):
+        if self.state_now == CLOSED or (aborts and not (freebsd and self.state_now < ESTABLISHED)):
             self.abort(now_us)
             return
         self._shut = True
+        if not freebsd:
+            self._limit_what_is_left(now_us)
         core_calls.close(self.address, self._results, True, now_us)
         self._apply(now_us)
+        self.unread_bytes = 0
+        if self.state_now != CLOSED:
+            self._give_back_receive_ring()
+            self._keeper.closed(self, now_us)
+
+    def _limit_what_is_left(self, now_us: int) -> None:
+        """Give the peer of a closed connection only so much time: the application waits no more (RFC 6429)."""
+        config, pcb = self._config(), self.pcb
+        own_us = int(pcb["user_timeout_us"])
+        pcb["user_timeout_us"] = min(own_us, config.orphan_timeout_us) if own_us else config.orphan_timeout_us
+        if pcb["linger_deadline_us"] == 0:
+            pcb["linger_deadline_us"] = now_us + config.orphan_life_us
 
     def abort(self, now_us: int) -> None:
         """End the connection with a reset."""
         self._closed = self._shut = True
         if self.state_now == State.CLOSED:
+            self.unread_bytes = 0
+            self._give_back_receive_ring()
             return
         if core_calls.abort(self.address, self._outbox.segment_address, now_us):
             self._outbox.reply(self.template)
@@ -287,19 +343,41 @@ class Socket:
     # What the endpoint and the outbox call
 
     def open_buffers(self) -> None:
-        """Allocate the rings; the sequence numbers are known now."""
-        pcb = self.pcb
-        slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
-        if pcb["style"] == FREEBSD:
-            slack = max(slack, int(pcb["own_mss"]))  # and the buffer to whole segments
-        self.receive_ring = buffers.ring(self.receive_buffer_bytes + slack)
-        self.send_ring = buffers.ring(self._send_buffer_bytes)
-        self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
+        """Begin with empty rings, which grow with what comes; the sequence numbers are known now."""
+        self._write_seq = int(self.pcb["iss"]) + 1 & 0xFFFFFFFF
 
     def input(self, packet: np.ndarray, payload: int, segment_address: int, now_us: int) -> int:
         """Process a packet whose segment the endpoint has decoded; return the flags of the core."""
-        core_calls.input_segment(packet, payload, self.address, segment_address, self.receive_ring, self._results, now_us)
+        ring, unread_bytes, results = self.receive_ring, self.unread_bytes, self._results
+        needed = core_calls.input_segment(packet, payload, self.address, segment_address, ring, unread_bytes, results, now_us)
+        if needed:
+            ring = self._grow_receive_ring(needed)
+            core_calls.trim_segment(self.address, segment_address, ring, unread_bytes)
+            core_calls.input_segment(packet, payload, self.address, segment_address, ring, unread_bytes, results, now_us)
         return self._apply(now_us)
+
+    def make_room(self, count: int) -> int:
+        """Allocate room for `count` bytes of a SYN, as far as the window allows; return how many there is room for."""
+        return len(self._grow_receive_ring(min(count, int(self.pcb["rcv_wnd"]))))
+
+    def _grow_receive_ring(self, needed_bytes: int) -> np.ndarray:
+        ring, first = self.receive_ring, (int(self.pcb["rcv_nxt"]) - self.unread_bytes) & 0xFFFFFFFF
+        self.receive_ring = self._memory.grow(self.remote.host, ring, first, len(ring), needed_bytes)
+        return self.receive_ring
+
+    def _grow_send_ring(self, needed_bytes: int) -> None:
+        held = self.unacknowledged_bytes
+        first = (self._write_seq - held) & 0xFFFFFFFF
+        self.send_ring = self._memory.grow(self.remote.host, self.send_ring, first, held, needed_bytes)
+
+    def _give_back_receive_ring(self) -> None:
+        """Keep no ring, unless something in it is still to be read."""
+        nobody_reads = self._closed or self.state_now == CLOSED
+        if self.unread_bytes == 0 and (nobody_reads or self.pcb["reordered_count"] == 0):
+            self.receive_ring = self._memory.give_back(self.remote.host, self.receive_ring)
+
+    def _give_back_send_ring(self) -> None:
+        self.send_ring = self._memory.give_back(self.remote.host, self.send_ring)
 
     def expire(self, now_us: int) -> None:
         """Run the timers that expired."""
@@ -315,8 +393,14 @@ class Socket:
             self._connected(now_us)
         self.unread_bytes += delivered
         self.unacknowledged_bytes -= acked
+        if acked and self.unacknowledged_bytes == 0 and self._memory.is_short:
+            self._give_back_send_ring()
         if flags & TCP_FINISHED:
             self._finished = True
+        if state == TIME_WAIT != before:
+            self._keeper.waits(self)
+            self._give_back_send_ring()
+            self._give_back_receive_ring()
         if flags & TCP_CLOSED:
             if flags & TCP_SEND_RESET:
                 core_calls.own_reset(self.address, self._outbox.segment_address, now_us)
@@ -327,6 +411,8 @@ class Socket:
             self._outbox.output(self, now_us)
         else:
             self._outbox.schedule(self, deadline_us)
+        if flags & NEWS and self._changed is not None:
+            self._changed()
         return flags
 
     def _connected(self, now_us: int) -> None:
@@ -334,7 +420,9 @@ class Socket:
         self.pcb["max_retransmissions"] = config.data_retries
         if self.pcb["style"] == FREEBSD:
             mss = min(int(self.pcb["own_mss"]), int(self.pcb["peer_mss"]))
-            self._resize_send_buffer(-(-self._send_buffer_bytes // mss) * mss)
+            self._send_buffer_bytes = -(-self._send_buffer_bytes // mss) * mss
+        self.pcb["linger_deadline_us"] = now_us + config.orphan_life_us if self._closed else 0
+        self._start_keepalive(now_us)
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
@@ -364,8 +452,12 @@ class Socket:
         self.state_now = State.CLOSED
         self.pcb["state"] = State.CLOSED
         self._shut = True
-        self.deadline_us = 0
-        self._forget(self)
+        self._outbox.forget(self)
+        self._give_back_send_ring()
+        self._give_back_receive_ring()
+        self._keeper.forget(self)
+        if self._changed is not None:
+            self._changed()
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -411,33 +503,18 @@ class Socket:
         elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
-            self._resize_send_buffer(number)
+            self._send_buffer_bytes = number
         elif name == "receive_buffer_bytes":
             self._resize_receive_buffer(number)
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
 
-    def _resize_send_buffer(self, size_bytes: int) -> None:
-        """Change the limit; what waits in the ring moves to a new one if that needs to be larger."""
-        self._send_buffer_bytes = size_bytes
-        if self.state_now > State.LISTEN and size_bytes > len(self.send_ring):
-            first = (self._write_seq - self.unacknowledged_bytes) & 0xFFFFFFFF
-            waiting = buffers.get(self.send_ring, first, self.unacknowledged_bytes)
-            self.send_ring = buffers.ring(size_bytes)
-            buffers.put(self.send_ring, first, waiting)
-
     def _resize_receive_buffer(self, size_bytes: int) -> None:
-        """Change the limit; what waits in the ring moves to a new one if that needs to be larger. Announced room stays."""
+        """Change the limit. Announced room stays."""
         self.receive_buffer_bytes = size_bytes
-        if self.state_now <= State.LISTEN:
-            return
-        pcb = self.pcb
-        if size_bytes >= len(self.receive_ring):
-            larger = buffers.ring(size_bytes + (1 << int(pcb["rcv_scale"])))
-            buffers.put(larger, self._read_seq, buffers.get(self.receive_ring, self._read_seq, len(self.receive_ring)))
-            self.receive_ring = larger
-        pcb["rcv_wnd"] = max(int(pcb["rcv_wnd"]) + size_bytes - int(pcb["receive_buffer_bytes"]), 0)
-        pcb["receive_buffer_bytes"] = size_bytes
+        if self.state_now > State.LISTEN:
+            self.pcb["receive_buffer_bytes"] = size_bytes
+            self.pcb["rcv_wnd"] = max(size_bytes - self.unread_bytes, 0)
 
     def _acknowledge_quickly(self, quickly: bool, now_us: int) -> None:
         """Send an acknowledgment that waits, and delay none for a while; or wait for answers of the application again."""
@@ -451,8 +528,9 @@ class Socket:
 
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
-        pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
-        self._outbox.output(self, now_us)
+        if self.state_now >= ESTABLISHED:  # else it begins with the connection
+            pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
+            self._outbox.output(self, now_us)
 
     def get_option(self, name: str) -> int | str:
         """Return an option as `set_option` takes it."""
