@@ -3,9 +3,9 @@
 import numpy as np
 
 
-def ring(size_bytes: int) -> np.ndarray:
-    """Return a ring for `size_bytes` of payload: a power of two, so that a position follows from a byte's sequence number."""
-    return np.empty(1 << max(size_bytes - 1, 1).bit_length(), np.uint8)
+def ring_bytes(size_bytes: int) -> int:
+    """Return the size of a ring for `size_bytes`: a power of two, so that a position follows from a byte's sequence number."""
+    return 1 << max(size_bytes - 1, 1).bit_length()
 
 
 def put(target: np.ndarray, seq: int, data: bytes | bytearray | memoryview) -> None:

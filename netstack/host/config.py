@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from netstack.host.ip import is_unicast, packed
+
 
 @dataclass(frozen=True)
 class Address:
@@ -29,7 +31,7 @@ class EndpointConfig:
     sack: bool = True
     """RFC 2018, and recovery by RFC 6675 or `rack`."""
     rack: bool = True
-    """RACK (RFC 8985): losses are found by time. Needs SACK."""
+    """RACK (RFC 8985): losses are found by time. Needs SACK; without SACK they are found by duplicates, with it by RFC 6675."""
     loss_probes: str = "always"
     """When no ACK comes, a segment asks for one before the timeout. `tail`: TLP (RFC 8985); `always`: also in a recovery, and a
     second time (after RFC 9002, section 6.2); `never`. Needs RACK."""
@@ -41,6 +43,11 @@ class EndpointConfig:
     """`cubic` (RFC 9438) or `reno` (RFC 6582, or RFC 6675 with SACK)."""
     initial_window_segments: int = 10
     """RFC 6928; 0 is RFC 3390."""
+    slow_start_after_idle: bool = True
+    """RFC 2861: the congestion window shrinks while it is not used. Without a record of transmissions (`sack` without `rack`) it
+    is the initial one after a pause (RFC 5681, section 4.1)."""
+    duplicate_ack_threshold: int = 3
+    """RFC 5681, section 3.2: duplicates that show a loss, as long as no reordering was seen."""
     receive_buffer_bytes: int = 524288
     receive_buffer_limit_bytes: int = 0
     """From which the window scale follows; 0 is the receive buffer."""
@@ -58,6 +65,9 @@ class EndpointConfig:
     delayed_ack: bool = True
     delayed_ack_us: int = 40_000
     """RFC 9293, section 3.8.6.3: at most 500 ms."""
+    quick_acks: int = 16
+    """How many of a connection's first segments of data are acknowledged at once, as Linux does: the peer's window is small then.
+    It ends with the first answer that is sent. Platforms have their own rule."""
     keepalive_idle_us: int = 7200 * 1_000_000
     """RFC 9293, section 3.8.4: two hours, for sockets that ask for it."""
     keepalive_interval_us: int = 75 * 1_000_000
@@ -72,8 +82,30 @@ class EndpointConfig:
     """When the queue of half-open connections is full (RFC 4987, section 3.6)."""
     default_mss_bytes: int = 536
     """Of a peer that names none."""
+    platform: str = "any"
+    """Whose choices hold where the RFCs leave several: `linux`, `freebsd`, or `any` for what they recommend."""
+    rto_slop_us: int = 0
+    """A constant part of each retransmission timeout."""
+    broadcast_addresses: tuple[str, ...] = ()
+    """Of the networks that the host is in: nothing from there is answered (RFC 1122, section 3.2.1.3)."""
+    maximum_connections: int = 32768
+    """In any state, with 14 kB each beside their payload. SYNs for more are dropped, and so is the host's own `connect`."""
+    maximum_connections_of_peer: int = 16384
+    """With one address at the other end."""
+    memory_limit_bytes: int = 512 * 1024 * 1024
+    """Of the payload that all connections hold, beyond 8 KiB each; one address gets half of it. 0: no limit. Where it is reached,
+    connections go on with small buffers: less is taken from the application, and the end of segments is dropped."""
+    maximum_orphans: int = 8192
+    """Connections that the application has closed (RFC 6429). For more, the oldest one is dropped, first in TIME-WAIT."""
+    orphan_timeout_us: int = 120 * 1_000_000
+    """How long a peer may acknowledge nothing new of what a closed connection has to send, its window shut or not."""
+    orphan_life_us: int = 900 * 1_000_000
+    """How long all of that may take."""
+    half_open_life_us: int = 75 * 1_000_000
+    """How long a peer has for the handshake, however often it repeats its SYN: a little more than `synack_retries` take."""
 
 
+PLATFORMS = ("any", "linux", "freebsd")
 MINIMUM_MTU_BYTES = 68  # RFC 791
 BUFFER_BYTES = (256, 1 << 29)
 
@@ -82,10 +114,20 @@ def check(config: EndpointConfig) -> None:
     """Raise ValueError for the first value that cannot be used."""
     if not config.addresses:
         raise ValueError("addresses: at least one is needed")
+    for host in config.addresses:
+        if not is_unicast(packed(host)):
+            raise ValueError(f"addresses: {host} is not the address of a single host")
+    for name in ("maximum_connections", "maximum_connections_of_peer", "maximum_orphans", "orphan_timeout_us"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"{name}={getattr(config, name)}: must be at least 1")
     if not MINIMUM_MTU_BYTES <= config.mtu_bytes <= 65535:
         raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
     if config.congestion_control not in ("cubic", "reno"):
         raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
+    if not 1 <= config.duplicate_ack_threshold <= 255:
+        raise ValueError(f"duplicate_ack_threshold={config.duplicate_ack_threshold}: must be from 1 to 255")
+    if config.platform not in PLATFORMS:
+        raise ValueError(f"platform={config.platform}: allowed are {', '.join(PLATFORMS)}")
     if config.loss_probes not in ("always", "tail", "never"):
         raise ValueError(f"loss_probes={config.loss_probes}: allowed are always, tail, never")
     for name in ("receive_buffer_bytes", "send_buffer_bytes"):

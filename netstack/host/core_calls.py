@@ -22,15 +22,19 @@ from netstack.tcp.connection import (
     tcp_path_mtu,
     tcp_received,
 )
-from netstack.tcp.header import SEGMENT, SYN, decode, encode, internet_checksum
+from netstack.tcp.header import FIN, SEGMENT, SYN, decode, encode, internet_checksum
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
 from netstack.tcp.pcb import PCB
+from netstack.tcp.reassembly import receive_window
 from netstack.tcp.sequence import seq_sub
+from netstack.tcp.states import State
+from netstack.tcp.style import end_record
 from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout
 
 FLAGS, DELIVERED, ACKED, DEADLINE_US, STATE = range(5)
 RESULTS = 5
+FIRST_ID_BYTE, FLAGS_BYTE, DF = 4, 6, 0x40  # of an IPv4 header
 NOT_TCP, BAD_PACKET, FRAGMENT = -10, -11, -12
 IPV4_BYTES, IPV6_BYTES = HEADER_BYTES[4], HEADER_BYTES[6]
 
@@ -97,22 +101,63 @@ def _pseudo_sum(packet, first_address, header, length):
 
 
 @compiled
-def input_segment(packet, payload, pcb_address, segment_address, ring, results, now_us):
-    """Run input on the decoded segment, whose payload is at offset `payload` of the packet, and store what is new in the ring."""
+def input_segment(packet, payload, pcb_address, segment_address, ring, unread_bytes, results, now_us):
+    """Run input on the decoded segment, whose payload is at offset `payload` of the packet, and store what is new in the ring.
+
+    `unread_bytes` before `rcv_nxt` are in the ring. Returns 0, or, before anything was done, the bytes that a larger ring must
+    hold. If the ring cannot grow, `trim_segment` comes first.
+    """
     pcb = pcb_at(pcb_address, 0)
     segment = segment_at(segment_address, 0)
+    if segment.length > 0:
+        needed = _needed_bytes(pcb, segment, unread_bytes)
+        if needed > len(ring):
+            return needed
     seq = segment.seq
     if segment.flags & SYN:
         seq = (seq + 1) & 0xFFFFFFFF  # payload stands behind a SYN
+    pcb.segments_in += 1
     flags = tcp_input(pcb, segment, now_us)
     mask = len(ring) - 1
     skipped = seq_sub(pcb.accepted_seq, seq)
-    for index in range(pcb.accepted_bytes):
+    for index in range(min(pcb.accepted_bytes, len(ring))):
         ring[(pcb.accepted_seq + index) & mask] = packet[payload + skipped + index]
-    pcb.rcv_wnd = max(pcb.rcv_wnd - pcb.delivered_bytes, 0)
+    pcb.rcv_wnd = max(pcb.receive_buffer_bytes - unread_bytes - pcb.delivered_bytes, 0)
     _report(pcb, results, flags)
     results[DELIVERED] = pcb.delivered_bytes
     results[ACKED] = pcb.acked_bytes
+    return 0
+
+
+@compiled
+def trim_segment(pcb_address, segment_address, ring, unread_bytes):
+    """Drop the end of a payload that has no room in the ring, and the FIN behind it: the peer sends them again."""
+    pcb = pcb_at(pcb_address, 0)
+    segment = segment_at(segment_address, 0)
+    room = len(ring) - unread_bytes - _offset(pcb, segment)
+    if segment.length > room:
+        segment.length = max(room, 0)
+        segment.flags &= ~FIN
+
+
+@compiled
+def _needed_bytes(pcb, segment, unread_bytes):
+    """Return how far a ring must reach from the first unread byte on for what input may accept of the payload."""
+    if pcb.detached != 0:
+        return 0
+    offset = _offset(pcb, segment)
+    window = pcb.rcv_wnd if pcb.state == State.SYN_SENT else receive_window(pcb)
+    if offset >= window or offset + segment.length <= 0:
+        return 0
+    return unread_bytes + min(offset + segment.length, window)
+
+
+@compiled
+def _offset(pcb, segment):
+    """Return where the payload begins, from `rcv_nxt` on."""
+    if pcb.state == State.SYN_SENT:
+        return 0
+    return seq_sub(segment.seq, pcb.rcv_nxt) + (1 if segment.flags & SYN else 0)
 
 
 @compiled
@@ -135,6 +180,7 @@ def emit(pcb_address, segment_address, ring, template, packet, results, now_us):
     if tcp_output(pcb, segment, now_us) == 0:
         results[DEADLINE_US] = tcp_next_deadline_us(pcb)
         return 0
+    pcb.segments_out += 1
     header = len(template)
     start = header + encode(segment, packet, header)
     mask = len(ring) - 1
@@ -159,6 +205,10 @@ def _finish_packet(template, packet, length, ecn):
     for index in range(header):
         packet[index] = template[index]
     if header == IPV4_BYTES:
+        if template[FLAGS_BYTE] & DF == 0:  # may be fragmented, so that it needs a number of its own (RFC 6864)
+            number = ((np.int64(template[FIRST_ID_BYTE]) << 8) + np.int64(template[FIRST_ID_BYTE + 1]) + 1) & 0xFFFF
+            template[FIRST_ID_BYTE] = number >> 8
+            template[FIRST_ID_BYTE + 1] = number & 255
         packet[1] = template[1] | ecn
         packet[2] = length >> 8
         packet[3] = length & 255
@@ -199,10 +249,20 @@ def accept(pcb_address, segment_address, iss, now_us):
 
 
 @compiled
+def keep_syn_data(packet, payload, pcb_address, ring):
+    """Store the payload at offset `payload` of the SYN that opened the connection, as much of it as was accepted."""
+    pcb = pcb_at(pcb_address, 0)
+    for index in range(pcb.accepted_bytes):
+        ring[(pcb.accepted_seq + index) & (len(ring) - 1)] = packet[payload + index]
+
+
+@compiled
 def accept_cookie(pcb_address, segment_address, iss, now_us):
     """Open the connection as if the SYN in the segment had come and been answered (RFC 4987, section 3.6)."""
     pcb = pcb_at(pcb_address, 0)
-    tcp_accept(pcb, segment_at(segment_address, 0), iss, now_us)
+    syn = segment_at(segment_address, 0)
+    syn.length = 0  # the payload is that of the ACK
+    tcp_accept(pcb, syn, iss, now_us)
     pcb.snd_nxt = (iss + 1) & 0xFFFFFFFF
     pcb.snd_max = pcb.snd_nxt
 
@@ -217,15 +277,15 @@ def close(pcb_address, results, detach, now_us):
 
 
 @compiled
-def abort(pcb_address, segment_address):
+def abort(pcb_address, segment_address, now_us):
     """Close at once; fill the segment with a reset and return whether it is to be sent."""
-    return tcp_abort(pcb_at(pcb_address, 0), segment_at(segment_address, 0))
+    return tcp_abort(pcb_at(pcb_address, 0), segment_at(segment_address, 0), now_us)
 
 
 @compiled
-def own_reset(pcb_address, segment_address):
+def own_reset(pcb_address, segment_address, now_us):
     """Fill the segment with the connection's own reset."""
-    fill_reset(pcb_at(pcb_address, 0), segment_at(segment_address, 0))
+    fill_reset(pcb_at(pcb_address, 0), segment_at(segment_address, 0), now_us)
 
 
 @compiled
@@ -241,10 +301,10 @@ def listen_input(segment_address):
 
 
 @compiled
-def received(pcb_address, count):
-    """Note that the application took `count` bytes; return TCP_OUTPUT if the peer must learn of the room."""
+def received(pcb_address, unread_bytes):
+    """Note that the application left `unread_bytes`; return TCP_OUTPUT if the peer must learn of the room."""
     pcb = pcb_at(pcb_address, 0)
-    pcb.rcv_wnd += count
+    pcb.rcv_wnd = max(pcb.receive_buffer_bytes - unread_bytes, 0)
     return tcp_received(pcb)
 
 
@@ -252,6 +312,12 @@ def received(pcb_address, count):
 def written(pcb_address, count):
     """Note that the application put `count` bytes into the send buffer."""
     pcb_at(pcb_address, 0).send_buffered_bytes += count
+
+
+@compiled
+def record_ends(pcb_address, seq):
+    """Note that a record of the application ends before `seq`."""
+    end_record(pcb_at(pcb_address, 0), seq)
 
 
 @compiled

@@ -4,13 +4,11 @@ Finds the connection of each packet, and opens and forgets connections. Reads no
 """
 
 import errno
-import os
 from collections.abc import Mapping
-from functools import partial
 
 import numpy as np
 
-from netstack.host import core_calls, icmp, secrets
+from netstack.host import core_calls, icmp, ip, secrets
 from netstack.host.config import Address, EndpointConfig, check
 from netstack.host.fragments import Reassembly
 from netstack.host.ip import (
@@ -20,15 +18,17 @@ from netstack.host.ip import (
     connection_key,
     ends_of,
     header_template,
+    is_unicast,
     key_of,
     packed,
     reverse_key,
     unpacked,
     version_of,
 )
-from netstack.host.ip import with_header as ip_packet
 from netstack.host.listener import Listener
+from netstack.host.memory import Memory
 from netstack.host.outbox import Outbox
+from netstack.host.population import Population
 from netstack.host.secrets import Secrets
 from netstack.host.socket import TIME_WAIT, TIMESTAMP_UNIT_US, Socket
 from netstack.tcp.connection import LISTEN_OPEN
@@ -41,13 +41,11 @@ from netstack.tcp.states import State
 TCP_HEADER_BYTES = 20
 FIRST_EPHEMERAL_PORT, LAST_PORT = 32768, 65535
 LEAST_PATH_MTU_BYTES = {4: 552, 6: 1280}
-"""The least that an ICMP message can ask for: attackers would make us send tiny segments (as Linux; RFC 8200, section 5)."""
-_ERRNO = {
-    icmp.Trouble.UNREACHABLE_NETWORK: errno.ENETUNREACH,
-    icmp.Trouble.UNREACHABLE_HOST: errno.EHOSTUNREACH,
-    icmp.Trouble.UNREACHABLE_PORT: errno.ECONNREFUSED,
-    icmp.Trouble.UNREACHABLE_PROTOCOL: errno.ENOPROTOOPT,
-}
+"""The least that an ICMP message can ask for: attackers would make us send tiny segments (as Linux; RFC 8200, section 5).
+Below it routers of IPv4 may fragment our packets."""
+LARGEST_MTU_BYTES = 65535
+MOST_PATHS = 4096
+"""Whose MTU is remembered: the one that was heard of least recently makes room."""
 
 
 def _mss(mtu_bytes: int, remote: str) -> int:
@@ -67,14 +65,16 @@ class Endpoint:
         """Raises ValueError if the configuration cannot be used."""
         check(config)
         self.config = config
-        self.counters = {"received": 0, "bad": 0, "fragments": 0, "not_for_us": 0, "no_connection": 0, "sent": 0}
+        self.counters = dict.fromkeys(("received", "bad", "fragments", "not_for_us", "bad_source", "no_connection", "sent"), 0)
         self._own = {packed(host) for host in config.addresses}
+        self._no_hosts = self._own | {packed(host) for host in config.broadcast_addresses}
         self._secrets = Secrets(config.seed)
         self._reassembly = Reassembly()
         self._segment = np.zeros(1, SEGMENT)
         self._segment_address: int = self._segment.ctypes.data
         self._outbox = Outbox()
-        self._sockets: dict[bytes, Socket] = {}
+        self._memory = Memory(config.memory_limit_bytes)
+        self._sockets = Population()
         self._listeners: dict[tuple[bytes, int], Listener] = {}
         self._path_mtu: dict[str, int] = {}
 
@@ -112,8 +112,8 @@ class Endpoint:
 
     def _receive_fragment(self, packet: bytes, now_us: int) -> None:
         self.counters["fragments"] += 1
-        if addresses_of(packet)[1] not in self._own:
-            self.counters["not_for_us"] += 1
+        source, destination = addresses_of(packet)
+        if not self._is_for_us(source, destination):
             return
         whole = self._reassembly.add(packet, now_us)
         if whole is not None:
@@ -121,14 +121,13 @@ class Endpoint:
 
     def _receive_without_connection(self, view: np.ndarray, payload: int, key: bytes, old: Socket | None, now_us: int) -> None:
         source, destination, _, _ = ends_of(key)
-        if destination not in self._own:
-            self.counters["not_for_us"] += 1
+        if not self._is_for_us(source, destination):
             return
         listener = self._listener_of(key)
         if listener is not None:
             action = core_calls.listen_input(self._segment_address)
             if action == LISTEN_OPEN:
-                self._open_passively(listener, key, old, now_us)
+                self._open_passively(listener, view, payload, key, old, now_us)
                 return
             if action == TCP_REPLY_RESET and self._receive_cookie(listener, view, payload, key, now_us):
                 return
@@ -136,6 +135,16 @@ class Endpoint:
                 return
         self.counters["no_connection"] += 1
         self._refuse(header_template(destination, source, TCP))
+
+    def _is_for_us(self, source: bytes, destination: bytes) -> bool:
+        """Return whether a packet is for this host and from another one; count it if not (RFC 9293, MUST-63)."""
+        if destination not in self._own:
+            self.counters["not_for_us"] += 1
+            return False
+        if source in self._no_hosts or not is_unicast(source):
+            self.counters["bad_source"] += 1
+            return False
+        return True
 
     def _receive_cookie(self, listener: Listener, view: np.ndarray, payload: int, key: bytes, now_us: int) -> bool:
         """Open the connection whose cookie the decoded ACK brings; return False if it brings none and is to be refused."""
@@ -186,9 +195,12 @@ class Endpoint:
         """Open a connection with `options` as `Socket.set_option` takes them; it is established or has an error later.
 
         Raises:
-            OSError: The local address is not ours, or in use; or no port is free.
+            OSError: The remote address is not that of another host (RFC 9293, MUST-46); the local one is not ours, or in use; no
+                port is free, or no more connections may be opened.
             ValueError: There is no such option, or not with this value.
         """
+        if packed(remote.host) in self._no_hosts or not is_unicast(packed(remote.host)) or not 0 < remote.port <= LAST_PORT:
+            raise OSError(errno.EADDRNOTAVAIL, f"{remote} is not an address of another host")
         host = local.host if local is not None else self._source_for(remote.host)
         if packed(host) not in self._own:
             raise OSError(errno.EADDRNOTAVAIL, f"{host} is not an address of this host")
@@ -199,7 +211,9 @@ class Endpoint:
             raise OSError(errno.EADDRINUSE, f"{host}:{port} is connected to {remote} already")
         if old is not None:
             old.give_way()
-        socket = self._new_socket(Address(host, port), remote, key)
+        if not self._sockets.has_room(key, self.config):
+            raise OSError(errno.ENOBUFS, "this host has as many connections as it may have")
+        socket = self._new_socket(Address(host, port), remote)
         iss = self._initial_sequence(key, old, now_us)
         socket.pcb["max_retransmissions"] = self.config.syn_retries
         socket.pcb["use_ecn"] = self.config.ecn == 1
@@ -229,12 +243,19 @@ class Endpoint:
         """Drop a listener that was closed."""
         self._listeners.pop((packed(listener.local.host), listener.local.port), None)
 
-    def _forget(self, key: bytes, socket: Socket) -> None:
+    def forget(self, socket: Socket, /) -> None:
         """Drop a connection that has ended."""
-        if self._sockets.get(key) is socket:
-            del self._sockets[key]
+        self._sockets.forget(socket)
         if socket.passive_of is not None:
             socket.passive_of.forget(socket)
+
+    def closed(self, socket: Socket, now_us: int, /) -> None:
+        """Note that the application has closed a connection that goes on."""
+        self._sockets.orphan(socket, self.config, now_us)
+
+    def waits(self, socket: Socket, /) -> None:
+        """Note that a connection is in TIME-WAIT."""
+        self._sockets.waits(socket)
 
     def interface_mss(self, remote: str) -> int:
         """Return what a packet to or from `remote` carries behind bare headers on our interface: the MSS of a SYN (RFC 6691)."""
@@ -242,12 +263,29 @@ class Endpoint:
 
     def path_mss(self, remote: str) -> int:
         """Return what a packet to `remote` carries behind bare headers, as far as is known of the path."""
-        return _mss(min(self._path_mtu.get(remote, self.config.mtu_bytes), self.config.mtu_bytes), remote)
+        known_bytes = max(self._path_mtu.get(remote, self.config.mtu_bytes), LEAST_PATH_MTU_BYTES[version_of(remote)])
+        return _mss(min(known_bytes, self.config.mtu_bytes), remote)
 
     @property
     def connections(self) -> list[Socket]:
         """All connections, in any state."""
-        return list(self._sockets.values())
+        return self._sockets.sockets()
+
+    def refusals(self) -> dict[str, int]:
+        """Return what was dropped or refused because a limit was reached, by reason."""
+        return {
+            "connections_refused": self._sockets.refused,
+            "orphans_dropped": self._sockets.orphans_dropped,
+            "rings_refused": self._memory.refused,
+            "replies_dropped": self._outbox.dropped,
+            "cookies_sent": sum(listener.cookies_sent for listener in self._listeners.values()),
+            "handshakes_dropped": sum(listener.dropped for listener in self._listeners.values()),
+        }
+
+    @property
+    def payload_bytes(self) -> int:
+        """What all connections hold for payload."""
+        return self._memory.used_bytes
 
     def _initial_sequence(self, key: bytes, old: Socket | None, now_us: int) -> int:
         """Return an initial number, above all of an `old` connection between the same ends (RFC 9293, section 3.6.1)."""
@@ -256,13 +294,23 @@ class Endpoint:
             iss = (int(old.pcb["snd_max"]) + 64000) & 0xFFFFFFFF
         return iss
 
-    def _new_socket(self, local: Address, remote: Address, key: bytes) -> Socket:
+    def _settings(self) -> EndpointConfig:
+        return self.config
+
+    def _new_socket(self, local: Address, remote: Address) -> Socket:
         template = header_template(packed(local.host), packed(remote.host), TCP)
-        forget = partial(self._forget, key)
-        socket = Socket(local, remote, template, outbox=self._outbox, config=lambda: self.config, forget=forget)
+        socket = Socket(local, remote, template, outbox=self._outbox, memory=self._memory, config=self._settings, keeper=self)
+        if self._path_mtu.get(remote.host, LARGEST_MTU_BYTES) < LEAST_PATH_MTU_BYTES[version_of(remote.host)]:
+            self._let_fragment(template)
         socket.pcb["own_mss"], socket.pcb["mss"] = self.interface_mss(remote.host), self.path_mss(remote.host)
-        self._sockets[key] = socket
+        self._sockets.add(socket, self.config)
         return socket
+
+    def _let_fragment(self, template: np.ndarray) -> None:
+        """Let routers fragment the packets of a header: their links take less than we are willing to send (RFC 1191)."""
+        template[core_calls.FLAGS_BYTE] &= ~core_calls.DF & 0xFF
+        number = self._secrets.random.randrange(1 << 16)
+        template[core_calls.FIRST_ID_BYTE : core_calls.FIRST_ID_BYTE + 2] = divmod(number, 256)
 
     def _open(self, socket: Socket, key: bytes) -> None:
         pcb = socket.pcb
@@ -275,27 +323,34 @@ class Endpoint:
         socket.open_buffers()
         self._outbox.output(socket, now_us)
 
-    def _open_passively(self, listener: Listener, key: bytes, old: Socket | None, now_us: int) -> None:
+    def _open_passively(
+        self, listener: Listener, view: np.ndarray, payload: int, key: bytes, old: Socket | None, now_us: int
+    ) -> None:
         """Answer a SYN: with a half-open connection, with a cookie if there are too many, or not at all."""
-        if listener.full:
+        if listener.full or not self._sockets.has_room(key, self.config):
             listener.dropped += 1
             return
         if listener.flooded:
             if self.config.syn_cookies:
-                self._send_cookie(key, now_us)
-                listener.sent_cookie(now_us)
+                listener.sent_cookie(now_us, self._window_scale(self._receive_buffer_of(listener)))
+                self._send_cookie(listener, key, now_us)
             else:
                 listener.dropped += 1
             return
         socket = self._accepted_socket(listener, key)
         socket.pcb["max_retransmissions"] = self.config.synack_retries
+        socket.pcb["linger_deadline_us"] = now_us + self.config.half_open_life_us
         listener.begin(socket)
+        length = int(self._segment["length"][0])
+        if length > 0:
+            self._segment["length"] = min(length, socket.make_room(length))
         core_calls.accept(socket.address, self._segment_address, self._initial_sequence(key, old, now_us), now_us)
         self._opened(socket, State.SYN_RECEIVED, now_us)
+        core_calls.keep_syn_data(view, payload, socket.address, socket.receive_ring)
 
     def _accepted_socket(self, listener: Listener, key: bytes) -> Socket:
         remote, local, remote_port, local_port = ends_of(key)
-        socket = self._new_socket(Address(unpacked(local), local_port), Address(unpacked(remote), remote_port), key)
+        socket = self._new_socket(Address(unpacked(local), local_port), Address(unpacked(remote), remote_port))
         socket.passive_of = listener
         for name, value in listener.options.items():
             socket.set_option(name, value, 0)
@@ -303,7 +358,10 @@ class Endpoint:
         self._open(socket, key)
         return socket
 
-    def _send_cookie(self, key: bytes, now_us: int) -> None:
+    def _receive_buffer_of(self, listener: Listener) -> int:
+        return int(listener.options.get("receive_buffer_bytes", self.config.receive_buffer_bytes))
+
+    def _send_cookie(self, listener: Listener, key: bytes, now_us: int) -> None:
         """Answer the SYN in the segment record and keep nothing."""
         syn, reply = self._segment[0], self._outbox.segment[0]
         remote, local, _, _ = ends_of(key)
@@ -316,17 +374,19 @@ class Endpoint:
         reply["seq"] = self._secrets.cookie(key, int(syn["seq"]), peer_mss, now_us)
         reply["ack"] = (int(syn["seq"]) + 1) & 0xFFFFFFFF
         reply["flags"] = SYN | ACK
-        reply["window"] = min(self.config.receive_buffer_bytes, 65535)
+        reply["window"] = min(self._receive_buffer_of(listener), 65535)
         reply["length"] = reply["ecn"] = reply["sack_count"] = 0
         reply["has_timestamps"], reply["ts_ecr"] = timestamps, syn["ts_val"]
         reply["ts_val"] = secrets.cookie_timestamp(stamp, scale, sack)
         reply["mss"] = self.interface_mss(unpacked(remote))
-        reply["wscale"] = self._window_scale(self.config.receive_buffer_bytes) if scale >= 0 else -1
+        reply["wscale"] = listener.cookie_scale if scale >= 0 else -1
         reply["sack_permitted"] = sack
         self._outbox.reply(header_template(local, remote, TCP))
 
     def _open_by_cookie(self, listener: Listener, key: bytes, now_us: int) -> Socket | None:
         """Return the connection whose handshake the ACK in the segment record completes with a cookie, None if it has none."""
+        if not self._sockets.has_room(key, self.config):
+            return None
         syn = self._segment.copy()
         segment = syn[0]
         iss, irs = (int(segment["ack"]) - 1) & 0xFFFFFFFF, (int(segment["seq"]) - 1) & 0xFFFFFFFF
@@ -341,6 +401,7 @@ class Endpoint:
             scale, sack = secrets.cookie_options(int(segment["ts_ecr"]))
             segment["wscale"], segment["sack_permitted"] = scale, sack
         socket = self._accepted_socket(listener, key)
+        socket.pcb["rcv_scale"] = listener.cookie_scale  # which the peer knows, whatever the options are by now
         listener.begin(socket)
         core_calls.accept_cookie(socket.address, syn.ctypes.data, iss, now_us)
         self._opened(socket, State.SYN_RECEIVED, now_us)
@@ -383,12 +444,14 @@ class Endpoint:
     def _receive_other(self, packet: bytes, now_us: int) -> None:
         message = icmp.message_of(packet)
         source, destination = addresses_of(packet)
-        if message is None or destination not in self._own:
+        if message is None:
             self.counters["not_for_us"] += 1
+            return
+        if not self._is_for_us(source, destination):
             return
         reply = icmp.echo_reply(*message, destination, source)
         if reply is not None:
-            answer = ip_packet(header_template(destination, source, message[0]), reply)
+            answer = ip.with_header(header_template(destination, source, message[0]), reply)
             if len(answer) <= self.config.mtu_bytes:  # a request in fragments may be larger, and we send none
                 self._outbox.put(answer)
             return
@@ -403,17 +466,17 @@ class Endpoint:
             return
         if error.trouble is icmp.Trouble.TOO_BIG:
             remote = socket.remote.host
-            mtu_bytes = max(error.mtu_bytes, LEAST_PATH_MTU_BYTES[version_of(remote)])
-            if mtu_bytes < self._path_mtu.get(remote, self.config.mtu_bytes):
-                self._path_mtu[remote] = mtu_bytes
-            if core_calls.path_mtu(socket.address, _mss(mtu_bytes, remote)) & TCP_OUTPUT:
+            self._note_path_mtu(remote, error.mtu_bytes)
+            least = LEAST_PATH_MTU_BYTES[version_of(remote)]
+            if error.mtu_bytes < least and version_of(remote) == 4:
+                self._let_fragment(socket.template)
+            if core_calls.path_mtu(socket.address, _mss(max(error.mtu_bytes, least), remote)) & TCP_OUTPUT:
                 self._outbox.output(socket, now_us)
             return
-        number = _ERRNO.get(error.trouble)
-        if number is None:
-            return
-        reason = OSError(number, os.strerror(number))
-        if socket.state_now in (State.SYN_SENT, State.SYN_RECEIVED):
-            socket.fail(reason)
-        else:
-            socket.soft_error = reason
+        icmp.apply_error(socket, error.trouble, self.config.platform)
+
+    def _note_path_mtu(self, remote: str, mtu_bytes: int) -> None:
+        known = self._path_mtu.pop(remote, self.config.mtu_bytes)
+        self._path_mtu[remote] = min(mtu_bytes, known)
+        if len(self._path_mtu) > MOST_PATHS:
+            del self._path_mtu[next(iter(self._path_mtu))]

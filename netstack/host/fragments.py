@@ -6,12 +6,14 @@ A packet whose fragments overlap is discarded (RFC 5722). The sender of a packet
 from bisect import bisect_left
 from dataclasses import dataclass, field
 
-from netstack.host.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES, HEADER_BYTES, internet_checksum
+from netstack.host.ip import FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES, HEADER_BYTES, addresses_of, internet_checksum
 
 LIFE_US = 60_000_000
 """From the first fragment on (RFC 8200, section 4.5; RFC 1122, section 3.3.2)."""
 MAX_PACKETS = 64
 """That are incomplete at a time: the oldest makes room. With the largest size of a packet this is the bound in bytes, 4 MiB."""
+MAX_PACKETS_OF_A_SOURCE = 16
+"""Of them; then the oldest of that source makes room, so that one source does not push out the packets of others."""
 MAX_FRAGMENTS = 128
 """Of a packet: enough for the largest one by the least MTU that every IPv4 host takes, 576 bytes (RFC 791)."""
 MAX_PACKET_BYTES = 65535
@@ -39,6 +41,7 @@ class _Incomplete:
     """What has arrived of a packet, in order."""
 
     until_us: int
+    source: bytes
     fragments: list[_Fragment] = field(default_factory=list)
     is_discarded: bool = False
 
@@ -88,9 +91,11 @@ class Reassembly:
         if fragment.is_last and fragment.start == 0:
             return _whole(version, [fragment])  # of version 6: complete by itself, whatever else has its number (RFC 6946)
         self._forget_old(now_us)
-        if key not in self._incomplete and len(self._incomplete) == MAX_PACKETS:
-            del self._incomplete[next(iter(self._incomplete))]
-        incomplete = self._incomplete.setdefault(key, _Incomplete(now_us + LIFE_US))
+        incomplete = self._incomplete.get(key)
+        if incomplete is None:
+            source = addresses_of(packet)[0]
+            self._make_room(source)
+            incomplete = self._incomplete[key] = _Incomplete(now_us + LIFE_US, source)
         if incomplete.is_discarded:
             return None
         incomplete.add(fragment)
@@ -98,6 +103,13 @@ class Reassembly:
             return None
         del self._incomplete[key]
         return _whole(version, incomplete.fragments)
+
+    def _make_room(self, source: bytes) -> None:
+        own = [key for key, incomplete in self._incomplete.items() if incomplete.source == source]
+        if len(own) >= MAX_PACKETS_OF_A_SOURCE:
+            del self._incomplete[own[0]]
+        elif len(self._incomplete) >= MAX_PACKETS:
+            del self._incomplete[next(iter(self._incomplete))]
 
     def _forget_old(self, now_us: int) -> None:
         while self._incomplete:
@@ -127,7 +139,11 @@ def _read_version_6(packet: bytes) -> tuple[bytes, _Fragment]:
 
 
 def _whole(version: int, fragments: list[_Fragment]) -> bytes | None:
-    """Return a packet with the first fragment's header; None if a router marked what was not to be marked (RFC 3168, 5.3)."""
+    """Return a packet with the first fragment's header.
+
+    None if it is larger than a packet can be: the first header may be longer than those by which the fragments were judged. None
+    as well if a router marked what was not to be marked (RFC 3168, section 5.3).
+    """
     payload = b"".join(fragment.payload for fragment in fragments)
     header = bytearray(fragments[0].header)
     marks = {fragment.ecn for fragment in fragments}
@@ -136,10 +152,14 @@ def _whole(version: int, fragments: list[_Fragment]) -> bytes | None:
             return None
         header[1] |= CE if version == 4 else CE << 4
     if version == 4:
+        if len(header) + len(payload) > MAX_PACKET_BYTES:
+            return None
         header[2:4] = (len(header) + len(payload)).to_bytes(2, "big")
         header[6:8] = header[10:12] = bytes(2)
         header[10:12] = internet_checksum(bytes(header)).to_bytes(2, "big")
     else:
+        if len(payload) > MAX_PACKET_BYTES:
+            return None
         header[4:6] = len(payload).to_bytes(2, "big")
         if header[6] == FRAGMENT_HEADER:
             return None  # nested: never legitimate, and would be taken apart again and again

@@ -1,9 +1,13 @@
 """ICMP of both versions: echo, and what error messages say of a TCP segment (RFC 792, 4443, 5927). Knows no connection."""
 
+import errno
+import os
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from netstack.host.ip import ICMP, ICMPV6, TCP, internet_checksum
+from netstack.tcp.states import State
 
 
 class Trouble(Enum):
@@ -13,6 +17,10 @@ class Trouble(Enum):
     UNREACHABLE_HOST = "host"
     UNREACHABLE_PORT = "port"
     UNREACHABLE_PROTOCOL = "protocol"
+    PROHIBITED_NETWORK = "prohibited network"
+    PROHIBITED_HOST = "prohibited host"
+    TIME_EXCEEDED = "time exceeded"
+    PARAMETER = "parameter"
     TOO_BIG = "too big"
     OTHER = "other"
 
@@ -36,21 +44,44 @@ _V4_CODES = {
     5: Trouble.UNREACHABLE_NETWORK,
     6: Trouble.UNREACHABLE_NETWORK,
     7: Trouble.UNREACHABLE_HOST,
-    9: Trouble.UNREACHABLE_NETWORK,
-    10: Trouble.UNREACHABLE_HOST,
+    9: Trouble.PROHIBITED_NETWORK,
+    10: Trouble.PROHIBITED_HOST,
     11: Trouble.UNREACHABLE_NETWORK,
     12: Trouble.UNREACHABLE_HOST,
-    13: Trouble.UNREACHABLE_HOST,
+    13: Trouble.PROHIBITED_HOST,
+    14: Trouble.PROHIBITED_HOST,
+    15: Trouble.PROHIBITED_HOST,
 }
 _V6_CODES = {
     0: Trouble.UNREACHABLE_NETWORK,
-    1: Trouble.UNREACHABLE_HOST,
+    1: Trouble.PROHIBITED_HOST,
     2: Trouble.UNREACHABLE_HOST,
     3: Trouble.UNREACHABLE_HOST,
     4: Trouble.UNREACHABLE_PORT,
     5: Trouble.UNREACHABLE_HOST,
     6: Trouble.UNREACHABLE_HOST,
 }
+_ERRNO = {
+    Trouble.UNREACHABLE_NETWORK: errno.ENETUNREACH,
+    Trouble.UNREACHABLE_HOST: errno.EHOSTUNREACH,
+    Trouble.UNREACHABLE_PORT: errno.ECONNREFUSED,
+    Trouble.UNREACHABLE_PROTOCOL: errno.ENOPROTOOPT,
+    Trouble.PROHIBITED_NETWORK: errno.ENETUNREACH,
+    Trouble.PROHIBITED_HOST: errno.EHOSTUNREACH,
+}
+_ERRNO_LINUX = _ERRNO | {Trouble.TIME_EXCEEDED: errno.EHOSTUNREACH, Trouble.PARAMETER: errno.EPROTO}
+_ERRNO_FREEBSD = {
+    Trouble.UNREACHABLE_NETWORK: errno.EHOSTUNREACH,
+    Trouble.UNREACHABLE_HOST: errno.EHOSTUNREACH,
+    Trouble.UNREACHABLE_PORT: errno.ECONNREFUSED,
+    Trouble.UNREACHABLE_PROTOCOL: errno.ECONNREFUSED,
+    Trouble.PROHIBITED_NETWORK: errno.ECONNREFUSED,
+    Trouble.PROHIBITED_HOST: errno.ECONNREFUSED,
+    Trouble.TIME_EXCEEDED: errno.EHOSTUNREACH,
+}
+_SOFT_FREEBSD = (Trouble.UNREACHABLE_NETWORK, Trouble.UNREACHABLE_HOST)
+_DROPS_REQUEST_LINUX = (*_SOFT_FREEBSD, Trouble.TIME_EXCEEDED, Trouble.PARAMETER)
+_PERSISTENT_RETRIES = 3  # after so many retransmissions a second soft error ends an attempt of FreeBSD
 PLATEAUS = (32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296, 68)  # of MTUs, for routers that do not report theirs (RFC 1191)
 
 
@@ -105,11 +136,66 @@ def _classify(protocol: int, message: bytes) -> tuple[Trouble | None, int]:
     if protocol == ICMP:
         if kind == 3:
             return _V4_CODES.get(code, Trouble.OTHER), int.from_bytes(message[6:8], "big") if code == 4 else 0
-        return (Trouble.OTHER, 0) if kind in (11, 12) else (None, 0)
+        return {11: Trouble.TIME_EXCEEDED, 12: Trouble.PARAMETER}.get(kind), 0
     if kind == 1:
         return _V6_CODES.get(code, Trouble.OTHER), 0
     if kind == 2:
         return Trouble.TOO_BIG, int.from_bytes(message[4:8], "big")
     if kind == 4 and code == 1:
         return Trouble.UNREACHABLE_PROTOCOL, 0
-    return (Trouble.OTHER, 0) if kind in (3, 4) else (None, 0)
+    return {3: Trouble.TIME_EXCEEDED, 4: Trouble.PARAMETER}.get(kind), 0
+
+
+class Attempt(Protocol):
+    """A connection as far as an error message matters to it."""
+
+    state_now: int
+    soft_error: OSError | None
+
+    @property
+    def passive(self) -> bool:
+        """Whether the peer opened it."""
+        ...
+
+    @property
+    def retries(self) -> int:
+        """Retransmissions in a row."""
+        ...
+
+    def fail(self, error: OSError) -> None:
+        """End an attempt to connect for a reason outside of TCP."""
+        ...
+
+
+def apply_error(socket: Attempt, trouble: Trouble, platform: str) -> None:
+    """Tell a connection what is wrong with its path (RFC 1122, section 4.2.3.9; tcp_notify() of FreeBSD, tcp_v4_err() of Linux).
+
+    It ends an attempt to connect, and is otherwise the reason if the connection times out.
+    """
+    numbers = {"linux": _ERRNO_LINUX, "freebsd": _ERRNO_FREEBSD}.get(platform, _ERRNO)
+    number = numbers.get(trouble)
+    if number is None:
+        return
+    reason = OSError(number, os.strerror(number))
+    opening = socket.state_now in (State.SYN_SENT, State.SYN_RECEIVED)
+    if platform == "freebsd":
+        _apply_as_freebsd(socket, trouble, reason, opening)
+    elif platform == "linux" and socket.passive and socket.state_now == State.SYN_RECEIVED:
+        if trouble in _DROPS_REQUEST_LINUX:
+            socket.fail(reason)
+    elif opening:
+        socket.fail(reason)
+    else:
+        socket.soft_error = reason
+
+
+def _apply_as_freebsd(socket: Attempt, trouble: Trouble, reason: OSError, opening: bool) -> None:
+    if opening and socket.passive:
+        return  # its cache of half-open connections gives up only after a while
+    if trouble not in _SOFT_FREEBSD:
+        if socket.state_now == State.SYN_SENT:
+            socket.fail(reason)
+    elif opening and socket.retries > _PERSISTENT_RETRIES and socket.soft_error is not None:
+        socket.fail(reason)
+    elif socket.state_now != State.ESTABLISHED:
+        socket.soft_error = reason

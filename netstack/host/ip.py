@@ -7,6 +7,7 @@ import numpy as np
 ICMP, TCP, ICMPV6 = 1, 6, 58  # protocols
 DONT_FRAGMENT = 0x40
 HEADER_BYTES = {4: 20, 6: 40}
+_MAPPED = bytes(10) + b"\xff\xff"  # IPv4 addresses in IPv6
 FRAGMENT_HEADER, FRAGMENT_HEADER_BYTES = 44, 8  # of IPv6: its number as the next header, and its size
 
 
@@ -28,6 +29,19 @@ def unpacked(address: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(address) == 4 else socket.AF_INET6, address)
 
 
+def is_unicast(address: bytes) -> bool:
+    """Return whether an address may be that of a single host on a network; directed broadcasts look as if they were.
+
+    None is in "this network", loopback, multicast and the reserved block with the limited broadcast of IPv4, nor unspecified,
+    loopback, multicast or mapped in IPv6 (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5; RFC 6890).
+    """
+    first = address[0]
+    if len(address) == 4:
+        return 0 < first < 224 and first != 127
+    unspecified_or_loopback = not any(address[:15]) and address[15] <= 1
+    return first != 0xFF and not unspecified_or_loopback and not address.startswith(_MAPPED)
+
+
 def header_template(source: bytes, destination: bytes, protocol: int, hop_limit: int = 64, traffic_class: int = 0) -> np.ndarray:
     """Return an IP header without lengths and checksum. IPv4 packets may not be fragmented: path MTU discovery (RFC 1191)."""
     if len(source) == 4:
@@ -35,6 +49,27 @@ def header_template(source: bytes, destination: bytes, protocol: int, hop_limit:
         return np.frombuffer(fixed + source + destination, np.uint8).copy()
     fixed = bytes([0x60 | traffic_class >> 4, (traffic_class & 15) << 4, 0, 0, 0, 0, protocol, hop_limit])
     return np.frombuffer(fixed + source + destination, np.uint8).copy()
+
+
+HEADER_FIELDS = ("tos", "ttl")
+"""What applications set of the header of their packets: the class of traffic without the ECN bits, and the hop limit."""
+
+
+def set_header_field(template: np.ndarray, name: str, value: int) -> None:
+    """Set one of HEADER_FIELDS; TCP alone sets the ECN bits (RFC 3168, section 6)."""
+    if len(template) == HEADER_BYTES[4]:
+        template[8 if name == "ttl" else 1] = value if name == "ttl" else value & ~3
+    elif name == "ttl":
+        template[7] = value
+    else:
+        template[0], template[1] = 0x60 | value >> 4, (value & 12) << 4
+
+
+def get_header_field(template: np.ndarray, name: str) -> int:
+    """Return one of HEADER_FIELDS."""
+    if len(template) == HEADER_BYTES[4]:
+        return int(template[8 if name == "ttl" else 1])
+    return int(template[7]) if name == "ttl" else (int(template[0]) & 15) << 4 | int(template[1]) >> 4
 
 
 def with_header(template: np.ndarray, payload: bytes) -> bytes:

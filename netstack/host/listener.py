@@ -7,7 +7,8 @@ from collections import deque
 from collections.abc import Callable
 
 from netstack.host.config import Address
-from netstack.host.socket import Socket, check_option
+from netstack.host.options import check_option
+from netstack.host.socket import Socket
 from netstack.tcp.states import State
 
 MINIMUM_HALF_OPEN = 8
@@ -20,7 +21,9 @@ class Listener:
     Attributes:
         local: Where it listens.
         dropped: SYNs and ACKs for which there was no room.
+        arrived: Connections whose handshake was done.
         cookies_sent: SYNs that were answered without keeping anything.
+        cookie_scale: The window scale that these answers offer, the same while one of them may come back.
     """
 
     state = State.LISTEN
@@ -30,6 +33,8 @@ class Listener:
         self.local = local
         self.dropped = 0
         self.cookies_sent = 0
+        self.arrived = 0
+        self.cookie_scale = 0
         self.options: dict[str, int | str] = {}
         self._unlisten = unlisten
         self._backlog = max(backlog, 1)
@@ -93,13 +98,16 @@ class Listener:
         """Let a connection whose handshake is done wait for `accept`."""
         self._half_open.discard(socket)
         self._ready.append(socket)
+        self.arrived += 1
 
     def forget(self, socket: Socket) -> None:
         """Drop a half-open connection that ended; one that waits is still accepted, and raises its error then."""
         self._half_open.discard(socket)
 
-    def sent_cookie(self, now_us: int) -> None:
-        """Count a SYN that was answered with a cookie."""
+    def sent_cookie(self, now_us: int, scale: int) -> None:
+        """Count a SYN that is answered with a cookie. `scale` is the window scale of connections by now."""
+        if not self.expects_cookies(now_us):
+            self.cookie_scale = scale
         self.cookies_sent += 1
         self._last_cookie_us = now_us
 

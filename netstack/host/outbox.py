@@ -3,16 +3,17 @@
 Knows a connection by what `Sender` names. Knows neither how connections are found nor what arrives.
 """
 
-import heapq
-from itertools import count
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from netstack.host import core_calls
+from netstack.host.deadlines import Deadlines
 from netstack.tcp.header import SEGMENT
 
 _LARGEST_PACKET_BYTES = 65536
+MOST_REPLIES = 4096
+"""While so many packets wait, answers to segments of no connection are dropped: what strangers ask for must not pile up."""
 
 
 class Sender(Protocol):
@@ -25,8 +26,8 @@ class Sender(Protocol):
     send_ring: np.ndarray
     deadline_us: int
     """When its next timer expires; 0 is never."""
-    scheduled_us: int
-    """The earliest deadline of it that the outbox keeps; 0 is none."""
+    timer: list[Any] | None
+    """Its entry among the deadlines of the outbox."""
 
     def expire(self, now_us: int) -> None:
         """Run the timers that expired."""
@@ -39,6 +40,8 @@ class Outbox:
     Attributes:
         segment: The record of the segment that is sent next; `reply` sends what its caller wrote there.
         segment_address: Of that record, for compiled code.
+        dropped: Replies and whole packets for which there was no room.
+        schedule: Notes when a connection's next timer expires; 0 is never.
     """
 
     def __init__(self) -> None:
@@ -47,8 +50,9 @@ class Outbox:
         self._packet = np.zeros(_LARGEST_PACKET_BYTES, np.uint8)
         self._results = np.zeros(core_calls.RESULTS, np.int64)
         self._packets: list[bytes] = []
-        self._deadlines: list[tuple[int, int, Sender]] = []
-        self._order = count()
+        self.dropped = 0
+        self._deadlines: Deadlines[Sender] = Deadlines()
+        self.schedule = self._deadlines.schedule
 
     # Packets
 
@@ -66,11 +70,17 @@ class Outbox:
 
     def reply(self, template: np.ndarray) -> None:
         """Send the segment in the record, which has no payload, behind an IP header."""
+        if len(self._packets) >= MOST_REPLIES:
+            self.dropped += 1
+            return
         length = core_calls.emit_segment(self.segment_address, template, self._packet)
         self._packets.append(self._packet[:length].tobytes())
 
     def put(self, packet: bytes) -> None:
         """Send a whole packet."""
+        if len(self._packets) >= MOST_REPLIES:
+            self.dropped += 1
+            return
         self._packets.append(packet)
 
     def take(self) -> list[bytes]:
@@ -80,29 +90,15 @@ class Outbox:
 
     # Deadlines
 
-    def schedule(self, sender: Sender, deadline_us: int) -> None:
-        """Note when a connection's next timer expires; 0 is never."""
-        sender.deadline_us = deadline_us
-        if deadline_us and (sender.scheduled_us == 0 or deadline_us < sender.scheduled_us):
-            sender.scheduled_us = deadline_us
-            heapq.heappush(self._deadlines, (deadline_us, next(self._order), sender))
+    def forget(self, sender: Sender) -> None:
+        """Let go of a connection that has ended."""
+        self._deadlines.forget(sender)
 
     def next_deadline_us(self) -> int | None:
         """Return when `run_timers` must be called, None if no timer runs."""
-        while self._deadlines:
-            deadline_us, _, sender = self._deadlines[0]
-            if deadline_us == sender.deadline_us == sender.scheduled_us:
-                return deadline_us
-            heapq.heappop(self._deadlines)
-            if deadline_us == sender.scheduled_us:
-                sender.scheduled_us = 0
-                self.schedule(sender, sender.deadline_us)
-        return None
+        return self._deadlines.earliest_us()
 
     def run_timers(self, now_us: int) -> None:
         """Run all timers that are due."""
-        while (deadline_us := self.next_deadline_us()) is not None and deadline_us <= now_us:
-            sender = heapq.heappop(self._deadlines)[2]
-            sender.scheduled_us = 0
-            sender.deadline_us = 0
+        while (sender := self._deadlines.take_due(now_us)) is not None:
             sender.expire(now_us)

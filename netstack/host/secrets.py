@@ -19,7 +19,7 @@ class Secrets:
     def __init__(self, seed: int | None) -> None:
         """Draw the key from `seed`, or from the system."""
         self._key = os.urandom(16) if seed is None else hashlib.blake2b(str(seed).encode(), digest_size=16).digest()
-        self.random = random.Random(self._key)
+        self.random = random.SystemRandom() if seed is None else random.Random(self._key)
 
     def _hash(self, *parts: bytes) -> int:
         return int.from_bytes(hashlib.blake2b(b"|".join(parts), key=self._key, digest_size=8).digest(), "big")

@@ -11,18 +11,24 @@ from typing import Any, Protocol
 import numpy as np
 
 from netstack.host import buffers, core_calls
-from netstack.host.config import BUFFER_BYTES, Address, EndpointConfig
+from netstack.host.config import Address, EndpointConfig
+from netstack.host.ip import HEADER_FIELDS, get_header_field, key_of, packed, set_header_field
+from netstack.host.memory import NO_RING, Memory
+from netstack.host.options import CONGESTION, PCB_OPTIONS, check_option
 from netstack.host.outbox import Outbox
-from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.pcb import CUBIC, NEW_RENO, PCB
+from netstack.host.report import report
+from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_CONNECTED, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.pcb import PCB
 from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, LINUX, QUICK_ACKS, RFC
 
-CONGESTION = {"cubic": CUBIC, "reno": NEW_RENO}
+STYLES = {"any": RFC, "linux": LINUX, "freebsd": FREEBSD}
 PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
 TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
-NO_RING = np.zeros(1, np.uint8)
+NEWS = TCP_ACKED | TCP_DELIVERED | TCP_CONNECTED | TCP_FINISHED
+"""What an application waits for, beside the end."""
 CLOSED, SYN_RECEIVED, ESTABLISHED = int(State.CLOSED), int(State.SYN_RECEIVED), int(State.ESTABLISHED)
 CLOSE_WAIT, TIME_WAIT = int(State.CLOSE_WAIT), int(State.TIME_WAIT)
 """Plain numbers for what runs several times per packet: Python 3.11 takes as long to find a member as for a short call."""
@@ -40,15 +46,39 @@ class Acceptor(Protocol):
         ...
 
 
+class Keeper(Protocol):
+    """Who keeps a host's connections."""
+
+    def forget(self, socket: "Socket", /) -> None:
+        """Drop a connection that has ended."""
+        ...
+
+    def closed(self, socket: "Socket", now_us: int, /) -> None:
+        """Note that the application has closed a connection that goes on."""
+        ...
+
+    def waits(self, socket: "Socket", /) -> None:
+        """Note that a connection is in TIME-WAIT."""
+        ...
+
+
 class Socket:
-    """One connection. It has no more than 29 attributes: Python finds those of a larger object more slowly.
+    """One connection.
 
     Attributes:
         local, remote: Addresses of both ends.
+        key: By which packets of the peer are found.
         error: What the next `send` or `receive` raises, once; None if all is well.
         state_now: The number of `state`.
         soft_error: What routers reported: the reason if the connection times out (RFC 1122, section 4.2.3.9).
     """
+
+    __slots__ = (  # found as fast however many they are, and smaller than a dictionary
+        *("local", "remote", "error", "soft_error", "template", "passive_of", "timer", "deadline_us", "address", "state_now"),
+        *("unread_bytes", "unacknowledged_bytes", "receive_buffer_bytes", "receive_ring", "send_ring", "key"),
+        *("_outbox", "_memory", "_config", "_keeper", "_changed", "_record", "_scoreboard", "_results", "_finished", "_shut"),
+        *("_closed", "_read_seq", "_write_seq", "_send_buffer_bytes", "_connect_timeout_us", "_linger_s", "__weakref__"),
+    )
 
     def __init__(
         self,
@@ -57,8 +87,9 @@ class Socket:
         template: np.ndarray,
         *,
         outbox: Outbox,
+        memory: Memory,
         config: Callable[[], EndpointConfig],
-        forget: Callable[["Socket"], None],
+        keeper: Keeper,
     ) -> None:
         """Prepare a closed connection; the endpoint opens it.
 
@@ -67,21 +98,25 @@ class Socket:
             remote: Address of the peer.
             template: The IP header of its packets.
             outbox: Takes what the connection sends, and its deadlines.
+            memory: Hands out rings for payload.
             config: Returns the settings of the host at the moment.
-            forget: Is called when the connection has ended.
+            keeper: Is told of the connection's end.
         """
         settings = config()
         self.local = local
         self.remote = remote
+        self.key = key_of(packed(remote.host), packed(local.host), remote.port, local.port)
         self.error: OSError | None = None
         self.soft_error: OSError | None = None
         self.template = template
         self.passive_of: Acceptor | None = None
-        self.scheduled_us = 0
+        self.timer: list[Any] | None = None
         self.deadline_us = 0
         self._outbox = outbox
+        self._memory = memory
         self._config = config
-        self._forget = forget
+        self._keeper = keeper
+        self._changed: Callable[[], None] | None = None
         self._record = np.zeros(1, PCB)
         self.address: int = self._record.ctypes.data
         self._scoreboard = np.zeros(1, SCOREBOARD)
@@ -108,6 +143,7 @@ class Socket:
         pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
         board = self.scoreboard
         board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, PROBES[config.loss_probes], config.dsack
+        board["duplicate_threshold"] = config.duplicate_ack_threshold
         pcb["scoreboard_address"] = self._scoreboard.ctypes.data
         pcb["congestion"] = CONGESTION[config.congestion_control]
         pcb["initial_segments"] = config.initial_window_segments
@@ -115,9 +151,12 @@ class Socket:
         pcb["min_rto_us"] = config.minimum_rto_us
         pcb["initial_rto_us"] = config.initial_rto_us
         pcb["delayed_ack_us"] = config.delayed_ack_us if config.delayed_ack else 0
+        pcb["quick_acks"] = config.quick_acks if config.platform == "any" else 0
         pcb["user_timeout_us"] = config.user_timeout_us
         pcb["max_retransmissions"] = config.data_retries
         pcb["timestamp_unit_us"] = TIMESTAMP_UNIT_US
+        pcb["style"], pcb["rto_slop_us"] = STYLES[config.platform], config.rto_slop_us
+        pcb["keep_window"] = not config.slow_start_after_idle
         pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
         pcb["fin_wait_2_us"] = config.fin_wait_2_us
         pcb["default_mss"] = config.default_mss_bytes
@@ -136,10 +175,24 @@ class Socket:
 
     # What the application may ask and do
 
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        """Call `changed` whenever something comes that the application may wait for, or the connection ends; None stops it."""
+        self._changed = changed
+
     @property
     def state(self) -> State:
         """The state of RFC 9293, section 3.3.2."""
         return State(self.state_now)
+
+    @property
+    def passive(self) -> bool:
+        """Whether the peer opened the connection."""
+        return self.passive_of is not None
+
+    @property
+    def retries(self) -> int:
+        """Timeouts in a row."""
+        return int(self.pcb["rexmt_shift"])
 
     @property
     def readable(self) -> bool:
@@ -154,6 +207,30 @@ class Socket:
         return self.unacknowledged_bytes < self._send_buffer_bytes
 
     @property
+    def finished(self) -> bool:
+        """Whether the peer has finished sending."""
+        return self._finished
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes in the send buffer that have not been sent."""
+        pcb = self.pcb
+        sent = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
+        return max(self.unacknowledged_bytes - sent, 0)
+
+    @property
+    def outgoing_bytes(self) -> int:
+        """Bytes that were not acknowledged; a FIN counts as one, as in SIOCOUTQ of Linux."""
+        pcb = self.pcb
+        fin = bool(pcb["fin_queued"]) and ((int(pcb["snd_una"]) - int(pcb["fin_seq"]) - 1) & 0xFFFFFFFF) >= 1 << 31
+        return self.unacknowledged_bytes + fin
+
+    @property
+    def send_room_bytes(self) -> int:
+        """Bytes that `send` would take."""
+        return max(self._send_buffer_bytes - self.unacknowledged_bytes, 0)
+
+    @property
     def at_eof(self) -> bool:
         """Whether the peer has finished sending and everything was received."""
         return self.unread_bytes == 0 and (self._finished or self._ended)
@@ -162,8 +239,10 @@ class Socket:
     def _ended(self) -> bool:
         return self.state_now == CLOSED and self.error is None
 
-    def send(self, data: bytes | bytearray | memoryview, now_us: int) -> int:
+    def send(self, data: bytes | bytearray | memoryview, now_us: int, ends_record: bool = False) -> int:
         """Take bytes to be sent; return how many there was room for.
+
+        If the last of them `ends_record`, what follows begins a segment of its own, as with MSG_EOR of Linux.
 
         Raises:
             OSError: The pending `error`, or BrokenPipeError after the end.
@@ -174,12 +253,17 @@ class Socket:
         if self.state_now < ESTABLISHED:
             return 0
         count = min(len(data), self._send_buffer_bytes - self.unacknowledged_bytes)
+        if self.unacknowledged_bytes + count > len(self.send_ring):
+            self._grow_send_ring(self.unacknowledged_bytes + count)
+            count = min(count, len(self.send_ring) - self.unacknowledged_bytes)
         if count <= 0:
             return 0
         buffers.put(self.send_ring, self._write_seq, memoryview(data)[:count])
         self._write_seq = (self._write_seq + count) & 0xFFFFFFFF
         self.unacknowledged_bytes += count
         core_calls.written(self.address, count)
+        if ends_record and count == len(data):
+            core_calls.record_ends(self.address, self._write_seq)
         self._outbox.output(self, now_us)
         return count
 
@@ -196,8 +280,10 @@ class Socket:
         count = len(data)
         self._read_seq = (self._read_seq + count) & 0xFFFFFFFF
         self.unread_bytes -= count
-        if core_calls.received(self.address, count) & TCP_OUTPUT:
+        if core_calls.received(self.address, self.unread_bytes) & TCP_OUTPUT:
             self._outbox.output(self, now_us)
+        if self.unread_bytes == 0 and (self._memory.is_short or self.state_now == CLOSED):
+            self._give_back_receive_ring()
         return data
 
     def peek(self, limit: int) -> bytes:
@@ -214,41 +300,84 @@ class Socket:
     def close(self, now_us: int) -> None:
         """Neither send nor receive from now on. Unread bytes mean a reset: the peer would think that they arrived (RFC 2525).
 
-        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing.
+        So does the option `linger_s` at 0, as SO_LINGER of other systems; at other values it changes nothing. FreeBSD drops what
+        is unread without a reset, and an unfinished handshake without any.
         """
         if self._closed:
             return
         self._closed = True
-        if self.unread_bytes > 0 or self._linger_s == 0:
+        freebsd = self.pcb["style"] == FREEBSD
+        aborts = self._linger_s == 0 or (self.unread_bytes > 0 and not freebsd)
+        if self.state_now == CLOSED or (aborts and not (freebsd and self.state_now < ESTABLISHED)):
             self.abort(now_us)
             return
         self._shut = True
+        if not freebsd:
+            self._limit_what_is_left(now_us)
         core_calls.close(self.address, self._results, True, now_us)
         self._apply(now_us)
+        self.unread_bytes = 0
+        if self.state_now != CLOSED:
+            self._give_back_receive_ring()
+            self._keeper.closed(self, now_us)
+
+    def _limit_what_is_left(self, now_us: int) -> None:
+        """Give the peer of a closed connection only so much time: the application waits no more (RFC 6429)."""
+        config, pcb = self._config(), self.pcb
+        own_us = int(pcb["user_timeout_us"])
+        pcb["user_timeout_us"] = min(own_us, config.orphan_timeout_us) if own_us else config.orphan_timeout_us
+        if pcb["linger_deadline_us"] == 0:
+            pcb["linger_deadline_us"] = now_us + config.orphan_life_us
 
     def abort(self, now_us: int) -> None:
         """End the connection with a reset."""
         self._closed = self._shut = True
         if self.state_now == State.CLOSED:
+            self.unread_bytes = 0
+            self._give_back_receive_ring()
             return
-        if core_calls.abort(self.address, self._outbox.segment_address):
+        if core_calls.abort(self.address, self._outbox.segment_address, now_us):
             self._outbox.reply(self.template)
         self._end()
 
     # What the endpoint and the outbox call
 
     def open_buffers(self) -> None:
-        """Allocate the rings; the sequence numbers are known now."""
-        pcb = self.pcb
-        slack = 1 << int(pcb["rcv_scale"])  # announced windows are rounded up to it
-        self.receive_ring = buffers.ring(self.receive_buffer_bytes + slack)
-        self.send_ring = buffers.ring(self._send_buffer_bytes)
-        self._write_seq = int(pcb["iss"]) + 1 & 0xFFFFFFFF
+        """Begin with empty rings, which grow with what comes; the sequence numbers are known now."""
+        self._write_seq = int(self.pcb["iss"]) + 1 & 0xFFFFFFFF
 
     def input(self, packet: np.ndarray, payload: int, segment_address: int, now_us: int) -> int:
         """Process a packet whose segment the endpoint has decoded; return the flags of the core."""
-        core_calls.input_segment(packet, payload, self.address, segment_address, self.receive_ring, self._results, now_us)
+        ring, unread_bytes, results = self.receive_ring, self.unread_bytes, self._results
+        needed = core_calls.input_segment(packet, payload, self.address, segment_address, ring, unread_bytes, results, now_us)
+        if needed:
+            ring = self._grow_receive_ring(needed)
+            core_calls.trim_segment(self.address, segment_address, ring, unread_bytes)
+            core_calls.input_segment(packet, payload, self.address, segment_address, ring, unread_bytes, results, now_us)
         return self._apply(now_us)
+
+    def make_room(self, count: int) -> int:
+        """Allocate room for `count` bytes of a SYN, as far as the window allows; return how many there is room for."""
+        return len(self._grow_receive_ring(min(count, int(self.pcb["rcv_wnd"]))))
+
+    def _grow_receive_ring(self, needed_bytes: int) -> np.ndarray:
+        ring, first = self.receive_ring, (int(self.pcb["rcv_nxt"]) - self.unread_bytes) & 0xFFFFFFFF
+        self.receive_ring = self._memory.grow(self.remote.host, ring, first, len(ring), needed_bytes)
+        return self.receive_ring
+
+    def _grow_send_ring(self, needed_bytes: int) -> None:
+        held = self.unacknowledged_bytes
+        first = (self._write_seq - held) & 0xFFFFFFFF
+        self.send_ring = self._memory.grow(self.remote.host, self.send_ring, first, held, needed_bytes)
+
+    def _give_back_receive_ring(self) -> None:
+        """Keep no ring, unless something in it is still to be read."""
+        nobody_reads = self._closed or self.state_now == CLOSED
+        if self.unread_bytes == 0 and (nobody_reads or self.pcb["reordered_count"] == 0):
+            self.receive_ring = self._memory.give_back(self.remote.host, self.receive_ring)
+
+    def _give_back_send_ring(self) -> None:
+        self.send_ring = self._memory.give_back(self.remote.host, self.send_ring)
 
     def expire(self, now_us: int) -> None:
         """Run the timers that expired."""
@@ -264,11 +393,17 @@ class Socket:
             self._connected(now_us)
         self.unread_bytes += delivered
         self.unacknowledged_bytes -= acked
+        if acked and self.unacknowledged_bytes == 0 and self._memory.is_short:
+            self._give_back_send_ring()
         if flags & TCP_FINISHED:
             self._finished = True
+        if state == TIME_WAIT != before:
+            self._keeper.waits(self)
+            self._give_back_send_ring()
+            self._give_back_receive_ring()
         if flags & TCP_CLOSED:
             if flags & TCP_SEND_RESET:
-                core_calls.own_reset(self.address, self._outbox.segment_address)
+                core_calls.own_reset(self.address, self._outbox.segment_address, now_us)
                 self._outbox.reply(self.template)
             self._fail(End(int(self.pcb["ended"])), before)
             return flags
@@ -276,11 +411,18 @@ class Socket:
             self._outbox.output(self, now_us)
         else:
             self._outbox.schedule(self, deadline_us)
+        if flags & NEWS and self._changed is not None:
+            self._changed()
         return flags
 
     def _connected(self, now_us: int) -> None:
         config = self._config()
         self.pcb["max_retransmissions"] = config.data_retries
+        if self.pcb["style"] == FREEBSD:
+            mss = min(int(self.pcb["own_mss"]), int(self.pcb["peer_mss"]))
+            self._send_buffer_bytes = -(-self._send_buffer_bytes // mss) * mss
+        self.pcb["linger_deadline_us"] = now_us + config.orphan_life_us if self._closed else 0
+        self._start_keepalive(now_us)
         if self._connect_timeout_us:
             self.pcb["user_timeout_us"] = config.user_timeout_us
         if self.passive_of is not None:
@@ -291,7 +433,7 @@ class Socket:
             self.error = self.soft_error or TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
         elif reason == End.REFUSED:
             self.error = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        elif reason == End.RESET and before == State.CLOSE_WAIT:
+        elif reason == End.RESET and before == State.CLOSE_WAIT and self.pcb["style"] != FREEBSD:
             self.error = BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         elif reason == End.RESET and before < State.TIME_WAIT:
             self.error = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
@@ -310,8 +452,12 @@ class Socket:
         self.state_now = State.CLOSED
         self.pcb["state"] = State.CLOSED
         self._shut = True
-        self.deadline_us = 0
-        self._forget(self)
+        self._outbox.forget(self)
+        self._give_back_send_ring()
+        self._give_back_receive_ring()
+        self._keeper.forget(self)
+        if self._changed is not None:
+            self._changed()
 
     def _raise_error(self) -> None:
         if self.error is not None:
@@ -340,6 +486,14 @@ class Socket:
             self._start_keepalive(now_us)
         elif name == "linger_s":
             self._linger_s = number
+        elif name in HEADER_FIELDS:
+            set_header_field(self.template, name, number)
+        elif name == "no_options":
+            pcb["no_options"] = number
+            if number:
+                pcb["use_timestamps"] = pcb["use_scaling"] = pcb["use_sack"] = 0
+        elif name == "quick_ack":
+            self._acknowledge_quickly(number != 0, now_us)
         elif name == "maximum_segment_bytes":
             pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
         elif name in PCB_OPTIONS:
@@ -349,25 +503,34 @@ class Socket:
         elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
             self._connect_timeout_us = pcb["user_timeout_us"] = number
         elif name == "send_buffer_bytes":
-            self._resize_send_buffer(number)
-        elif name == "receive_buffer_bytes" and self.state_now <= State.LISTEN:
-            self.receive_buffer_bytes = number
+            self._send_buffer_bytes = number
+        elif name == "receive_buffer_bytes":
+            self._resize_receive_buffer(number)
         else:
             raise ValueError(f"{name}: no such option of a connection that is {self.state.name}")
 
-    def _resize_send_buffer(self, size_bytes: int) -> None:
-        """Change the limit; what waits in the ring moves to a new one if that needs to be larger."""
-        self._send_buffer_bytes = size_bytes
-        if self.state_now > State.LISTEN and size_bytes > len(self.send_ring):
-            first = (self._write_seq - self.unacknowledged_bytes) & 0xFFFFFFFF
-            waiting = buffers.get(self.send_ring, first, self.unacknowledged_bytes)
-            self.send_ring = buffers.ring(size_bytes)
-            buffers.put(self.send_ring, first, waiting)
+    def _resize_receive_buffer(self, size_bytes: int) -> None:
+        """Change the limit. Announced room stays."""
+        self.receive_buffer_bytes = size_bytes
+        if self.state_now > State.LISTEN:
+            self.pcb["receive_buffer_bytes"] = size_bytes
+            self.pcb["rcv_wnd"] = max(size_bytes - self.unread_bytes, 0)
+
+    def _acknowledge_quickly(self, quickly: bool, now_us: int) -> None:
+        """Send an acknowledgment that waits, and delay none for a while; or wait for answers of the application again."""
+        pcb = self.pcb
+        pcb["interactive"] = not quickly
+        if quickly:
+            pcb["quick_acks"] = QUICK_ACKS
+            pcb["ack_now"] |= pcb["delack_deadline_us"] != 0
+        if self.state_now >= State.ESTABLISHED:
+            self._outbox.output(self, now_us)
 
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
-        pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
-        self._outbox.output(self, now_us)
+        if self.state_now >= ESTABLISHED:  # else it begins with the connection
+            pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
+            self._outbox.output(self, now_us)
 
     def get_option(self, name: str) -> int | str:
         """Return an option as `set_option` takes it."""
@@ -378,11 +541,15 @@ class Socket:
             return int(pcb["keepalive_idle_us"] > 0)
         own = {
             "send_buffer_bytes": self._send_buffer_bytes,
-            "receive_buffer_bytes": self.receive_buffer_bytes,
+            "receive_buffer_bytes": int(pcb["receive_buffer_bytes"]) or self.receive_buffer_bytes,
             "connect_timeout_us": self._connect_timeout_us,
             "linger_s": self._linger_s,
             "maximum_segment_bytes": int(pcb["mss"]),
+            "no_options": int(pcb["no_options"]),
+            "quick_ack": int(not pcb["interactive"]),
         }
+        if name in HEADER_FIELDS:
+            return get_header_field(self.template, name)
         if name in own:
             return own[name]
         if name in PCB_OPTIONS:
@@ -391,64 +558,4 @@ class Socket:
 
     def info(self) -> dict[str, int]:
         """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""
-        pcb = self.pcb
-        mss = max(int(pcb["mss"]), 1)
-        flight = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
-        return {
-            "snd_mss": mss,
-            "snd_cwnd": int(pcb["snd_cwnd"]) // mss,
-            "snd_ssthresh": min(int(pcb["snd_ssthresh"]) // mss, 0x7FFFFFFF),
-            "rto": int(pcb["rto_us"]),
-            "rtt": int(pcb["srtt_us"]),
-            "rttvar": int(pcb["rttvar_us"]),
-            "unacked": -(-flight // mss),
-            "total_retrans": int(pcb["retransmitted_segments"]),
-            "retransmits": int(pcb["rexmt_shift"]),
-            "snd_wscale": int(pcb["snd_scale"]),
-            "rcv_wscale": int(pcb["rcv_scale"]),
-            "options": int(pcb["use_timestamps"])
-            | int(pcb["use_sack"]) << 1
-            | int(pcb["use_scaling"]) << 2
-            | int(pcb["use_ecn"]) << 3,
-            "ca_state": 4 if pcb["rexmt_shift"] > 0 else 3 if pcb["in_recovery"] else 0,
-        }
-
-
-PCB_OPTIONS = {
-    "no_delay": "no_delay",
-    "cork": "cork",
-    "user_timeout_us": "user_timeout_us",
-    "keepalive_interval_us": "keepalive_interval_us",
-    "keepalive_probes": "keepalive_probes",
-    "syn_retries": "max_retransmissions",
-    "fin_wait_2_us": "fin_wait_2_us",
-    "delayed_ack_us": "delayed_ack_us",
-}
-"""Options that are a field of the pcb."""
-
-OPTIONS = {
-    *PCB_OPTIONS,
-    *("congestion_control", "keepalive", "keepalive_idle_us", "linger_s", "maximum_segment_bytes"),
-    *("send_buffer_bytes", "receive_buffer_bytes", "connect_timeout_us"),
-}
-
-
-def check_option(name: str, value: int | str) -> None:
-    """Raise ValueError if there is no such option, or not with this value."""
-    if name not in OPTIONS:
-        raise ValueError(f"{name}: no such option")
-    if name == "congestion_control":
-        if value not in CONGESTION:
-            raise ValueError(f"congestion_control={value}: allowed are {', '.join(CONGESTION)}")
-        return
-    least, most = 0, (1 << 31) - 1
-    if name in ("send_buffer_bytes", "receive_buffer_bytes"):
-        least, most = BUFFER_BYTES
-    elif name == "maximum_segment_bytes":
-        least = 1
-    elif name in ("keepalive_idle_us", "keepalive_interval_us", "user_timeout_us", "connect_timeout_us", "fin_wait_2_us"):
-        most = 1 << 60
-    elif name == "linger_s":
-        least = -1
-    if not least <= int(value) <= most:
-        raise ValueError(f"{name}={value}: must be from {least} to {most}")
+        return report(self.pcb, self.scoreboard, self.passive, self.unsent_bytes)

@@ -28,11 +28,17 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("files", nargs="+", metavar="FILE", help="a script")
     parser.add_argument("--ip_version", choices=["ipv4", "ipv6", "ipv4-mapped-ipv6"], help="for scripts that name none")
+    parser.add_argument("--platform", choices=["linux", "freebsd"], help="whose defaults, where a script does not say")
+    parser.add_argument("-D", "--define", action="append", default=[], metavar="NAME=VALUE", help="put a value for a name")
     parser.add_argument("--strict", action="store_true", help="compare order and padding of TCP options and echoed timestamps")
     parser.add_argument("--check", action="store_true", help="only parse")
     parser.add_argument("--coverage", action="store_true", help="only print which sections of which RFC they test")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every event")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for definition in options.define:
+        if not definition.partition("=")[0].isidentifier():
+            parser.error(f"--define {definition}: expected NAME=VALUE")
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,14 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     outcomes: list[Outcome] = []
     for path in options.files:
         try:
-            found = load(path)
+            found = load(path, options.define, options.platform)
             files += 1
             scripts += found
             if backend is None:
                 continue
             for script in found:
                 trace = (lambda line: console.print(line, markup=False, highlight=False)) if options.verbose else None
-                outcome = run_script(script, backend, options.ip_version, options.strict, trace)
+                outcome = run_script(script, backend, options.ip_version, options.strict, trace, options.platform)
                 outcomes.append(outcome)
                 console.print(str(outcome), markup=False, highlight=False, style=_STYLES[outcome.verdict])
         except ScriptError as error:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
+from netstack.script.questions import Question, question_of
 from netstack.script.settings import StackSettings, UnsupportedError
 
 Change = dict[str, object]
@@ -70,7 +71,6 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.ipv4.tcp_syncookies": _flag("syn_cookies"),
     "net.ipv4.tcp_slow_start_after_idle": _flag("slow_start_after_idle"),
     "net.ipv4.tcp_reordering": _count("duplicate_ack_threshold"),
-    "net.ipv4.tcp_rto_min_us": _count("minimum_rto_us"),
     "net.inet.tcp.rfc1323": _rfc1323,
     "net.inet.tcp.sack.enable": _flag("sack"),
     "net.inet.tcp.ecn.enable": _ecn,
@@ -87,7 +87,12 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
     "net.inet.tcp.keepidle": _scaled("keepalive_idle_us", _MILLISECOND),
     "net.inet.tcp.keepintvl": _scaled("keepalive_interval_us", _MILLISECOND),
     "net.inet.tcp.keepcnt": _count("keepalive_probes"),
-    "net.inet.tcp.finwait2_timeout": _scaled("fin_wait_2_us", _MILLISECOND),
+    "net.inet.tcp.finwait2_timeout": _scaled("fin_wait_2_recycled_us", _MILLISECOND),
+    "net.inet.tcp.fast_finwait2_recycle": _flag("recycles_fin_wait_2"),
+    "net.inet.tcp.rexmit_slop": _scaled("rto_slop_us", _MILLISECOND),
+    "net.inet.tcp.syncache.rexmtlimit": _count("synack_retries"),
+    "net.ipv4.tcp_frto": _flag("forward_recovery"),
+    "net.ipv4.tcp_rto_min_us": _count("minimum_rto_us"),
     "net.inet.tcp.msl": _scaled("maximum_segment_lifetime_us", _MILLISECOND),
     "net.inet.tcp.syncookies": _flag("syn_cookies"),
     "net.inet.tcp.mssdflt": _count("default_mss_bytes"),
@@ -95,14 +100,16 @@ SYSCTLS: dict[str, Callable[[str], Change]] = {
 """What a sysctl of Linux or FreeBSD is in `StackSettings`."""
 
 _HARMLESS = {
-    "net.ipv4.tcp_": "fack tso_win_divisor tso_rtt_log pacing_ss_ratio pacing_ca_ratio notsent_lowat min_tso_segs mem "
-    "limit_output_bytes autocorking no_metrics_save no_ssthresh_metrics_save moderate_rcvbuf fastopen fastopen_key "
-    "fastopen_blackhole_timeout_sec max_syn_backlog frto invalid_ratelimit comp_sack_nr "
+    "net.ipv4.tcp_": "fack tso_win_divisor tso_rtt_log pacing_ss_ratio pacing_ca_ratio min_tso_segs mem "
+    "limit_output_bytes autocorking no_metrics_save no_ssthresh_metrics_save moderate_rcvbuf fastopen_key "
+    "fastopen_blackhole_timeout_sec max_syn_backlog invalid_ratelimit comp_sack_nr rmem_max orphan_retries "
     "comp_sack_delay_ns comp_sack_slack_ns challenge_ack_limit",
     "net.core.": "somaxconn rmem_max wmem_max optmem_max",
     "net.mptcp.": "enabled",
-    "net.inet.tcp.": "hostcache.purgenow hostcache.purge hostcache.enable tso lro rexmit_slop recvbuf_auto "
-    "sendbuf_auto functions_default functions_inherit_listen_socket_stack ts_offset_per_conn log_in_vain log_debug",
+    "net.inet.tcp.": "hostcache.purgenow hostcache.purge hostcache.enable hostcache.expire tso lro recvbuf_auto recvbuf_max "
+    "sendbuf_auto sendbuf_max functions_inherit_listen_socket_stack ts_offset_per_conn log_in_vain log_debug "
+    "always_keepalive fastopen.client_enable fastopen.server_enable nolocaltimewait reass.maxqueuelen udp_tunneling_port "
+    "ack_war_cnt ack_war_timewindow hpts.skip_thresh bb.pcb_ids_cur log.auto_all",
     "net.inet.icmp.": "icmplim",
     "net.inet6.icmp6.": "errppslimit",
     "kern.": "timecounter.alloweddeviation ipc.somaxconn hz",
@@ -124,7 +131,11 @@ ONLY_VALUES = {
     "net.inet.tcp.insecure_ack": "0",
     "net.inet.tcp.tolerate_missing_ts": "0",
     "net.inet.tcp.path_mtu_discovery": "1",
-    "net.inet.tcp.always_keepalive": "1",
+    "net.inet.tcp.functions_default": "freebsd",
+    "net.inet.tcp.persmin": "5000",
+    "net.inet.tcp.persmax": "60000",
+    "net.inet.tcp.minmss": "216",
+    "net.ipv4.tcp_notsent_lowat": "4294967295",
     "net.inet.tcp.icmp_may_rst": "1",
     "net.inet.tcp.abc_l_var": "2",
     "net.inet.tcp.rfc3042": "1",
@@ -135,7 +146,11 @@ ONLY_VALUES = {
 """Sysctls whose one value is what the stack does."""
 
 HARMLESS_COMMANDS = (
-    r"tc qdisc (add|del|delete|replace|change) dev \S+ root( (pfifo|fq|fq_codel|pfifo_fast|mq))?",
+    r"tc qdisc (add|del|delete|replace|change) dev \S+ root( handle \S+)?( (pfifo|fq|fq_codel|pfifo_fast|mq|noqueue))?",
+    r"tc qdisc (add|replace|change) dev \S+ root( handle \S+)? fq( (flow_limit|limit|quantum|maxrate|buckets) [1-9]\S*)+",
+    r"tc qdisc (show|list).*",
+    r"nstat( -[a-z]+)*",
+    r"ip route flush cache",
     r"ip tcp_metrics flush.*",
     r"ethtool (-K|--offload) .*",
     r"(kldload|kldstat|modprobe|sync|echo|ulimit|true|:)\b.*",
@@ -158,6 +173,7 @@ _LINUX_DEFAULTS = StackSettings(
     syn_cookies=True,
 )
 """What ``defaults.sh``, which scripts for Linux begin with, sets."""
+_OPEN_WITHOUT_OPTION = 0x400  # all listeners accept data in a SYN
 _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
 _CONTINUATION = re.compile(r"\\\n")
 _REDIRECTION = re.compile(r"\d?>>?\s*(&\d|\S+)")
@@ -172,6 +188,8 @@ class Effect:
     stack: StackSettings
     sleep_us: int = 0
     skipped: list[str] = field(default_factory=list)
+    questions: list[Question] = field(default_factory=list)
+    """What it asks for; each must find something."""
 
 
 def interpret(text: str, stack: StackSettings) -> Effect:
@@ -185,6 +203,10 @@ def interpret(text: str, stack: StackSettings) -> Effect:
     for part in _SEPARATORS.split(text):
         part = _REDIRECTION.sub("", part).strip()
         if not part or part.startswith("#"):
+            continue
+        question = question_of(part)
+        if question is not None:
+            effect.questions.append(question)
             continue
         if "|" in part:
             raise UnsupportedError(f"command {part}")
@@ -214,6 +236,10 @@ def _run(words: list[str], effect: Effect) -> None:
     elif name == "set_sysctls.py":
         for word in words[1:]:
             _set(word, effect)
+    elif words[0] in ("source", ".", "sh", "bash") and len(words) == 2 and PurePosixPath(words[1]).name == "defaults.sh":
+        _run(words[1:], effect)
+    elif words[:2] == ["ip", "route"] and words[2:3] and words[2] in ("add", "replace", "change", "append"):
+        _route(words[3:], effect)
     elif name == "defaults.sh":
         changes = {name: value for name, value in vars(_LINUX_DEFAULTS).items() if value is not None}
         effect.stack = replace(effect.stack, **changes)
@@ -223,6 +249,30 @@ def _run(words: list[str], effect: Effect) -> None:
         effect.skipped.append(" ".join(words))
     else:
         raise UnsupportedError(f"command {' '.join(words)}")
+
+
+def _route(words: list[str], effect: Effect) -> None:
+    """Apply what a route says of the connections that use it (ip-route(8))."""
+    changes: Change = {}
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "initcwnd" and rest:
+            changes["initial_window_segments"] = int(rest.pop(0), 0)
+        elif word == "rto_min" and rest:
+            changes["minimum_rto_us"] = _duration_us(rest.pop(0))
+        elif word in ("dev", "via", "src", "proto", "scope", "table", "initrwnd", "metric") and rest:
+            rest.pop(0)
+        elif not re.fullmatch(r"default|[\da-fA-F.:]+(/\d+)?", word):
+            raise UnsupportedError(f"command ip route with {word}")
+    effect.stack = replace(effect.stack, **changes)  # type: ignore[arg-type]
+
+
+def _duration_us(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(us|ms|s)?", text)
+    if match is None:
+        raise UnsupportedError(f"time {text} in a command")
+    return round(float(match[1]) * {"us": 1, "ms": _MILLISECOND, "s": _SECOND, None: _MILLISECOND}[match[2]])
 
 
 def _assignments(words: list[str]) -> list[str]:
@@ -242,6 +292,10 @@ def _set(assignment: str, effect: Effect) -> None:
         except (ValueError, IndexError):
             raise UnsupportedError(f"sysctl {name}={value}") from None
         effect.stack = replace(effect.stack, **change)  # type: ignore[arg-type]
+    elif (
+        name == "net.ipv4.tcp_fastopen" and re.fullmatch(r"0x[\da-fA-F]+|\d+", value) and not int(value, 0) & _OPEN_WITHOUT_OPTION
+    ):
+        effect.skipped.append(f"sysctl {assignment}")  # without the option or flag of a call it changes nothing
     elif name in HARMLESS_SYSCTLS or ONLY_VALUES.get(name) == value:
         effect.skipped.append(f"sysctl {assignment}")
     else:

@@ -52,20 +52,25 @@ class Connection:
     wire_remote_isn: int = 0
     other_ports: set[tuple[int, int]] = field(default_factory=set)
     """Remote and local ports that the script itself named."""
+    last_sent_seq: int = 0
+    """Number on the wire of the segment that the stack sent last."""
     _timestamps: dict[int, int] = field(default_factory=dict)
     _first_timestamp: tuple[int, int] | None = None
     _reopening: tuple[int, int] | None = None
     """Number of the last SYN to a known connection, in the script and on the wire: it may open it anew."""
 
     def is_sender_of(self, segment: Segment) -> bool:
-        """Whether a segment that the stack sent belongs to this connection; learns the local port from a SYN."""
+        """Whether a segment that the stack sent belongs to this connection; learns its number, and the local port from a SYN."""
         header = segment.header
         if (header.source, header.destination) != (self.local_address, self.remote_address):
             return False
         if self.local_port is None and segment.destination_port == self.remote_port and segment.flags & flag_bits("S"):
             self.local_port = segment.source_port
         ports = (segment.destination_port, segment.source_port)
-        return ports == (self.remote_port, self.local_port) or ports in self.other_ports
+        own = ports == (self.remote_port, self.local_port) or ports in self.other_ports
+        if own:
+            self.last_sent_seq = segment.seq
+        return own
 
     def _local_offset(self, with_syn: bool) -> int:
         return self.wire_local_isn - (self.script_local_isn if with_syn else 0)
@@ -85,8 +90,8 @@ class Connection:
         """
         if self.phase is Phase.SYNACK_SENT and "." in packet.flags:
             self.phase = Phase.KNOWN
-        elif self.phase is Phase.SYN_SENT and "S" in packet.flags and "." in packet.flags:
-            self.phase = Phase.KNOWN
+        elif self.phase is Phase.SYN_SENT and "S" in packet.flags:
+            self.phase = Phase.KNOWN  # a SYN without ACK opens from both ends at once
             self.begin_with(packet)
         with_syn = "S" in packet.flags
         ports = packet.ports or (self.remote_port, self.local_port or 0)
@@ -192,6 +197,8 @@ class Connection:
         quoted = Header(self.local_address, self.remote_address, TCP)
         echoed = packet.echoed or Sequence(0, 0)
         seq = (echoed.start + (0 if echoed.absolute else self._local_offset(False))) % _MODULUS
+        if echoed.anywhere:
+            seq = self.last_sent_seq
         about = quoted_segment(quoted, (self.local_port or 0, self.remote_port), seq, echoed.length)
         return IcmpMessage(header, kind, code, packet.mtu_bytes or 0, about)
 

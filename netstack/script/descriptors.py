@@ -1,72 +1,30 @@
-"""File descriptors of a script, and the options of their sockets. Knows which options there are, and no call."""
+"""File descriptors of a script, and what a socket's state means to calls. Knows no call."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-REMEMBERED = "remembered"
-"""An option that changes nothing here: it is given back as it was set."""
+from netstack.script.host import state_name
+
+CONNECTING_STATES = ("SYN_SENT", "SYN_RECEIVED")
+GONE_STATES = ("CLOSED", "TIME_WAIT")
+"""The application's side of the connection has ended: Linux and FreeBSD both call the socket disconnected."""
 
 
-@dataclass(frozen=True)
-class OptionSpec:
-    """A socket option: `target` is what `netstack.script.host` knows it by; REMEMBERED, or None if it is unsupported."""
+@dataclass
+class Interest:
+    """What an epoll descriptor asks of another: the events as bits, and what it gives back with them."""
 
-    target: str | None
-    default: int | str | None = None
-    unit_us: int = 0
-    """What a unit of the option is, for times."""
-
-
-SOCKET_OPTIONS: dict[str, OptionSpec] = {
-    "SO_REUSEADDR": OptionSpec(REMEMBERED, 0),
-    "SO_REUSEPORT": OptionSpec(REMEMBERED, 0),
-    "SO_DEBUG": OptionSpec(REMEMBERED, 0),
-    "SO_PRIORITY": OptionSpec(REMEMBERED, 0),
-    "SO_LINGER": OptionSpec("linger_s", -1),
-    "SO_KEEPALIVE": OptionSpec("keepalive", 0),
-    "SO_RCVBUF": OptionSpec("receive_buffer_bytes"),
-    "SO_SNDBUF": OptionSpec("send_buffer_bytes"),
-    "SO_RCVLOWAT": OptionSpec(None),
-    "SO_OOBINLINE": OptionSpec(None),
-    "SO_ZEROCOPY": OptionSpec(REMEMBERED, 0),
-    "SO_TIMESTAMPING": OptionSpec(None),
-    "TCP_NODELAY": OptionSpec("no_delay", 0),
-    "TCP_CORK": OptionSpec("cork", 0),
-    "TCP_NOPUSH": OptionSpec("cork", 0),
-    "TCP_MAXSEG": OptionSpec("maximum_segment_bytes"),
-    "TCP_QUICKACK": OptionSpec("quick_ack", 1),
-    "TCP_KEEPIDLE": OptionSpec("keepalive_idle_us", 7200, 1_000_000),
-    "TCP_KEEPINTVL": OptionSpec("keepalive_interval_us", 75, 1_000_000),
-    "TCP_KEEPCNT": OptionSpec("keepalive_probes", 9),
-    "TCP_KEEPINIT": OptionSpec("connect_timeout_us", 75, 1_000_000),
-    "TCP_USER_TIMEOUT": OptionSpec("user_timeout_us", 0, 1000),
-    "TCP_CONGESTION": OptionSpec("congestion_control"),
-    "TCP_LINGER2": OptionSpec("fin_wait_2_us", 60, 1_000_000),
-    "TCP_SYNCNT": OptionSpec("syn_retries", 6),
-    "TCP_WINDOW_CLAMP": OptionSpec("window_clamp_bytes"),
-    "TCP_DEFER_ACCEPT": OptionSpec(None),
-    "TCP_NOTSENT_LOWAT": OptionSpec("unsent_low_water_bytes"),
-    "TCP_MD5SIG": OptionSpec(None),
-    "TCP_NOOPT": OptionSpec("no_options", 0),
-    "TCP_FASTOPEN": OptionSpec(None),
-    "TCP_FASTOPEN_CONNECT": OptionSpec(None),
-    "TCP_FUNCTION_BLK": OptionSpec(None),
-    "TCP_INQ": OptionSpec(None),
-    "IP_TOS": OptionSpec("tos", 0),
-    "IP_TTL": OptionSpec("ttl", 64),
-    "IPV6_TCLASS": OptionSpec("tos", 0),
-    "IPV6_UNICAST_HOPS": OptionSpec("ttl", 64),
-    "IPV6_V6ONLY": OptionSpec(REMEMBERED, 0),
-    "IP_MTU_DISCOVER": OptionSpec(REMEMBERED, 1),
-    "IPV6_MTU_DISCOVER": OptionSpec(REMEMBERED, 1),
-    "IP_RECVERR": OptionSpec(None),
-}
-"""The one table to complete when the endpoint offers more; a name of `target` is looked up in `host.OFFERED_OPTIONS`."""
+    events: int
+    data: Any = None
+    seen: object = None
+    """What the socket had done when it was reported last; only for edges."""
+    disabled: bool = False
+    """After a report, if only one was asked for."""
 
 
 @dataclass
 class Descriptor:
-    """A descriptor by the number that the script gives it."""
+    """A descriptor by the number that the script gives it: of a socket, or, by `kind`, of an epoll, a file or a pipe."""
 
     number: int
     nonblocking: bool = False
@@ -76,4 +34,31 @@ class Descriptor:
     socket: Any = None
     connecting: bool = False
     read_shut: bool = False
+    write_shut: bool = False
+    no_space: bool = False
+    """The last write found the send buffer full."""
+    expects_more: bool = False
+    """The last write said that more follows."""
     options: dict[str, int | str] = field(default_factory=dict)
+    kind: str = "socket"
+    interests: dict[int, Interest] = field(default_factory=dict)
+    """Of an epoll, by descriptor."""
+    pipe: bytearray = field(default_factory=bytearray)
+    """What waits in a pipe; both of its ends have the same one."""
+
+    @property
+    def state(self) -> str:
+        """The state of the connection, NONE for a socket that has none."""
+        if self.listener is not None:
+            return "LISTEN"
+        return state_name(self.socket) if self.socket is not None else "NONE"
+
+    @property
+    def connected(self) -> bool:
+        """Whether the handshake is done and the connection has not ended."""
+        return self.socket is not None and self.state not in (*CONNECTING_STATES, *GONE_STATES)
+
+    @property
+    def gone(self) -> bool:
+        """Whether there was a connection, which has ended."""
+        return self.socket is not None and self.state in GONE_STATES

@@ -5,20 +5,23 @@ Time stands still between the deadlines of the endpoint and the events of the sc
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from netstack.script.calls import Calls
+from netstack.script.chronographs import Chronographs
 from netstack.script.code import AssertionFailedError, run_code
 from netstack.script.commands import interpret
 from netstack.script.connection import Connection, Phase
 from netstack.script.constants import evaluate
+from netstack.script.echo import echo_to_wire, icmp_differences, icmp_of_wire, is_echo
 from netstack.script.host import Backend, configure, tcp_info
+from netstack.script.messages import Ancillary
 from netstack.script.notation import differences, event_text, packet_text
 from netstack.script.packets import IcmpMessage, PacketError, Segment, build_icmp, build_segment, read_packet
-from netstack.script.results import Progress, Returned, WouldBlockError
-from netstack.script.settings import Settings, UnsupportedError, settings_of
+from netstack.script.questions import answer, socket_lines
+from netstack.script.results import SAME_ERRORS, Outcome, Progress, Returned, Verdict, WouldBlockError
+from netstack.script.settings import Settings, StackSettings, UnsupportedError, settings_of
 from netstack.script.syntax import (
     Anything,
     Code,
@@ -38,31 +41,6 @@ PATIENCE_US = 3_600_000_000
 """How long a packet at any time (``*``) is waited for."""
 FIRST_REMOTE_PORT = 49152  # the first of the dynamic ports, RFC 6335
 _TIMER_RUNS_AT_ONCE = 1000
-
-
-class Verdict(Enum):
-    PASS = "pass"
-    FAIL = "fail"
-    UNSUPPORTED = "unsupported"
-
-
-@dataclass
-class Outcome:
-    """What came of a script; `line` and `message` say where and why it did not pass."""
-
-    path: str
-    verdict: Verdict
-    line: int = 0
-    message: str = ""
-    events_run: int = 0
-    notes: list[str] = field(default_factory=list)
-    case: str = ""
-
-    def __str__(self) -> str:
-        case = f"{self.case}: " if self.case else ""
-        if self.verdict is Verdict.PASS:
-            return f"{self.path}: {case}pass"
-        return f"{self.path}:{self.line}: {case}{self.verdict.value}: {self.message}"
 
 
 class FailedError(Exception):
@@ -93,6 +71,7 @@ def run_script(
     ip_version: str | None = None,
     strict: bool = False,
     trace: Trace | None = None,
+    platform: str | None = None,
 ) -> Outcome:
     """Run a script and return what came of it.
 
@@ -102,12 +81,13 @@ def run_script(
         ip_version: ipv4, ipv6 or ipv4-mapped-ipv6 for a script that names none.
         strict: Compare order and padding of TCP options and echoed timestamps.
         trace: Gets every event, in lines.
+        platform: linux or freebsd, whose defaults and calls hold; otherwise the script's commands tell.
 
     Raises:
         ScriptError: An option of the script has a value that it cannot have.
     """
     try:
-        settings = settings_of(script, ip_version)
+        settings = settings_of(script, ip_version, platform)
     except UnsupportedError as error:
         line = script.options[0].line if script.options else 0
         return Outcome(script.path, Verdict.UNSUPPORTED, line, str(error), case=script.case)
@@ -136,7 +116,8 @@ class Interpreter:
         self._connection: Connection | None = None
         self._sent: deque[tuple[int, Segment | IcmpMessage]] = deque()
         self._pending: _Pending | None = None
-        self._calls = Calls(settings, backend, self._make_endpoint, self._watch)
+        self._calls = Calls(settings, backend, self._make_endpoint, self._watch, self._change, Ancillary(settings))
+        self._chronographs = Chronographs()
         self._next_remote_port = FIRST_REMOTE_PORT
         self._last_event_us = 0
         self._variables: dict[str, object] = {}
@@ -194,18 +175,23 @@ class Interpreter:
                 max(time_us, self.now_us) for time_us in (deadline_us, give_up_us) if time_us is not None and time_us <= until_us
             ]
             if not due:
-                self.now_us = max(self.now_us, until_us)
+                self._elapse(max(self.now_us, until_us))
                 return
             runs = runs + 1 if min(due) == self.now_us else 0
             if runs > _TIMER_RUNS_AT_ONCE:
                 raise FailedError(f"the endpoint's timers do not come to an end at {self.now_us / 1e6:.6f}")
-            self.now_us = min(due)
+            self._elapse(min(due))
             if self._endpoint is not None:
                 self._endpoint.run_timers(self.now_us)
             self._collect()
 
+    def _elapse(self, until_us: int) -> None:
+        self._chronographs.elapse(self._calls.descriptors.values(), until_us - self.now_us)
+        self.now_us = until_us
+
     def _collect(self) -> None:
         """Take what the stack sends now, and see whether a blocking call can return."""
+        self._calls.ancillary.observe(self.now_us)
         if self._endpoint is not None:
             for packet in self._endpoint.take_packets(self.now_us):
                 self._keep(packet)
@@ -277,10 +263,14 @@ class Interpreter:
         return connection
 
     def _inject_icmp(self, packet: IcmpPacket) -> None:
-        if self._connection is None:
+        if self._connection is None and not is_echo(packet):
             raise FailedError("the ICMP message is about no connection: there is none yet")
         try:
-            wire = build_icmp(self._connection.icmp_to_wire(packet))
+            if is_echo(packet) or self._connection is None:
+                message = echo_to_wire(packet, self.settings.remote_address, self.settings.local_address)
+            else:
+                message = self._connection.icmp_to_wire(packet)
+            wire = build_icmp(message)
         except PacketError as error:
             raise UnsupportedError(str(error)) from None
         self._trace(event_text(self.now_us, packet))
@@ -292,12 +282,11 @@ class Interpreter:
         end_us = due_us if event.time.end_us is None else due_us + event.time.end_us - event.time.start_us
         limit_us = self.now_us + PATIENCE_US if event.time.kind is TimeKind.ANY else end_us + tolerance_us
         if isinstance(expected, IcmpPacket):
-            raise UnsupportedError("an ICMP message that the stack sends")
-        sent_us, actual = self._next_packet(expected, due_us, limit_us)
-        if self.settings.platform == "linux" and not self._strict and "P" in expected.flags and actual.sequence.length > 0:
-            # Linux pushes each burst, where the RFC asks for the last segment of the data only (RFC 9293, section 3.9.1.2)
-            actual = replace(actual, flags="P" + actual.flags.replace("P", ""))
-        problems = differences(expected, actual, self._strict, self.settings.timestamp_tick_us, self.settings.tolerance_us)
+            sent_us, actual = self._next_icmp(expected, due_us, limit_us)
+            problems = icmp_differences(expected, actual)
+        else:
+            sent_us, actual = self._next_packet(expected, due_us, limit_us)
+            problems = self._segment_differences(expected, actual)
         early_or_late = event.time.kind is not TimeKind.ANY and not due_us - tolerance_us <= sent_us <= end_us + tolerance_us
         if early_or_late:
             when = f"{due_us / 1e6:.6f}" if end_us == due_us else f"{due_us / 1e6:.6f} to {end_us / 1e6:.6f}"
@@ -311,6 +300,22 @@ class Interpreter:
                 f"  actual: {event_text(sent_us, actual)}",
             ]
             self._packet_problem("\n".join([*lines, *(f"  {problem}" for problem in problems)]))
+
+    def _segment_differences(self, expected: TcpPacket, actual: TcpPacket) -> list[str]:
+        if self.settings.platform == "linux" and not self._strict and "P" in expected.flags and actual.sequence.length > 0:
+            # Linux pushes each burst, where the RFC asks for the last segment of the data only (RFC 9293, section 3.9.1.2)
+            actual = replace(actual, flags="P" + actual.flags.replace("P", ""))
+        return differences(expected, actual, self._strict, self.settings.timestamp_tick_us, self.settings.tolerance_us)
+
+    def _next_icmp(self, expected: IcmpPacket, due_us: int, limit_us: int) -> tuple[int, IcmpPacket]:
+        """The next ICMP message that the stack sent or sends, before any segment."""
+        self._advance(limit_us, for_packet=True)
+        if not self._sent:
+            self._nothing_sent(expected, due_us)
+        sent_us, message = self._sent.popleft()
+        if not isinstance(message, IcmpMessage):
+            raise FailedError(f"the stack sent a segment\n  script: {event_text(due_us, expected)}")
+        return sent_us, icmp_of_wire(message)
 
     def _packet_problem(self, message: str) -> None:
         if "packet" not in self.settings.non_fatal:
@@ -352,7 +357,7 @@ class Interpreter:
                 break
         return first_us, whole
 
-    def _nothing_sent(self, expected: TcpPacket, due_us: int) -> NoReturn:
+    def _nothing_sent(self, expected: TcpPacket | IcmpPacket, due_us: int) -> NoReturn:
         raise FailedError(f"no packet was sent until {self.now_us / 1e6:.6f}\n  script: {event_text(due_us, expected)}")
 
     # --- calls, commands, code --------------------------------------------------------------------------------------------
@@ -393,7 +398,7 @@ class Interpreter:
         call = pending.call
         problems = list(returned.differences)
         if not isinstance(call.result, Anything):
-            expected = Returned(evaluate(call.result), call.errno)
+            expected = Returned(evaluate(call.result), SAME_ERRORS.get(call.errno or "", call.errno))
             unnamed = call.errno is None and expected.value == returned.value
             if (returned.value, returned.errno) != (expected.value, expected.errno) and not unnamed:
                 problems.insert(0, f"it returned {returned}, expected {expected}")
@@ -409,18 +414,28 @@ class Interpreter:
         effect = interpret(command.text, self.settings.stack)
         for skipped in effect.skipped:
             self._note(f"skipped: {skipped}")
-        if effect.stack != self.settings.stack:
-            self.settings = replace(self.settings, stack=effect.stack)
-            self._calls.settings = self.settings
-            if self._endpoint is not None:
-                configure(self._endpoint, self.settings)
+        self._change(effect.stack)
+        for question in effect.questions:
+            if not answer(question, socket_lines(self._calls.descriptors.values(), self._endpoint)):
+                raise FailedError(f"command {question.text} finds nothing")
         self._advance(self.now_us + effect.sleep_us)
+
+    def _change(self, stack: StackSettings) -> None:
+        """Give the stack new settings."""
+        if stack == self.settings.stack:
+            return
+        self.settings = replace(self.settings, stack=stack)
+        self._calls.settings = self.settings
+        if self._endpoint is not None:
+            configure(self._endpoint, self.settings)
 
     def _code(self, code: Code) -> None:
         sockets = [descriptor.socket for descriptor in self._calls.descriptors.values() if descriptor.socket is not None]
-        names = tcp_info(sockets[-1], self.settings.platform) if sockets else {}
+        names = tcp_info(sockets[-1], self.settings.platform, self.now_us) if sockets else {}
+        if sockets and hasattr(sockets[-1], "pcb"):
+            names |= {f"tcpi_{name}": value for name, value in self._chronographs.of(sockets[-1]).items()}
         try:
-            for line in run_code(code.text, names | self._variables):
+            for line in run_code(code.text, names, self._variables):
                 self._trace(f"  {line}")
         except AssertionFailedError as error:
             raise FailedError(f"assertion: {error}") from None

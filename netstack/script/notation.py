@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from netstack.script.packets import flag_bits, flag_letters
-from netstack.script.syntax import IcmpPacket, IpInfo, TcpOption, TcpPacket
+from netstack.script.syntax import IcmpPacket, IpInfo, Sequence, TcpOption, TcpPacket
 
 _PADDING = ("nop", "eol")
 
@@ -25,13 +25,11 @@ def packet_text(packet: TcpPacket | IcmpPacket) -> str:
     if isinstance(packet, IcmpPacket):
         parts = [direction, *_ip_text(packet.ip), "icmp", packet.type, packet.code or ""]
         parts += [f"mtu {packet.mtu_bytes}"] if packet.mtu_bytes is not None else []
-        if packet.echoed is not None:
-            end = (packet.echoed.start + packet.echoed.length) & 0xFFFFFFFF
-            parts.append(f"[{packet.echoed.start}:{end}({packet.echoed.length})]")
+        parts += [f"id {packet.echo_id}"] if packet.echo_id is not None else []
+        parts += [f"[{_sequence_text(packet.echoed)}]"] if packet.echoed is not None else []
         return " ".join(part for part in parts if part)
-    start, length = packet.sequence.start, packet.sequence.length
     parts = [direction, *_ip_text(packet.ip), *(["{} > {}".format(*packet.ports)] if packet.ports else [])]
-    parts += [_flags_text(packet), f"{start}:{(start + length) & 0xFFFFFFFF}({length}){'!' if packet.sequence.absolute else ''}"]
+    parts += [_flags_text(packet), _sequence_text(packet.sequence)]
     parts += [f"ack {packet.ack}{'!' if packet.ack_absolute else ''}"] if packet.ack is not None else []
     parts += [f"win {packet.window}"] if packet.window is not None else []
     parts += [f"urg {packet.urgent}"] if packet.urgent else []
@@ -40,6 +38,13 @@ def packet_text(packet: TcpPacket | IcmpPacket) -> str:
     elif packet.options:
         parts.append(f"<{','.join(option_text(option) for option in packet.options)}>")
     return " ".join(parts)
+
+
+def _sequence_text(sequence: Sequence) -> str:
+    if sequence.anywhere:
+        return f"...({sequence.length})"
+    end = (sequence.start + sequence.length) & 0xFFFFFFFF
+    return f"{sequence.start}:{end}({sequence.length}){'!' if sequence.absolute else ''}"
 
 
 def event_text(time_us: int, packet: TcpPacket | IcmpPacket) -> str:
@@ -79,7 +84,8 @@ def differences(
 
 def _fields(expected: TcpPacket, actual: TcpPacket) -> Iterator[tuple[str, object, object]]:
     yield "flags", flag_letters(flag_bits(expected.flags, expected.ace)), flag_letters(flag_bits(actual.flags, actual.ace))
-    yield "sequence number", expected.sequence.start, actual.sequence.start
+    if not expected.sequence.anywhere:
+        yield "sequence number", expected.sequence.start, actual.sequence.start
     yield "length", expected.sequence.length, actual.sequence.length
     if expected.ack is not None or actual.ack is not None:
         yield "ack", expected.ack or 0, actual.ack or 0

@@ -172,6 +172,13 @@ def icmp_numbers(version: int, kind: str, code: str | None) -> tuple[int, int]:
     return number, _number(code, "code_", ICMP_CODES.get((version, kind), {}), f"a code of ICMP {kind}")
 
 
+def icmp_names(version: int, kind: int, code: int) -> tuple[str, str | None]:
+    """Return type and code of ICMP as scripts write them; the code is None if it is 0 and has no name."""
+    name = next((name for name, number in ICMP_TYPES[version].items() if number == kind), f"type_{kind}")
+    codes = ICMP_CODES.get((version, name), {})
+    return name, next((text for text, number in codes.items() if number == code), f"code_{code}" if code else None)
+
+
 def _number(name: str, prefix: str, names: dict[str, int], what: str) -> int:
     if name in names:
         return names[name]

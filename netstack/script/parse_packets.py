@@ -13,7 +13,7 @@ _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _HEX_BLOB = re.compile(r"[0-9a-fA-F]+(?![0-9A-Za-z])")
 _UNTIL_NEXT_OPTION = re.compile(r"[^,>\n]+")
 _PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
-_QUOTED = re.compile(r"\[(?=\d)")
+_QUOTED = re.compile(r"\[(?=\d|\.\.\.)")
 _ICMP_WORD = re.compile(r"(?!mtu\b|id\b)[A-Za-z_][A-Za-z0-9_]*")
 U16, U32 = 0xFFFF, 0xFFFFFFFF
 
@@ -74,6 +74,8 @@ def _parse_tcp(scanner: Scanner, inbound: bool, ip: IpInfo, ports: tuple[int, in
     digits = [letter for letter in written if letter.isdigit()]
     flags = "".join(letter for letter in written if not letter.isdigit() and letter != "-")
     sequence = _parse_sequence(scanner)
+    if sequence.anywhere and inbound:
+        raise scanner.error("...(length) is only allowed for packets that the stack sends (>)", found=False)
     ack, ack_absolute = None, False
     if scanner.accept_word("ack"):
         ack = scanner.number("an acknowledgment number", U32)
@@ -93,6 +95,11 @@ def _parse_tcp(scanner: Scanner, inbound: bool, ip: IpInfo, ports: tuple[int, in
 
 
 def _parse_sequence(scanner: Scanner) -> Sequence:
+    if scanner.accept("..."):
+        scanner.expect("(", "( and the length of the payload")
+        length = scanner.number("a length", U16)
+        scanner.expect(")", ")")
+        return Sequence(0, length, anywhere=True)
     start = scanner.number("a sequence number", U32)
     absolute = scanner.accept("!") is not None
     scanner.expect(":", ": and the end of the sequence numbers")
@@ -169,8 +176,7 @@ def _parse_icmp(scanner: Scanner, inbound: bool, ip: IpInfo, echoed: Sequence | 
     kind = scanner.expect(WORD, "an ICMP type, for example unreachable")
     code = scanner.accept(_ICMP_WORD)
     mtu = scanner.number("an MTU", U32) if scanner.accept_word("mtu") else None
-    if scanner.accept_word("id"):
-        return Unsupported("ICMP echo")
+    echo_id = scanner.number("the identifier of an echo", U16) if scanner.accept_word("id") else None
     protocol = "tcp"
     if scanner.accept("["):
         named = scanner.accept_word("udp", "raw", "tcp", "sctp", "udplite")
@@ -178,4 +184,4 @@ def _parse_icmp(scanner: Scanner, inbound: bool, ip: IpInfo, echoed: Sequence | 
             return Unsupported(f"ICMP about {named}")
         echoed = _parse_sequence(scanner)
         scanner.expect("]", "] behind the segment that the message is about")
-    return IcmpPacket(inbound, kind, code, mtu, echoed, protocol, ip)
+    return IcmpPacket(inbound, kind, code, mtu, echoed, protocol, ip, echo_id)

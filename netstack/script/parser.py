@@ -4,9 +4,11 @@ The language is that of packetdrill (Cardwell et al., USENIX ATC 2013), with add
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from netstack.script.conditions import PLATFORM_NAMES, choose_lines
 from netstack.script.lexer import BACKTICKS, CODE, SECONDS, STRING, WORD, Scanner
 from netstack.script.parse_calls import parse_call
 from netstack.script.parse_packets import parse_packet
@@ -33,8 +35,8 @@ _CASE = re.compile(r"^[ \t]*//[ \t]*case:[ \t]*(.*)$")
 _UNTIMED = EventTime(TimeKind.RELATIVE, 0)
 
 
-def load(path: str) -> list[Script]:
-    """Read the scripts in a file: one, or one per case.
+def load(path: str, definitions: Sequence[str] = (), platform: str | None = None) -> list[Script]:
+    """Read the scripts in a file: one, or one per case; `definitions` and `platform` are those of `parse`.
 
     A line ``// case: NAME`` begins a case, which lasts to the next one; what stands before the first belongs to each.
 
@@ -48,7 +50,7 @@ def load(path: str) -> list[Script]:
     lines = text.split("\n")
     starts = [(number, match[1].strip()) for number, line in enumerate(lines) if (match := _CASE.match(line))]
     if not starts:
-        return [parse(text, path)]
+        return [parse(text, path, definitions, platform)]
     ends = [number for number, _ in starts[1:]] + [len(lines)]
     common = lines[: starts[0][0]]
     scripts = []
@@ -56,21 +58,36 @@ def load(path: str) -> list[Script]:
         if not name:
             raise ScriptError(path, start + 1, "a case needs a name")
         own = [*common, *[""] * (start - len(common)), *lines[start:end]]
-        scripts.append(replace(parse("\n".join(own), path), case=name))
+        scripts.append(replace(parse("\n".join(own), path, definitions, platform), case=name))
     return scripts
 
 
-def parse(text: str, path: str = "<script>") -> Script:
+def parse(text: str, path: str = "<script>", definitions: Sequence[str] = (), platform: str | None = None) -> Script:
     """Return the script that `text` is.
+
+    Args:
+        text: The script.
+        path: Its name in errors.
+        definitions: ``NAME=value`` each, which go before those of the script itself.
+        platform: `linux` or `freebsd`, whose names ``#ifdef`` knows.
 
     Raises:
         ScriptError: It is not in the language.
     """
+    names = dict.fromkeys(PLATFORM_NAMES.get(platform or "", ()), "1")
+    names |= {name: value for name, _, value in (definition.partition("=") for definition in definitions)}
+    lines = tuple(text.split("\n"))
+    if "#" in text:
+        text, own = choose_lines(text, path, names)
+        definitions = [*definitions, *(f"{name}={value}" for name, value in own.items() if value and name not in names)]
     scanner = Scanner(path, text)
     options = _parse_options(scanner)
-    for definition in (option.value for option in options if option.name in ("define", "D") and option.value):
+    given = {definition.partition("=")[0] for definition in definitions}
+    own_definitions = [option.value for option in options if option.name in ("define", "D") and option.value]
+    definitions = [*definitions, *(value for value in own_definitions if value.partition("=")[0] not in given)]
+    for definition in definitions:
         text = _substitute(text, definition)
-    if any(option.name in ("define", "D") for option in options):
+    if definitions:
         scanner = Scanner(path, text)
         _parse_options(scanner)
     events = []
@@ -78,7 +95,7 @@ def parse(text: str, path: str = "<script>") -> Script:
         events.append(_parse_event(scanner))
     if not events:
         raise scanner.error("expected an event", found=False)
-    return Script(path, tuple(options), tuple(events), tuple(text.split("\n")))
+    return Script(path, tuple(options), tuple(events), lines)
 
 
 def _substitute(text: str, definition: str) -> str:

@@ -1,7 +1,11 @@
-"""What system calls return, and how one that blocks continues. Knows no call."""
+"""What comes of scripts and of system calls, and how one that blocks continues. Knows no call."""
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
+
+SAME_ERRORS = {"EWOULDBLOCK": "EAGAIN", "ENOTSUP": "EOPNOTSUPP", "EDEADLOCK": "EDEADLK"}
+"""Other names of the same numbers, on Linux and on FreeBSD."""
 
 
 class WouldBlockError(Exception):
@@ -45,3 +49,28 @@ def errno_of(error: OSError) -> str:
     if error.errno is not None:
         return errno.errorcode.get(error.errno, str(error.errno))
     return next((name for kind, name in kinds.items() if isinstance(error, kind)), "EIO")
+
+
+class Verdict(Enum):
+    PASS = "pass"
+    FAIL = "fail"
+    UNSUPPORTED = "unsupported"
+
+
+@dataclass
+class Outcome:
+    """What came of a script; `line` and `message` say where and why it did not pass."""
+
+    path: str
+    verdict: Verdict
+    line: int = 0
+    message: str = ""
+    events_run: int = 0
+    notes: list[str] = field(default_factory=list)
+    case: str = ""
+
+    def __str__(self) -> str:
+        case = f"{self.case}: " if self.case else ""
+        if self.verdict is Verdict.PASS:
+            return f"{self.path}: {case}pass"
+        return f"{self.path}:{self.line}: {case}{self.verdict.value}: {self.message}"

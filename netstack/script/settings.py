@@ -4,9 +4,10 @@ They come from its options, and from whose stack it was written for. Knows the o
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass, field, replace
 
-from netstack.script.syntax import Command, IcmpPacket, Option, Script, ScriptError
+from netstack.script.syntax import Command, IcmpPacket, Option, Script, ScriptError, SystemCall
 
 
 class UnsupportedError(Exception):
@@ -40,6 +41,8 @@ class StackSettings:
     minimum_rto_us: int | None = None
     delayed_ack: bool | None = None
     delayed_ack_us: int | None = None
+    quick_acks: int = 0
+    """No RFC asks for them."""
     keepalive_idle_us: int | None = None
     keepalive_interval_us: int | None = None
     keepalive_probes: int | None = None
@@ -48,7 +51,13 @@ class StackSettings:
     syn_cookies: bool | None = None
     slow_start_after_idle: bool | None = None
     duplicate_ack_threshold: int | None = None
+    forward_recovery: bool | None = None
+    """F-RTO, RFC 5682."""
     default_mss_bytes: int | None = None
+    rto_slop_us: int | None = None
+    recycles_fin_wait_2: bool | None = None
+    """FreeBSD's fast_finwait2_recycle: then finwait2_timeout ends FIN-WAIT-2, otherwise silence does."""
+    fin_wait_2_recycled_us: int | None = None
 
 
 LINUX = StackSettings(
@@ -63,10 +72,38 @@ LINUX = StackSettings(
     send_buffer_bytes=16384,
 )
 """Defaults of Linux (Documentation/networking/ip-sysctl.rst)."""
-FREEBSD = replace(LINUX, receive_buffer_bytes=65536, receive_buffer_limit_bytes=2097152, send_buffer_bytes=32768)
-"""Defaults of FreeBSD (tcp(4), and kern.ipc.maxsockbuf)."""
+FREEBSD = replace(
+    LINUX,
+    loss_probes="never",
+    rack=False,
+    receive_buffer_bytes=65536,
+    receive_buffer_limit_bytes=2097152,
+    send_buffer_bytes=32768,
+    syn_retries=12,
+    synack_retries=3,
+    data_retries=12,
+    connect_timeout_us=75_000_000,
+    minimum_rto_us=30_000,
+    rto_slop_us=200_000,
+    keepalive_probes=8,
+    fin_wait_2_us=675_000_000,
+)
+"""Defaults of FreeBSD (tcp(4), tcp_timer.h, and kern.ipc.maxsockbuf): its own stack, without RACK.
+
+It drops a connection in FIN-WAIT-2 that has been silent for 8 keep-alive intervals, when it looks for the next time.
+"""
 _PLATFORMS = {"linux": LINUX, "freebsd": FREEBSD, "any": StackSettings()}
-_SIGNS = {"linux": ("net.ipv4.", "/proc/sys/net", "defaults.sh"), "freebsd": ("net.inet.", "kldload", "kern.")}
+_SIGNS = {
+    "linux": ("net.ipv4.", "/proc/sys/net", "defaults.sh", "ip tcp_metrics", "tc qdisc", "ip route", "ethtool", "ss -"),
+    "freebsd": ("net.inet.", "kldload", "kern.", "sockstat", "ifconfig"),
+}
+_CALL_SIGNS = {
+    "linux": re.compile(r"\b(epoll_\w+|TCP_(CORK|QUICKACK|DEFER_ACCEPT|SYNCNT|LINGER2|WINDOW_CLAMP|INQ)|SIOC\w+)\b"),
+    "freebsd": re.compile(
+        r"\b(TCP_(FUNCTION_BLK|NOPUSH|NOOPT|KEEPINIT)|SO_(NOSIGPIPE|ACCEPTFILTER)|FION(WRITE|SPACE)|TCPI_\w+)\b"
+    ),
+}
+"""Calls and options that only one of them has."""
 _IGNORED = (
     *("gateway_ip", "netmask_ip", "speed", "code_command", "code_format", "code_sockopt", "dry_run", "send_omit_free", "mss"),
     *("wire_client", "wire_server", "wire_server_ip", "wire_server_at", "wire_server_port", "wire_client_dev", "wire_server_dev"),
@@ -98,14 +135,16 @@ class Settings:
     stack: StackSettings = field(default_factory=StackSettings)
 
 
-def settings_of(script: Script, ip_version: str | None = None) -> Settings:
+def settings_of(script: Script, ip_version: str | None = None, platform: str | None = None) -> Settings:
     """Return what a script runs under; an `ip_version` (ipv4, ipv6, ipv4-mapped-ipv6) holds where the script names none.
+
+    The `platform` is linux or freebsd; None leaves it to the script's commands.
 
     Raises:
         ScriptError: An option has a value that it cannot have.
         UnsupportedError: An option is not known.
     """
-    platform = platform_of(script)
+    platform = platform or platform_of(script)
     named = next((option.value for option in script.options if option.name == "ip_version"), None)
     version = named or ip_version or ("ipv6" if _is_about_ipv6(script) else "ipv4")
     settings = Settings(platform=platform, stack=_PLATFORMS[platform])
@@ -124,9 +163,13 @@ def settings_of(script: Script, ip_version: str | None = None) -> Settings:
 
 
 def platform_of(script: Script) -> str:
-    """Return whose stack a script was written for, by the commands in it."""
+    """Return whose stack a script was written for, by the commands and calls in it."""
     commands = " ".join(event.action.text for event in script.events if isinstance(event.action, Command))
-    return next((name for name, signs in _SIGNS.items() if any(sign in commands for sign in signs)), "any")
+    by_command = next((name for name, signs in _SIGNS.items() if any(sign in commands for sign in signs)), None)
+    if by_command is not None:
+        return by_command
+    calls = "\n".join(script.lines[event.line - 1] for event in script.events if isinstance(event.action, SystemCall))
+    return next((name for name, sign in _CALL_SIGNS.items() if sign.search(calls)), "any")
 
 
 def _is_about_ipv6(script: Script) -> bool:

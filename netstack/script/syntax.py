@@ -69,11 +69,15 @@ class TcpOption:
 
 @dataclass(frozen=True)
 class Sequence:
-    """`start`:`end`(`length`), relative to the initial sequence number unless `absolute`."""
+    """`start`:`end`(`length`), relative to the initial sequence number unless `absolute`.
+
+    Written as ``...(length)``, `anywhere`, it says nothing of the number.
+    """
 
     start: int
     length: int
     absolute: bool = False
+    anywhere: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ class TcpPacket:
 
 @dataclass(frozen=True)
 class IcmpPacket:
-    """An ICMP message, with the beginning of the segment that it is about."""
+    """An ICMP message, with the beginning of the segment that it is about; `echo_id` is the identifier of an echo."""
 
     inbound: bool
     type: str
@@ -108,6 +112,7 @@ class IcmpPacket:
     echoed: Sequence | None = None
     echoed_protocol: str = "tcp"
     ip: IpInfo = IpInfo()
+    echo_id: int | None = None
 
 
 @dataclass(frozen=True)

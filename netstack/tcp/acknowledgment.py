@@ -19,17 +19,12 @@ from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.header import ECE
 from netstack.tcp.options import timestamp
 from netstack.tcp.probe import arm_probe, receive_probe_answer
-from netstack.tcp.rack import (
-    adapt_to_duplicates,
-    is_recovering,
-    leave_repaired,
-    rack_acknowledge,
-    rack_detect_loss,
-    update_min_rtt,
-)
+from netstack.tcp.rack import adapt_to_duplicates, rack_acknowledge, update_min_rtt
+from netstack.tcp.recovery import acknowledge_duplicates, react, repeat_all, tail_was_lost
 from netstack.tcp.sack import sack_first_lost, sack_lost_again, sack_update
-from netstack.tcp.scoreboard import mark_all_lost, rack_runs, scoreboard_at
+from netstack.tcp.scoreboard import count_runs, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.style import timeout_us
 
 MAX_RTO_US = 64_000_000
 
@@ -39,33 +34,20 @@ def receive_ack(pcb, segment, now_us):
     """Process the ACK field of an acceptable segment; return flags. The field is not beyond snd_max."""
     window = segment.window << pcb.snd_scale
     acked = seq_sub(segment.ack, pcb.snd_una)
+    newly_sacked = 0
+    if rack_runs(pcb):
+        return _receive_by_record(pcb, scoreboard_at(pcb.scoreboard_address, 0), segment, acked, window, now_us)
     if acked < 0:
         return 0
-    newly_sacked = 0
-    by_time = rack_runs(pcb)
-    if by_time:
-        board = scoreboard_at(pcb.scoreboard_address, 0)
-        rack_acknowledge(pcb, board, segment, now_us)
-        newly_sacked = board.newly_sacked_bytes
-    elif pcb.use_sack != 0 and (segment.sack_count > 0 or pcb.sacked_count > 0):
+    if pcb.use_sack != 0 and (segment.sack_count > 0 or pcb.sacked_count > 0):
         newly_sacked = sack_update(pcb, segment)
     if acked == 0:
         return _receive_duplicate(pcb, segment, window, newly_sacked, now_us)
-    pcb.snd_wnd = max(pcb.snd_wnd - acked, 0)  # its right edge stays unless the segment moves it
-    _update_window(pcb, segment, window)
     measure(pcb, segment, now_us)
-    pcb.rexmt_shift = 0
-    pcb.unanswered_since_us = 0
-    recovering = by_time and is_recovering(pcb)
-    pcb.snd_una = segment.ack
-    if seq_lt(pcb.snd_nxt, pcb.snd_una):
-        pcb.snd_nxt = pcb.snd_una
-    data = min(acked, pcb.send_buffered_bytes)  # a FIN is no byte of the buffer
-    pcb.send_buffered_bytes -= data
-    pcb.acked_bytes = data
+    _advance(pcb, segment, acked, window)
     if pcb.in_recovery != 0:
         if seq_geq(segment.ack, pcb.snd_recover):
-            leave_recovery(pcb, by_time)
+            leave_recovery(pcb)
             pcb.dupacks = 0
         else:
             on_partial_ack(pcb, acked)
@@ -74,32 +56,92 @@ def receive_ack(pcb, segment, now_us):
         pcb.dupacks = 0
         if seq_gt(segment.ack, pcb.snd_recover):
             pcb.snd_recover = seq_add(segment.ack, -1)  # follows, or 2**31 bytes later it would compare as ahead
-        if segment.flags & ECE and pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover):
+        heeds_marks = pcb.use_ecn != 0 and seq_gt(segment.ack, pcb.ecn_recover)
+        if heeds_marks:
+            pcb.ecn_recover = seq_add(segment.ack, -1)  # for the same reason
+        if heeds_marks and segment.flags & ECE:
             on_congestion(pcb, acked, now_us)
         else:
             on_ack(pcb, acked, now_us)
-        if newly_sacked > 0 and not by_time:
+        if newly_sacked > 0:
             _notice_loss(pcb, now_us)
-    if pcb.snd_una == pcb.snd_max:
-        pcb.rexmt_deadline_us = 0
-    else:
-        pcb.rexmt_deadline_us = now_us + pcb.rto_us
-    if by_time:
-        _judge_by_time(pcb, segment, recovering, True, now_us)
+    _restart_timer(pcb, now_us)
     return TCP_ACKED | TCP_OUTPUT
+
+
+@compiled
+def _advance(pcb, segment, acked, window):
+    """Take what an ACK newly acknowledges out of the send buffer and the peer's window."""
+    pcb.snd_wnd = max(pcb.snd_wnd - acked, 0)  # its right edge stays unless the segment moves it
+    _update_window(pcb, segment, window)
+    pcb.rexmt_shift = 0
+    pcb.unanswered_since_us = 0
+    pcb.snd_una = segment.ack
+    if seq_lt(pcb.snd_nxt, pcb.snd_una):
+        pcb.snd_nxt = pcb.snd_una
+    data = min(acked, pcb.send_buffered_bytes)  # a FIN is no byte of the buffer
+    pcb.send_buffered_bytes -= data
+    pcb.acked_bytes = data
+
+
+@compiled
+def _restart_timer(pcb, now_us):
+    pcb.rexmt_deadline_us = 0 if pcb.snd_una == pcb.snd_max else now_us + pcb.rto_us
+
+
+@compiled
+def _receive_by_record(pcb, board, segment, acked, window, now_us):
+    """Process an ACK with the record of transmissions; return flags."""
+    if acked < 0 and (segment.sack_count == 0 or pcb.use_sack == 0):
+        return 0
+    outstanding = pcb.snd_una != pcb.snd_max
+    window_before = pcb.snd_wnd
+    rack_acknowledge(pcb, board, segment, now_us)
+    board.acked_bytes = max(acked, 0)
+    board.advanced = 1 if acked > 0 else 0
+    if board.sample_us > 0:
+        tcp_rtt_update(pcb, board.sample_us)
+        pcb.timed_at_us = 0
+    flags = 0
+    if acked > 0:
+        if board.sample_us == 0:
+            measure(pcb, segment, now_us)
+        _advance(pcb, segment, acked, window)
+        flags = TCP_ACKED | TCP_OUTPUT
+        if pcb.use_sack == 0:
+            acknowledge_duplicates(pcb, board)
+    elif acked == 0:
+        flags = _reopen_window(pcb, segment, window)
+    count_runs(pcb, board)
+    if acked < 0:  # late itself, but it may report what no other ACK does
+        if board.newly_sacked != 0 or board.dsack_received != 0:
+            adapt_to_duplicates(pcb, board)
+            react(pcb, board, segment, False, False, now_us)
+            return TCP_OUTPUT
+        return 0
+    moves = acked > 0 or board.newly_sacked != 0 or segment.length > 0 or window != window_before
+    if acked > 0:
+        _restart_timer(pcb, now_us)
+    elif board.newly_sacked != 0 and board.probe_deadline_us != 0 and board.run_count > 0:
+        # a probe would have come before the timeout, which has not been restarted since the first segment was sent
+        pcb.rexmt_deadline_us = max(board.run_sent_us[0] + pcb.rto_us, now_us + 1)
+    if receive_probe_answer(pcb, board, segment, moves):
+        tail_was_lost(pcb, board, now_us)
+    adapt_to_duplicates(pcb, board)
+    if outstanding or board.dsack_received != 0:
+        duplicate = not moves and outstanding and board.dsack_received == 0
+        marked = segment.flags & ECE != 0 and pcb.use_ecn != 0
+        react(pcb, board, segment, duplicate, marked, now_us)
+        if duplicate or board.newly_sacked != 0 or board.dsack_received != 0:
+            flags |= TCP_OUTPUT
+    if moves:
+        arm_probe(pcb, board, now_us)
+    return flags
 
 
 @compiled
 def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
     """Process an ACK of nothing new: a duplicate (RFC 5681, section 2; with SACK, RFC 6675, section 2) or a window update."""
-    if rack_runs(pcb):
-        window_before = pcb.snd_wnd
-        flags = _reopen_window(pcb, segment, window)
-        if newly_sacked > 0 and pcb.in_recovery == 0:
-            _count_duplicate(pcb)
-        moves = newly_sacked > 0 or segment.length > 0 or window != window_before
-        lost = _judge_by_time(pcb, segment, False, moves, now_us)
-        return flags | TCP_OUTPUT if lost or newly_sacked > 0 else flags
     if pcb.use_sack != 0:
         flags = _reopen_window(pcb, segment, window)
         if newly_sacked == 0:
@@ -120,32 +162,6 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
     elif pcb.dupacks >= DUPACK_THRESHOLD:
         return 0
     return TCP_OUTPUT
-
-
-@compiled
-def _judge_by_time(pcb, segment, recovered, moves, now_us):
-    """Judge the answer to a probe, find losses by what an ACK reports, and arm the next probe; return whether there are losses.
-
-    `recovered` says that a recovery was going on before. `moves` is that of `receive_probe_answer` (RFC 8985, sections 6.2, 7.4).
-    """
-    board = scoreboard_at(pcb.scoreboard_address, 0)
-    receive_probe_answer(pcb, board, segment, moves, now_us)
-    adapt_to_duplicates(pcb, board)
-    if recovered and not is_recovering(pcb):
-        leave_repaired(board)
-    lost = rack_detect_loss(pcb, board, now_us)
-    if lost:
-        begin_recovery_by_time(pcb, now_us)
-    if moves:
-        arm_probe(pcb, board, now_us)
-    return lost
-
-
-@compiled
-def begin_recovery_by_time(pcb, now_us):
-    """Reduce the window for a loss found by time, unless a repair of the same window is going on (RFC 8985, section 9)."""
-    if pcb.in_recovery == 0 and seq_geq(pcb.snd_una, pcb.snd_recover):
-        enter_recovery(pcb, now_us)
 
 
 @compiled
@@ -179,7 +195,7 @@ def _reopen_window(pcb, segment, window):
 def send_again(pcb):
     """Send all that is outstanding again as if for the first time: none of it is a sign of congestion."""
     if rack_runs(pcb):
-        mark_all_lost(pcb, scoreboard_at(pcb.scoreboard_address, 0))
+        repeat_all(pcb, scoreboard_at(pcb.scoreboard_address, 0))
     else:
         pcb.snd_nxt = pcb.snd_una
 
@@ -208,7 +224,8 @@ def measure(pcb, segment, now_us):
             pcb.timed_at_us = 0
     elif segment.has_timestamps != 0 and segment.ts_ecr != 0 and pcb.use_timestamps != 0:
         elapsed = seq_sub(timestamp(pcb, now_us), segment.ts_ecr) * pcb.timestamp_unit_us
-        tcp_rtt_update(pcb, max(elapsed, 1))
+        if elapsed >= 0:  # else the peer echoes what was never sent
+            tcp_rtt_update(pcb, max(elapsed, 1))
 
 
 @compiled
@@ -220,4 +237,4 @@ def tcp_rtt_update(pcb, rtt_us):
     else:
         pcb.rttvar_us += (abs(pcb.srtt_us - rtt_us) - pcb.rttvar_us) // 4
         pcb.srtt_us += (rtt_us - pcb.srtt_us) // 8
-    pcb.rto_us = min(max(pcb.srtt_us + max(4 * pcb.rttvar_us, 1), pcb.min_rto_us), MAX_RTO_US)
+    pcb.rto_us = min(timeout_us(pcb), MAX_RTO_US)

@@ -96,15 +96,11 @@ def on_partial_ack(pcb, acked):
 
 
 @compiled
-def leave_recovery(pcb, piped):
-    """End a recovery: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full).
-
-    If the window was `piped`, what is in flight fills it: there is nothing to deflate (RFC 6675, section 5).
-    """
+def leave_recovery(pcb):
+    """End a recovery: deflate to ssthresh without a burst (RFC 6582, section 3.2, step 3, full)."""
     pcb.in_recovery = 0
     pcb.retransmit_now = 0
-    if not piped:
-        pcb.snd_cwnd = min(pcb.snd_ssthresh, max(flight_size(pcb), pcb.mss) + pcb.mss)
+    pcb.snd_cwnd = min(pcb.snd_ssthresh, max(flight_size(pcb), pcb.mss) + pcb.mss)
 
 
 @compiled
@@ -121,17 +117,22 @@ def on_timeout(pcb, now_us):
 
 @compiled
 def on_congestion(pcb, acked, now_us):
-    """Reduce the window after a congestion event that leaves nothing to send again, once per window.
+    """Reduce the window, once per window: the peer reports a mark of the network (RFC 3168, section 6.1.2).
 
-    The peer reports a mark of the network (RFC 3168, section 6.1.2), or a probe repaired a loss (RFC 8985, section 7.4). The
-    `acked` bytes of the ACK that reports it were in flight at the event.
+    The `acked` bytes of the ACK that reports it were in flight at the event.
     """
     reduce(pcb, flight_size(pcb) + acked, now_us)
     pcb.snd_cwnd = pcb.snd_ssthresh
 
 
 @compiled
+def first_window(pcb):
+    """Return the congestion window in bytes with which a connection begins (RFC 6928, or RFC 3390)."""
+    return pcb.initial_segments * pcb.mss if pcb.initial_segments > 0 else initial_window(pcb.mss)
+
+
+@compiled
 def restart_after_idle(pcb, now_us):
     """Restart from the initial window if nothing was sent for a retransmission timeout (RFC 5681, section 4.1)."""
-    if pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
+    if pcb.keep_window == 0 and pcb.snd_una == pcb.snd_max and now_us - pcb.last_sent_us > pcb.rto_us:
         pcb.snd_cwnd = min(pcb.snd_cwnd, initial_window(pcb.mss))

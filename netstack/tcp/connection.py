@@ -4,13 +4,16 @@ Moves states only. What is to be sent follows from `tcp_output`. Resets for segm
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.acceptance import acceptable_seq
 from netstack.tcp.acknowledgment import send_again
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
-from netstack.tcp.options import accept_syn, limit_mss
+from netstack.tcp.options import accept_syn, limit_mss, timestamp
 from netstack.tcp.pcb import LARGE_WINDOW
+from netstack.tcp.reassembly import hold_data
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, RFC, freebsd_updates_window, linux_updates_window
 
 LISTEN_IGNORE, LISTEN_OPEN = 0, 1
 MUCH_ANNOUNCED_SEGMENTS = 16
@@ -55,7 +58,8 @@ def tcp_accept(pcb, segment, iss, now_us):
     _start(pcb, iss, now_us)
     pcb.passive = 1
     pcb.state = State.SYN_RECEIVED
-    accept_syn(pcb, segment)
+    accept_syn(pcb, segment, now_us)
+    hold_data(pcb, segment)
     pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE | CWR else 0
 
 
@@ -64,10 +68,14 @@ def tcp_close(pcb, now_us):
     """Close the sending side; return flags. A FIN follows the data that is buffered (RFC 9293, section 3.10.4)."""
     if pcb.fin_queued != 0 or pcb.state == State.CLOSED:
         return 0
-    if pcb.state == State.LISTEN or pcb.state == State.SYN_SENT:
+    if pcb.style == FREEBSD and pcb.state < State.ESTABLISHED:
+        ends = pcb.detached != 0  # without a reset; a mere end of sending waits for the handshake
+    else:
+        ends = pcb.state == State.LISTEN or pcb.state == State.SYN_SENT
+    if ends:
         return tcp_end(pcb, End.NONE)
     pcb.fin_queued = 1
-    if pcb.state == State.SYN_RECEIVED:
+    if pcb.state < State.ESTABLISHED:
         return 0  # the FIN waits for the handshake
     pcb.fin_seq = seq_add(pcb.snd_una, pcb.send_buffered_bytes)
     if pcb.state == State.ESTABLISHED:
@@ -94,23 +102,26 @@ def tcp_detach(pcb, now_us):
 
 
 @compiled
-def tcp_abort(pcb, reset):
+def tcp_abort(pcb, reset, now_us):
     """End the connection at once; fill `reset` and return whether it is to be sent (RFC 9293, section 3.10.5)."""
     sends = pcb.state >= State.SYN_RECEIVED and pcb.state <= State.FIN_WAIT_2
-    fill_reset(pcb, reset)
+    fill_reset(pcb, reset, now_us)
     tcp_end(pcb, End.ABORTED)
     return sends
 
 
 @compiled
-def fill_reset(pcb, reset):
-    """Fill `reset` with the connection's own reset."""
+def fill_reset(pcb, reset, now_us):
+    """Fill `reset` with the connection's own reset, with time stamps if they are agreed (RFC 7323, section 3.2)."""
     reset.source_port = pcb.local_port
     reset.destination_port = pcb.foreign_port
-    reset.seq = pcb.snd_max  # snd_nxt may be below the peer's window during a retransmission
+    reset.seq = acceptable_seq(pcb)  # snd_nxt may be below the peer's window during a retransmission
     reset.ack = pcb.rcv_nxt
     reset.flags = RST | ACK
     _clear(reset)
+    reset.has_timestamps = pcb.use_timestamps
+    reset.ts_val = timestamp(pcb, now_us)
+    reset.ts_ecr = pcb.ts_recent
 
 
 @compiled
@@ -153,6 +164,12 @@ def tcp_received(pcb):
     if pcb.state < State.ESTABLISHED or pcb.fin_received != 0:
         return 0
     announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if pcb.style != RFC:
+        updates = freebsd_updates_window(pcb, announced) if pcb.style == FREEBSD else linux_updates_window(pcb, announced)
+        if not updates:
+            return 0
+        pcb.ack_now = 1
+        return TCP_OUTPUT
     if pcb.rcv_wnd - announced < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
         return 0
     if announced > min(MUCH_ANNOUNCED_SEGMENTS * pcb.mss, pcb.receive_buffer_bytes // 2):

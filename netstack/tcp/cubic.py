@@ -39,6 +39,7 @@ def cubic_reduce(pcb, now_us):
 def _begin_epoch(pcb, now_us):
     """Start a congestion avoidance stage at the current window (section 4.2)."""
     pcb.cubic_epoch_us = max(now_us, 1)
+    pcb.cubic_seen_us = now_us
     pcb.cubic_credit_bytes = 0
     pcb.cubic_friendly_bytes = pcb.snd_cwnd
     pcb.cubic_friendly_credit = 0
@@ -67,6 +68,7 @@ def cubic_increase(pcb, acked, now_us):
     """Return by how much an ACK of `acked` bytes opens the window in congestion avoidance (sections 4.2 to 4.5)."""
     if pcb.cubic_epoch_us == 0:
         _begin_epoch(pcb, now_us)
+    pcb.cubic_seen_us = now_us
     pcb.cubic_friendly_credit += acked
     # the window that Reno would have grows by alpha segments per window
     grown = pcb.cubic_friendly_credit * FRIENDLY_NUMERATOR * pcb.mss // (FRIENDLY_DENOMINATOR * max(pcb.cubic_friendly_bytes, 1))
@@ -81,3 +83,17 @@ def cubic_increase(pcb, acked, now_us):
     increase = pcb.cubic_credit_bytes // pcb.snd_cwnd
     pcb.cubic_credit_bytes -= increase * pcb.snd_cwnd
     return increase
+
+
+@compiled
+def cubic_pause(pcb, now_us):
+    """Take the time since the window last grew out of the epoch: the application was the limit (sections 4.2 and 5.8)."""
+    if pcb.cubic_epoch_us != 0:
+        pcb.cubic_epoch_us += now_us - pcb.cubic_seen_us
+        pcb.cubic_seen_us = now_us
+
+
+@compiled
+def cubic_restart(pcb):
+    """Begin a new epoch when congestion avoidance comes to its present window again, which something else has lowered."""
+    pcb.cubic_epoch_us = 0

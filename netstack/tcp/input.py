@@ -5,102 +5,112 @@ is in `connection`.
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.acceptance import (
+    answer,
+    challenge,
+    has_valid_ack,
+    is_at_edge,
+    is_in_window,
+    is_older,
+    may_answer,
+    repeats,
+    take_timestamp,
+)
 from netstack.tcp.acknowledgment import measure, receive_ack
 from netstack.tcp.connection import tcp_end
-from netstack.tcp.flags import (
-    TCP_CONNECTED,
-    TCP_FINISHED,
-    TCP_OUTPUT,
-    TCP_REPLY_RESET,
-    TCP_SEND_RESET,
-)
-from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN, sequence_length
-from netstack.tcp.options import accept_syn
-from netstack.tcp.reassembly import receive_data, receive_window
-from netstack.tcp.sack import note_duplicate
-from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_REPLY_RESET, TCP_SEND_RESET
+from netstack.tcp.freebsd import PROCESS, freebsd_answer, freebsd_check
+from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN
+from netstack.tcp.options import accept_syn, reduce_options
+from netstack.tcp.reassembly import deliver_held, hold_data, receive_data
+from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, RFC, round_buffer
 
-CHALLENGE_ACKS = 10  # per interval (RFC 5961, section 7)
-CHALLENGE_INTERVAL_US = 5_000_000
 RTO_AFTER_LOST_SYN_US = 3_000_000  # RFC 6298, section 5.7
-TIMESTAMP_LIFE_US = 24 * 86400 * 1_000_000  # RFC 7323, section 5.5: an idle connection's ts_recent becomes invalid
 
 
 @compiled
 def tcp_input(pcb, segment, now_us):
-    """Process one segment at `now_us`; return a union of the flags in `flags`."""
+    """Process one segment at `now_us`; return a union of the flags in `flags`.
+
+    The order of checks in SYN-RECEIVED and all later states. Before step 7 a segment changes nothing of the connection but the
+    limit of answers, or ends it; steps 1 and 3 name what else. "Answered" means with an ACK, within that limit (`acceptance`).
+
+    1. A SYN that repeats the first one: our SYN or SYN-ACK is sent again, within the limit, without options that it lacks. The
+       timer goes on, so that this ends.
+    2. Time stamps, if agreed, except in resets: a segment without them is dropped, but not a SYN; an older one is answered (RFC
+       7323, sections 3.2 and 5.3).
+    3. Sequence number: outside of the window a reset is dropped, all else is answered (section 3.10.7.4, first check). With a
+       valid ACK, a repetition of the last window renews the echoed time stamp, that of the FIN TIME-WAIT; and next to the
+       window (`is_at_edge`) the ACK and the peer's window are read. As FreeBSD, `freebsd_check` stands for steps 1 and 3 to 5.
+    4. RST: the next number exactly ends the connection, others in the window are answered (RFC 5961, section 3.2).
+    5. SYN: answered, but ends a passive SYN-RECEIVED (RFC 5961, section 4.2; fourth check).
+    6. No ACK: dropped. ACK field: in SYN-RECEIVED one that is not of our SYN gets a reset (fifth check); later one outside of
+       [SND.UNA - MAX.SND.WND, SND.MAX] is answered (RFC 5961, section 5.2).
+    7. Accepted. In SYN-RECEIVED the connection is established. The peer is alive; its time stamp is echoed (RFC 7323, section
+       4.3); marks of congestion are echoed; payload and FIN are taken (seventh and eighth check); what is acknowledged leaves
+       the buffer, the window is set, and our own FIN may be done (fifth check).
+    """
     pcb.acked_bytes = 0
     pcb.delivered_bytes = 0
     pcb.accepted_bytes = 0
-    if pcb.state == State.SYN_SENT:
-        return _input_syn_sent(pcb, segment, now_us)
-    if pcb.state <= State.LISTEN:
-        return 0
-    idle_us = now_us - pcb.last_received_us
-    pcb.last_received_us = now_us
-    if pcb.keepalive_sent != 0:
-        pcb.keepalive_sent = 0
-        pcb.keepalive_deadline_us = now_us + pcb.keepalive_idle_us
+    if pcb.state <= State.SYN_RECEIVED:
+        if pcb.state == State.SYN_SENT:
+            return _input_syn_sent(pcb, segment, now_us)
+        if pcb.state <= State.LISTEN:
+            return 0
+        if segment.flags & (SYN | RST) == SYN and segment.seq == pcb.irs and pcb.style != FREEBSD:
+            if not segment.flags & ACK:
+                return _repeat_syn(pcb, segment, now_us)
+            segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
+            segment.seq = seq_add(segment.seq, 1)
     if pcb.use_timestamps != 0 and not segment.flags & RST:
         if segment.has_timestamps == 0:
-            return 0  # RFC 7323, section 3.2
-        if seq_lt(segment.ts_val, pcb.ts_recent) and idle_us < TIMESTAMP_LIFE_US:  # PAWS (section 5.3)
-            if segment.length == 0 and not segment.flags & (SYN | FIN):
-                return 0  # without an answer, as BSD does: two ends must not acknowledge each other's ACKs
-            _note_old_data(pcb, segment)
-            pcb.ack_now = 1
-            return TCP_OUTPUT
-    if pcb.state == State.SYN_RECEIVED and segment.flags & SYN and segment.seq == pcb.irs:
-        if not segment.flags & ACK:
-            pcb.snd_nxt = pcb.iss  # the peer did not get our SYN: send it again
-            return TCP_OUTPUT
-        segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
-        segment.seq = seq_add(segment.seq, 1)
-    if not _acceptable(pcb, segment):
-        if segment.flags & RST:
-            return 0
-        if pcb.state == State.TIME_WAIT and segment.flags & FIN:
-            pcb.linger_deadline_us = now_us + pcb.time_wait_us
-        if pcb.use_timestamps != 0 and _repeats(pcb, segment):
-            pcb.ts_recent = segment.ts_val  # our ACK was lost: the next one must not echo the time of the first copy
-        _note_old_data(pcb, segment)
-        pcb.ack_now = 1
-        return TCP_OUTPUT
+            if not segment.flags & SYN:
+                return 0
+        elif is_older(pcb, segment, now_us):
+            return answer(pcb, segment, now_us)
+    flags = 0
+    if pcb.style == FREEBSD:
+        action = freebsd_check(pcb, segment)
+        if action != PROCESS:
+            return freebsd_answer(pcb, segment, action, now_us)
+        flags = TCP_OUTPUT if pcb.ack_now != 0 else 0
+    elif not is_in_window(pcb, segment):
+        return _input_outside(pcb, segment, now_us)
     if segment.flags & RST:
         return _input_reset(pcb, segment, now_us)
     if segment.flags & SYN:
         if pcb.state == State.SYN_RECEIVED and pcb.passive != 0:
             return tcp_end(pcb, End.RESET)  # its listener stays (RFC 9293, section 3.10.7.4, fourth check)
-        return _challenge(pcb, now_us)
+        return challenge(pcb, now_us)
     if not segment.flags & ACK:
         return 0
-    if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
-        pcb.ts_recent = segment.ts_val
-    flags = 0
     if pcb.state == State.SYN_RECEIVED:
         if not (seq_gt(segment.ack, pcb.iss) and seq_leq(segment.ack, pcb.snd_max)):
             return TCP_REPLY_RESET
         _establish(pcb, segment, now_us)
         pcb.snd_wnd = segment.window << pcb.snd_scale
         pcb.max_snd_wnd = pcb.snd_wnd
-        flags = TCP_CONNECTED
-    if seq_gt(segment.ack, pcb.snd_max):
-        pcb.ack_now = 1  # the ACK is of something that was never sent
-        return flags | TCP_OUTPUT
-    if seq_lt(segment.ack, seq_add(pcb.snd_una, -max(pcb.max_snd_wnd, 65535))):
-        return flags | _challenge(pcb, now_us)  # RFC 5961, section 5.2
+        flags |= TCP_CONNECTED
+    elif not has_valid_ack(pcb, segment):
+        return flags | challenge(pcb, now_us)
+    _note_alive(pcb, now_us)
+    if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
+        take_timestamp(pcb, segment, now_us)
     if pcb.use_ecn != 0:
         _receive_mark(pcb, segment)
     if segment.length > 0 or segment.flags & FIN:
         if pcb.state == State.ESTABLISHED or pcb.state == State.FIN_WAIT_1 or pcb.state == State.FIN_WAIT_2:
             if pcb.detached != 0 and segment.length > 0 and seq_gt(seq_add(segment.seq, segment.length), pcb.rcv_nxt):
-                return tcp_end(pcb, End.RESET) | TCP_SEND_RESET  # no application reads it (RFC 9293, section 3.6.1)
+                # no application reads it (RFC 9293, section 3.6.1)
+                return tcp_end(pcb, End.RESET) | (TCP_SEND_RESET if pcb.style == RFC else TCP_REPLY_RESET)
             flags |= receive_data(pcb, segment, now_us)
         elif pcb.state == State.TIME_WAIT and segment.flags & FIN:
-            pcb.linger_deadline_us = now_us + pcb.time_wait_us
-            pcb.ack_now = 1
-            flags |= TCP_OUTPUT
+            flags |= challenge(pcb, now_us)  # beyond the peer's only FIN
+    if flags & TCP_CONNECTED:
+        flags |= deliver_held(pcb)
     flags |= receive_ack(pcb, segment, now_us)
     if pcb.state >= State.FIN_WAIT_1:
         flags |= _finish(pcb, now_us)
@@ -110,53 +120,53 @@ def tcp_input(pcb, segment, now_us):
 
 
 @compiled
-def _acceptable(pcb, segment):
-    """Return whether a part of the segment is in the window (RFC 9293, section 3.10.7.4, first check)."""
-    window = receive_window(pcb)
-    length = sequence_length(segment)
-    offset = seq_sub(segment.seq, pcb.rcv_nxt)
-    if length == 0:
-        return offset == 0 or 0 <= offset < window
-    if window == 0:
-        return offset == 0 and segment.flags & (ACK | RST) != 0  # the ACK or reset is taken, the payload is not
-    return offset < window and offset + length > 0
+def _note_alive(pcb, now_us):
+    """Note that the peer sent something acceptable: nobody else keeps a dead connection open."""
+    pcb.last_received_us = now_us
+    if pcb.keepalive_sent != 0:
+        pcb.keepalive_sent = 0
+        pcb.keepalive_deadline_us = now_us + pcb.keepalive_idle_us
 
 
 @compiled
-def _repeats(pcb, segment):
-    """Return whether the segment repeats data of the last window. A number outside of it may be an attacker's guess."""
-    behind = seq_sub(pcb.rcv_nxt, segment.seq)
-    return segment.length > 0 and 0 < behind <= pcb.receive_buffer_bytes and seq_leq(segment.seq, pcb.last_ack_sent)
+def _repeat_syn(pcb, segment, now_us):
+    """Answer a SYN that came again: the peer did not get ours. Its options count if they became fewer."""
+    if not may_answer(pcb, now_us):
+        return 0
+    reduce_options(pcb, segment)
+    pcb.snd_nxt = pcb.iss
+    return TCP_OUTPUT
 
 
 @compiled
-def _note_old_data(pcb, segment):
-    """Report data of the last window that was received again (RFC 2883, section 4.1)."""
-    if pcb.scoreboard_address != 0 and segment.length > 0 and not segment.flags & SYN:
-        end = seq_add(segment.seq, segment.length)
-        if seq_leq(end, pcb.rcv_nxt) and seq_sub(pcb.rcv_nxt, segment.seq) <= pcb.receive_buffer_bytes:
-            note_duplicate(pcb, segment.seq, end)
+def _input_outside(pcb, segment, now_us):
+    """Process a segment that is not in the window; return flags (RFC 9293, section 3.10.7.4, first check)."""
+    if segment.flags & RST:
+        return 0
+    flags = answer(pcb, segment, now_us)
+    if pcb.state < State.ESTABLISHED:
+        return flags
+    if repeats(pcb, segment):
+        if pcb.use_timestamps != 0 and seq_leq(segment.seq, pcb.last_ack_sent):
+            take_timestamp(pcb, segment, now_us)  # our ACK was lost: the next one must not echo the time of the first copy
+        if pcb.state == State.TIME_WAIT and segment.flags & FIN and seq_add(segment.seq, segment.length) == pcb.peer_fin_seq:
+            pcb.linger_deadline_us = now_us + pcb.time_wait_us
+    if segment.flags & (SYN | ACK) == ACK and is_at_edge(pcb, segment) and has_valid_ack(pcb, segment):
+        segment.seq = pcb.rcv_nxt  # for the window: it is the peer's latest
+        segment.length = 0
+        _note_alive(pcb, now_us)
+        flags |= receive_ack(pcb, segment, now_us)
+        if pcb.state >= State.FIN_WAIT_1:
+            flags |= _finish(pcb, now_us)
+    return flags
 
 
 @compiled
 def _input_reset(pcb, segment, now_us):
     """End the connection if a reset in the window has exactly the next number, else challenge it (RFC 5961, section 3.2)."""
     if segment.seq != pcb.rcv_nxt:
-        return _challenge(pcb, now_us)
+        return challenge(pcb, now_us)
     return tcp_end(pcb, End.REFUSED if pcb.state == State.SYN_RECEIVED and pcb.passive == 0 else End.RESET)
-
-
-@compiled
-def _challenge(pcb, now_us):
-    """Send a challenge ACK to what may be an attacker, but not too often (RFC 5961); return flags."""
-    if now_us - pcb.challenge_since_us > CHALLENGE_INTERVAL_US or pcb.challenge_since_us == 0:
-        pcb.challenge_since_us = max(now_us, 1)
-        pcb.challenge_acks = 0
-    if pcb.challenge_acks >= CHALLENGE_ACKS:
-        return 0
-    pcb.challenge_acks += 1
-    pcb.ack_now = 1
-    return TCP_OUTPUT
 
 
 @compiled
@@ -176,6 +186,8 @@ def _establish(pcb, segment, now_us):
     if pcb.rexmt_shift > 1:
         pcb.snd_cwnd = pcb.mss  # RFC 6928, section 2: a single timeout may have been too early
     measure(pcb, segment, now_us)
+    if pcb.passive != 0:
+        round_buffer(pcb, min(pcb.own_mss, pcb.peer_mss))
     pcb.state = State.ESTABLISHED
     if pcb.fin_queued != 0:
         pcb.state = State.FIN_WAIT_1
@@ -204,11 +216,13 @@ def _input_syn_sent(pcb, segment, now_us):
     if not segment.flags & SYN:
         return 0
     pcb.last_received_us = now_us
-    accept_syn(pcb, segment)
+    accept_syn(pcb, segment, now_us)
     if not acknowledges:
         pcb.state = State.SYN_RECEIVED  # both ends opened at once
         pcb.use_ecn = 0
         pcb.snd_nxt = pcb.iss
+        pcb.rexmt_deadline_us = 0
+        hold_data(pcb, segment)
         return TCP_OUTPUT
     pcb.use_ecn = 1 if pcb.use_ecn != 0 and segment.flags & (ECE | CWR) == ECE else 0
     _establish(pcb, segment, now_us)

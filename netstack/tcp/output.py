@@ -4,10 +4,12 @@ Each call builds one segment. The host transmits it and calls again until there 
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.acceptance import acceptable_seq
 from netstack.tcp.congestion import DUPACK_THRESHOLD, first_outstanding, flight_size, restart_after_idle, unsent_segment
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
 from netstack.tcp.options import fill_syn_options, timestamp
-from netstack.tcp.probe import arm_probe, note_probe, probe_segment
+from netstack.tcp.probe import arm_probe, note_probe, probe_segment, repairs
+from netstack.tcp.prr import is_shrinking
 from netstack.tcp.reassembly import announced_window
 from netstack.tcp.sack import (
     fill_sack_blocks,
@@ -22,6 +24,19 @@ from netstack.tcp.sack import (
 from netstack.tcp.scoreboard import before_sacked, first_lost, note_sent, rack_runs, scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
 from netstack.tcp.states import State
+from netstack.tcp.style import (
+    FREEBSD,
+    RFC,
+    begin_burst,
+    note_acknowledged,
+    note_data_sent,
+    note_short,
+    persist_timeout_us,
+    sends_short,
+    within_record,
+)
+from netstack.tcp.undo import note_repeat
+from netstack.tcp.validation import begin_to_send, note_use
 
 
 @compiled
@@ -35,8 +50,11 @@ def tcp_output(pcb, segment, now_us):
         if pcb.state == State.SYN_RECEIVED and pcb.ack_now != 0 and pcb.snd_nxt != pcb.iss:
             _fill(pcb, segment, pcb.snd_nxt, 0, now_us)
             segment.flags = ACK
+            if pcb.style == FREEBSD:
+                segment.window = min(pcb.rcv_wnd, 65535)  # from its cache of half-open connections, which does not scale
             return 1
         return _output_syn(pcb, segment, now_us)
+    begin_burst(pcb)
     seq = pcb.snd_nxt
     length = 0
     in_order = True
@@ -64,12 +82,15 @@ def tcp_output(pcb, segment, now_us):
         length = without_sack_blocks(pcb, length)
     fin = _sends_fin(pcb, seq, length)
     if length <= 0 and not fin:
+        if by_time and pcb.send_buffered_bytes > flight_size(pcb):
+            note_use(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
         if pcb.send_buffered_bytes > 0 and pcb.rexmt_deadline_us == 0:
-            pcb.rexmt_deadline_us = now_us + pcb.rto_us  # the window is closed: probe it
+            pcb.rexmt_deadline_us = now_us + persist_timeout_us(pcb)  # the window is closed: probe it
         if pcb.ack_now == 0 and pcb.probe_alive == 0:
+            pcb.burst_idle = 0
             return 0
         length = 0
-        seq = pcb.snd_max
+        seq = acceptable_seq(pcb)
         if pcb.probe_alive != 0:
             pcb.probe_alive = 0
             seq = seq_add(pcb.snd_una, -1)  # a number that the peer must answer (RFC 9293, section 3.8.4)
@@ -112,6 +133,7 @@ def _fill(pcb, segment, seq, length, now_us):
     pcb.ack_now = 0
     pcb.unacked_segments = 0
     pcb.delack_deadline_us = 0
+    note_acknowledged(pcb)
 
 
 @compiled
@@ -119,7 +141,7 @@ def _account(pcb, seq, end, in_order, now_us):
     """Advance the send sequence over a segment from `seq` to `end`, FIN included, and start its timers."""
     by_time = pcb.state >= State.ESTABLISHED and rack_runs(pcb)
     if by_time:
-        note_sent(pcb, scoreboard_at(pcb.scoreboard_address, 0), seq, end, now_us)
+        _record(pcb, scoreboard_at(pcb.scoreboard_address, 0), seq, end, now_us)
     pcb.segments_sent += 1
     pcb.last_sent_us = now_us
     pcb.new_bytes = max(seq_sub(end, pcb.snd_max), 0)
@@ -138,16 +160,31 @@ def _account(pcb, seq, end, in_order, now_us):
         pcb.high_rxt = end
     if pcb.new_bytes > 0:
         pcb.snd_max = end
+        note_data_sent(pcb, now_us)
+        note_short(pcb, end, pcb.new_bytes)
     pcb.probe_now = 0
     if pcb.unanswered_since_us == 0:
         pcb.unanswered_since_us = max(now_us, 1)
     if pcb.rexmt_deadline_us == 0 or seq == pcb.snd_una:
-        pcb.rexmt_deadline_us = now_us + pcb.rto_us
+        closed = pcb.state >= State.ESTABLISHED and pcb.snd_wnd == 0
+        pcb.rexmt_deadline_us = now_us + (persist_timeout_us(pcb) if closed else pcb.rto_us)
     if by_time:
         board = scoreboard_at(pcb.scoreboard_address, 0)
+        if pcb.new_bytes > 0:
+            note_use(pcb, board, now_us)
         if board.probe_due != 0:
             note_probe(pcb, board, end, pcb.new_bytes)
         arm_probe(pcb, board, now_us)
+
+
+@compiled
+def _record(pcb, board, seq, end, now_us):
+    """Note the transmission of the bytes from `seq` to `end`, which may have been sent before."""
+    note_sent(pcb, board, seq, end, now_us)
+    if is_shrinking(board):
+        board.prr_out += 1
+    if seq_lt(seq, pcb.snd_max) and (board.probe_due == 0 or repairs(pcb, board)):
+        note_repeat(board, 1, now_us)
 
 
 @compiled
@@ -167,7 +204,10 @@ def _output_syn(pcb, segment, now_us):
             segment.flags |= ECE | CWR
     elif pcb.use_ecn != 0:
         segment.flags |= ECE
+    deadline_us = pcb.rexmt_deadline_us
     _account(pcb, pcb.iss, seq_add(pcb.iss, 1), True, now_us)
+    if deadline_us != 0:
+        pcb.rexmt_deadline_us = deadline_us  # a peer that repeats its SYN must not keep the connection half-open for ever
     return 1
 
 
@@ -178,11 +218,15 @@ def _sendable(pcb, seq):
     buffered = pcb.send_buffered_bytes - offset
     window = min(pcb.snd_wnd, pcb.snd_cwnd) - offset
     if rack_runs(pcb):
-        pipe = scoreboard_at(pcb.scoreboard_address, 0).pipe_bytes
-        window = min(pcb.snd_wnd - offset, pcb.snd_cwnd - pipe)
+        free = pcb.snd_cwnd // pcb.mss - scoreboard_at(pcb.scoreboard_address, 0).flight_segments
+        window = min(pcb.snd_wnd - offset, free * pcb.mss)
     elif _limited_transmit(pcb) and 0 < pcb.dupacks < DUPACK_THRESHOLD and pcb.in_recovery == 0 and seq == pcb.snd_max:
         window = min(pcb.snd_wnd - offset, window + pcb.dupacks * pcb.mss)
     length = min(buffered, window)
+    if pcb.record_count > 0 and seq == pcb.snd_max:
+        part = within_record(pcb, seq, min(length, pcb.mss))
+        if 0 < part < min(length, pcb.mss):
+            return part  # it is followed by others
     if length >= pcb.mss:
         if pcb.burst_segments == 1:
             return pcb.mss
@@ -194,7 +238,7 @@ def _sendable(pcb, seq):
     if length == buffered:
         if seq_lt(seq, pcb.snd_max) or pcb.fin_queued != 0:
             return length
-        if pcb.cork == 0 and (offset == 0 or pcb.no_delay != 0):
+        if pcb.cork == 0 and (offset == 0 or pcb.no_delay != 0 or (pcb.style != RFC and sends_short(pcb))):
             return length
     if offset == 0 and 2 * length >= pcb.max_snd_wnd:
         return length
@@ -209,31 +253,37 @@ def _limited_transmit(pcb):
 
 @compiled
 def _sendable_by_time(pcb, now_us):
-    """Return (seq, length) of what to send when losses are found by time (RFC 8985): probes, what is lost, then new data.
+    """Return (seq, length) of what to send with the record of transmissions (RFC 8985): probes, what is lost, then new data.
 
     After a timeout or a closed window it is the first segment, whatever the windows are, filled up with new data if it is short.
     """
     board = scoreboard_at(pcb.scoreboard_address, 0)
     if flight_size(pcb) == 0:
         board.probe_due = 0
-        restart_after_idle(pcb, now_us)
-        return pcb.snd_max, _sendable(pcb, pcb.snd_max)
+        length = _sendable(pcb, pcb.snd_max)
+        if length > 0:
+            begin_to_send(pcb, board, now_us)
+        return pcb.snd_max, length
     if pcb.probe_now != 0:
         length = min(pcb.mss, min(pcb.send_buffered_bytes, max(pcb.snd_wnd, 1)))
         return pcb.snd_una, before_sacked(pcb, board, pcb.snd_una, length)
     if board.probe_due != 0:
         return probe_segment(pcb, board)
+    if board.new_first != 0:
+        length = _sendable(pcb, pcb.snd_max)
+        if length > 0 or board.frto == 0 or seq_gt(pcb.snd_max, pcb.snd_recover):
+            return pcb.snd_max, length
+        board.frto = 0  # nothing new to send: the conventional repair (RFC 5682, section 2.1, step 2)
+        board.new_first = 0
     if board.lost_bytes > 0:
         seq, length = first_lost(pcb, board)
         offset = seq_sub(seq, pcb.snd_una)
         if seq_add(seq, length) == pcb.snd_max:
             length = max(length, min(pcb.snd_wnd - offset, pcb.mss))
         length = min(pcb.mss, min(length, pcb.send_buffered_bytes - offset))
-        if pcb.retransmit_now != 0 or board.pipe_bytes == 0 or pcb.snd_cwnd - board.pipe_bytes >= length:
-            pcb.retransmit_now = 0
+        if pcb.snd_cwnd // pcb.mss > board.flight_segments:
             return seq, length
         return pcb.snd_max, 0
-    pcb.retransmit_now = 0
     return pcb.snd_max, _sendable(pcb, pcb.snd_max)
 
 

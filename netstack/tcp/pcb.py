@@ -12,6 +12,7 @@ from netstack.tcp.states import State
 
 MAX_REORDERED = 8  # ranges of data received out of order that a receiver remembers
 MAX_SACKED = 16  # ranges of data that the peer reported as received out of order
+MAX_RECORDS = 8  # ends of records that wait to be sent
 INITIAL_RTO_US = 1_000_000  # RFC 6298, 2.1
 DEFAULT_MSS = 536  # RFC 9293, section 3.7.1
 LARGE_WINDOW = 1 << 30
@@ -23,6 +24,29 @@ class ProtocolControlBlock(Record):
 
     The host sets `rcv_wnd` to the room in its receive buffer. After input, `accepted_bytes` of payload from `accepted_seq` on are
     new and belong in that buffer. `delivered_bytes` have become readable.
+
+    Sequence numbers and the peer's time stamps compare only within 2**31 of each other, and a connection may last longer or
+    rest for weeks. Whatever is compared with a later one therefore follows, or says itself whether it counts:
+
+    * `snd_una`, `snd_nxt`, `snd_max`, `rcv_nxt` are where the connection is; `sacked_*`, `reordered_*` and their counts are
+      within a window of them, and ACKs and data drop what is behind.
+    * `rcv_adv`, `last_ack_sent`: every segment sent sets them.
+    * `snd_wl1`: every ACK that is not old sets it, unless its segment is older still.
+    * `snd_recover`, `ecn_recover`: outside of a recovery every ACK of something new moves them up to just below snd_una.
+    * `high_rxt`, `rescue_rxt`, `first_hole_max`: used while `in_recovery`, whose begin sets them; `flight_before_dupacks`
+      while there are `dupacks`.
+    * `timed_seq`: used while `timed_at_us` is not 0. `fin_seq`: once `fin_queued`; `peer_fin_seq`: once `fin_received`.
+      Nothing comes after either.
+    * `ts_recent`: used for 24 days from `ts_recent_us`.
+    * `iss`, `irs`: used in SYN-SENT and SYN-RECEIVED; `irs` also while there are `quick_acks`, which are a few segments.
+    * `recent_seqs`: they choose an order of blocks. A wrong order is harmless.
+    * Times are in 64 bits and never wrap. 0 is none for all but `last_received_us`, `last_sent_us` and `ts_recent_us`, which
+      are set when the connection begins.
+
+    Of the scoreboard (RFC 8985): `run_end` are outstanding; `fack` is raised to snd_una by every ACK; `end_seq` counts if a
+    run was sent at `xmit_us` exactly; `dsack_round` while `dsack_round_open`, `probe_end_seq` while `probe_outstanding`, both
+    of which every ACK judges; `dsack_start` and `dsack_end` while `dsack_pending`, `dsack_received_end` while
+    `dsack_received`.
     """
 
     local_address: i8  # IPv4 address of the host, as a 32-bit number
@@ -49,11 +73,12 @@ class ProtocolControlBlock(Record):
     rexmt_deadline_us: i8  # of the retransmission or persist timer, 0 if it is off
     delack_deadline_us: i8  # of the delayed acknowledgment, 0 if none is due
     ts_recent: i8  # TS.Recent (RFC 7323)
+    ts_recent_us: i8  # when ts_recent was last set
     last_ack_sent: i8  # Last.ACK.sent (RFC 7323)
     srtt_us: i8  # smoothed round-trip time, 0 before the first sample
     rttvar_us: i8  # round-trip time variation
     rto_us: i8  # retransmission timeout, with back-off
-    last_received_us: i8  # when a segment was last received
+    last_received_us: i8  # when an acceptable segment was last received
     last_sent_us: i8  # when a segment with data, SYN or FIN was last sent
     unanswered_since_us: i8  # when something was first sent since the last ACK of something new, 0 for not yet
     timed_at_us: i8  # when the timed segment was sent, 0 if none is timed (RFC 6298, section 3)
@@ -101,6 +126,21 @@ class ProtocolControlBlock(Record):
     cork: u1  # 1: a short last segment waits for more data
     limited_transmit: u1  # 1: RFC 3042, without SACK too
     congestion: u1  # NEW_RENO or CUBIC
+    keep_window: u1  # 1: the congestion window survives an idle time
+    # Choices of other systems (`style`)
+    style: u1  # RFC, LINUX or FREEBSD
+    quick_acks: u1  # segments of data that are still acknowledged at once, or of Linux: ACKs that are sent at once
+    no_options: u1  # 1: SYNs carry no options
+    interactive: u1  # 1: answers come soon, so that acknowledgments wait for them
+    rcv_mss: i4  # the largest segment received, in bytes
+    rto_slop_us: i4  # a constant part of each retransmission timeout
+    snd_small: i8  # the end of the last short segment of new data
+    burst_idle: u1  # 1: nothing was outstanding when the present burst of segments began
+    record_count: u1  # ends of records in use below
+    record_end: Annotated[i8, MAX_RECORDS]  # numbers that no segment of new data crosses
+    last_data_us: i8  # when data was last received in order, 0 for never
+    segments_in: i8  # segments received, counted by the host
+    segments_out: i8  # segments sent, with all ACKs, counted by the host
     # ECN (RFC 3168), keep-alive and SACK
     ecn_echo: u1  # 1: congestion is echoed to the peer until it answers
     ecn_reduced: u1  # 1: the next data segment says that the window was reduced
@@ -127,8 +167,8 @@ class ProtocolControlBlock(Record):
     initial_rto_us: i8  # retransmission timeout before the first sample
     keepalive_probes: i4  # probes without an answer that end the connection
     max_retransmissions: i4  # timeouts in a row that end the connection
-    challenge_acks: i4  # challenge ACKs sent in the present interval (RFC 5961)
-    challenge_since_us: i8  # the beginning of that interval
+    answers: i4  # answers to segments that were not acceptable, in the present interval (RFC 5961, section 7)
+    answers_since_us: i8  # the beginning of that interval
     # SACK: the ranges reported, and the recovery that works on them (RFC 6675)
     high_rxt: i8  # HighRxt: the end of what this recovery has sent again
     rescue_rxt: i8  # RescueRxt: no rescue retransmission before snd_una is above it
@@ -136,6 +176,7 @@ class ProtocolControlBlock(Record):
     sacked_start: Annotated[i8, MAX_SACKED]  # where each range begins
     sacked_end: Annotated[i8, MAX_SACKED]  # where each range ends
     # CUBIC (RFC 9438)
+    cubic_seen_us: i8  # until when the time since the epoch counts
     cubic_epoch_us: i8  # t_epoch: when this period of congestion avoidance began
     cubic_k_us: i8  # K: time from the epoch until the window is cubic_origin_bytes
     cubic_origin_bytes: i8  # the window at the plateau of the cubic function
@@ -223,6 +264,7 @@ def pcb_init(
     pcb.snd_nxt = iss
     pcb.snd_max = iss
     pcb.snd_recover = (iss - 1) & 0xFFFFFFFF
+    pcb.ecn_recover = pcb.snd_recover
     pcb.snd_wnd = send_window
     pcb.max_snd_wnd = send_window
     pcb.snd_wl1 = irs

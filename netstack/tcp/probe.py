@@ -8,9 +8,8 @@ Decides when to probe and what an answer means. The segment itself is built in `
 """
 
 from netstack.jit.compilation import compiled
-from netstack.tcp.congestion import first_outstanding, flight_size, on_congestion, unsent_segment
-from netstack.tcp.rack import is_recovering
-from netstack.tcp.scoreboard import before_sacked, last_segment
+from netstack.tcp.congestion import first_outstanding, flight_size, unsent_segment
+from netstack.tcp.scoreboard import CongestionState, before_sacked, last_segment
 from netstack.tcp.sequence import seq_geq, seq_gt, seq_sub
 
 WORST_DELAYED_ACK_US = 200_000  # section 7.2
@@ -25,7 +24,7 @@ def arm_probe(pcb, board, now_us):
     """Restart the probe timer, or stop it if no probe may be sent now (section 7.2)."""
     board.probe_deadline_us = 0
     flight = flight_size(pcb)
-    if flight == 0 or board.reorder_deadline_us != 0 or pcb.rexmt_shift > 0:
+    if flight == 0 or pcb.use_sack == 0 or board.reorder_deadline_us != 0 or pcb.rexmt_shift > 0:
         return
     limit = 1 if board.use_probes == PROBE_TAIL else MAX_PROBES
     if board.use_probes == PROBE_NEVER or board.probes_unanswered >= limit:
@@ -34,9 +33,8 @@ def arm_probe(pcb, board, now_us):
         return
     wait_us = FIRST_PROBE_US
     if pcb.srtt_us > 0:
-        wait_us = 2 * pcb.srtt_us + TIMER_GRANULARITY_US
-        if flight <= pcb.mss:
-            wait_us += WORST_DELAYED_ACK_US
+        wait_us = 2 * pcb.srtt_us
+        wait_us += WORST_DELAYED_ACK_US if board.outstanding_segments == 1 else TIMER_GRANULARITY_US
     board.probe_deadline_us = now_us + (wait_us << board.probes_unanswered)
     if pcb.rexmt_deadline_us != 0:
         board.probe_deadline_us = min(board.probe_deadline_us, pcb.rexmt_deadline_us)
@@ -45,7 +43,8 @@ def arm_probe(pcb, board, now_us):
 @compiled
 def repairs(pcb, board):
     """Return whether something is missing: reported, lost or in a recovery."""
-    return is_recovering(pcb) or board.sacked_segments > 0 or board.lost_bytes > 0
+    state = board.congestion_state
+    return state != CongestionState.OPEN and state != CongestionState.REDUCING
 
 
 @compiled
@@ -76,8 +75,8 @@ def note_probe(pcb, board, end, new_bytes):
 
 
 @compiled
-def receive_probe_answer(pcb, board, segment, moves, now_us):
-    """Judge an ACK while a probe is outstanding (section 7.4): a probe that repaired a loss is a congestion event.
+def receive_probe_answer(pcb, board, segment, moves):
+    """Judge an ACK while a probe is outstanding; return whether the probe repaired a loss, a congestion event (section 7.4).
 
     `moves` says whether the ACK acknowledges, reports or announces something new, or carries data.
     """
@@ -85,12 +84,12 @@ def receive_probe_answer(pcb, board, segment, moves, now_us):
     if superfluous:
         board.dsack_received = 0  # the probe itself made this duplicate, not the network
     if board.probe_outstanding == 0 or not seq_geq(segment.ack, board.probe_end_seq):
-        return
+        return False
     if board.probe_is_retransmission == 0 or superfluous:
         board.probe_outstanding = 0
     elif seq_gt(segment.ack, board.probe_end_seq):
         board.probe_outstanding = 0
-        if pcb.in_recovery == 0:
-            on_congestion(pcb, pcb.acked_bytes, now_us)
+        return True
     elif not moves:
         board.probe_outstanding = 0
+    return False

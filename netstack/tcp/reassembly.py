@@ -11,6 +11,7 @@ from netstack.tcp.header import FIN
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
+from netstack.tcp.style import FREEBSD, delays_ack, note_duplicate_received, note_received, use_quick_ack
 
 MAX_WINDOW = 65535  # before scaling
 
@@ -28,6 +29,9 @@ def receive_window(pcb):
 def announced_window(pcb):
     """Return the window to announce in bytes; it grows by a segment at least (RFC 9293, section 3.8.6.2.2)."""
     announced = seq_sub(pcb.rcv_adv, pcb.rcv_nxt)
+    if pcb.style == FREEBSD:  # any growth, unless the room is less than a segment
+        room = 0 if pcb.rcv_wnd < min(pcb.receive_buffer_bytes // 4, pcb.mss) else pcb.rcv_wnd
+        return max(room, announced)
     if pcb.rcv_wnd - announced < min(pcb.mss, pcb.receive_buffer_bytes // 2):
         return max(announced, 0)
     return pcb.rcv_wnd
@@ -48,6 +52,7 @@ def receive_data(pcb, segment, now_us):
         _note_duplicates(pcb, start, end)
     if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start):
         pcb.ack_now = 1  # a duplicate, or beyond the window or beyond a FIN
+        note_duplicate_received(pcb)
         return TCP_OUTPUT
     if seq_gt(end, window_end):
         end = window_end
@@ -70,18 +75,53 @@ def receive_data(pcb, segment, now_us):
         if index >= 0:
             pcb.rcv_nxt = pcb.reordered_end[index]
         pcb.reordered_count = drop_ranges_below(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
-    pcb.delivered_bytes = seq_sub(pcb.rcv_nxt, before)
-    if pcb.fin_received != 0 and seq_gt(pcb.rcv_nxt, pcb.peer_fin_seq):
-        pcb.delivered_bytes -= 1
-        pcb.rcv_adv = seq_add(pcb.rcv_adv, 1)  # it took no room
-        pcb.ack_now = 1
+    if _deliver(pcb, before):
         return TCP_OUTPUT | TCP_FINISHED | (TCP_DELIVERED if pcb.delivered_bytes > 0 else 0)
     pcb.unacked_segments += 1
-    if had_hole or pcb.unacked_segments >= 2 or pcb.delayed_ack_us == 0 or segment.length > pcb.mss:
+    note_received(pcb, segment.length, now_us)
+    waits = delays_ack(pcb, seq_sub(pcb.rcv_nxt, pcb.last_ack_sent))
+    if had_hole or not waits or pcb.delayed_ack_us == 0 or segment.length > pcb.mss:
+        use_quick_ack(pcb)
         pcb.ack_now = 1
         return TCP_OUTPUT | TCP_DELIVERED
     pcb.delack_deadline_us = now_us + pcb.delayed_ack_us
     return TCP_DELAYED_ACK | TCP_DELIVERED
+
+
+@compiled
+def _deliver(pcb, before):
+    """Deliver from `before` to rcv_nxt; return whether the peer's FIN is among it."""
+    pcb.delivered_bytes = seq_sub(pcb.rcv_nxt, before)
+    if pcb.fin_received == 0 or seq_leq(pcb.rcv_nxt, pcb.peer_fin_seq):
+        return False
+    pcb.delivered_bytes -= 1
+    pcb.rcv_adv = seq_add(pcb.rcv_adv, 1)  # it took no room
+    pcb.ack_now = 1
+    return True
+
+
+@compiled
+def hold_data(pcb, segment):
+    """Hold the payload of a SYN until the connection is established (RFC 9293, sections 3.10.7.2 and 3.10.7.3)."""
+    count = min(segment.length, min(pcb.rcv_wnd, MAX_WINDOW))
+    if count > 0:
+        pcb.reordered_start[0] = pcb.rcv_nxt
+        pcb.reordered_end[0] = seq_add(pcb.rcv_nxt, count)
+        pcb.reordered_count = 1
+        pcb.accepted_seq = pcb.rcv_nxt
+        pcb.accepted_bytes = count
+
+
+@compiled
+def deliver_held(pcb):
+    """Deliver what the SYN brought, and what follows it, once the connection is established; return flags."""
+    if pcb.reordered_count == 0 or pcb.reordered_start[0] != pcb.rcv_nxt:
+        return 0
+    before = pcb.rcv_nxt
+    pcb.rcv_nxt = pcb.reordered_end[0]
+    pcb.reordered_count = drop_ranges_below(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
+    pcb.ack_now = 1
+    return TCP_OUTPUT | TCP_DELIVERED | (TCP_FINISHED if _deliver(pcb, before) else 0)
 
 
 @compiled

@@ -7,14 +7,15 @@ Knows no clock: the host asks for the earliest deadline and calls when it has pa
 """
 
 from netstack.jit.compilation import compiled
-from netstack.tcp.acknowledgment import MAX_RTO_US, begin_recovery_by_time
+from netstack.tcp.acknowledgment import MAX_RTO_US
 from netstack.tcp.congestion import on_timeout
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.rack import rack_detect_loss, rack_timeout
+from netstack.tcp.recovery import enter_loss, expire_reordering
 from netstack.tcp.sack import forget_reneged
 from netstack.tcp.scoreboard import rack_runs, scoreboard_at
 from netstack.tcp.states import End, State
+from netstack.tcp.style import FREEBSD, LINUX, MAX_SHIFT, persist_timeout_us, tells_of_silence, tells_of_user_timeout
 
 
 @compiled
@@ -48,7 +49,8 @@ def tcp_timeout(pcb, now_us):
     if 0 < pcb.linger_deadline_us <= now_us:
         return tcp_end(pcb, End.NONE)
     if pcb.user_timeout_us != 0 and 0 < pcb.unanswered_since_us <= now_us - pcb.user_timeout_us:
-        return tcp_end(pcb, End.TIMED_OUT) | TCP_SEND_RESET  # RFC 9293, section 3.9.1.1, and RFC 5482
+        reset = TCP_SEND_RESET if tells_of_user_timeout(pcb) else 0
+        return tcp_end(pcb, End.TIMED_OUT) | reset  # RFC 9293, section 3.9.1.1, and RFC 5482
     if 0 < pcb.delack_deadline_us <= now_us:
         pcb.delack_deadline_us = 0
         pcb.ack_now = 1
@@ -65,22 +67,31 @@ def tcp_timeout(pcb, now_us):
             pcb.snd_wnd == 0 or (pcb.snd_wnd < pcb.mss and pcb.snd_una == pcb.snd_max)
         )
         if not window_closed:
-            on_timeout(pcb, now_us)
             pcb.retransmission_timeouts += 1
             if by_time:
-                rack_timeout(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
+                enter_loss(pcb, scoreboard_at(pcb.scoreboard_address, 0), now_us)
             else:
+                on_timeout(pcb, now_us)
                 forget_reneged(pcb)
-        if not window_closed or now_us - pcb.last_received_us > pcb.rto_us:  # a peer that answers probes is alive
+        answered = now_us - pcb.last_received_us <= pcb.rto_us  # a peer that answers probes is alive
+        if not (window_closed and answered):
             if pcb.rexmt_shift >= pcb.max_retransmissions:
-                return tcp_end(pcb, End.TIMED_OUT)
+                reset = TCP_SEND_RESET if tells_of_silence(pcb) else 0
+                return tcp_end(pcb, End.TIMED_OUT) | reset
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
-        pcb.rto_us = min(pcb.rto_us * 2, MAX_RTO_US)
+        if window_closed and pcb.style == LINUX and pcb.snd_una == pcb.snd_max:
+            pcb.probe_now = 0
+            pcb.probe_alive = 1  # a number that the peer must answer, and no data
+        if window_closed and pcb.style == FREEBSD:
+            pcb.rexmt_shift = min(pcb.rexmt_shift + 1, MAX_SHIFT) if answered else pcb.rexmt_shift
+        else:
+            first = pcb.state < State.ESTABLISHED and pcb.rexmt_shift == 1  # of a SYN, which has no slop
+            pcb.rto_us = min((pcb.rto_us - (0 if first else pcb.rto_slop_us)) * 2 + pcb.rto_slop_us, MAX_RTO_US)
         if not by_time:
             pcb.snd_nxt = pcb.snd_una
         pcb.timed_at_us = 0
-        pcb.rexmt_deadline_us = now_us + pcb.rto_us
+        pcb.rexmt_deadline_us = now_us + (persist_timeout_us(pcb) if window_closed else pcb.rto_us)
         flags |= TCP_OUTPUT
     return flags
 
@@ -90,8 +101,7 @@ def _expire_by_time(pcb, now_us):
     """Run the reordering timer and the probe timer if they expired; return flags (RFC 8985, sections 6.2 and 7.3)."""
     board = scoreboard_at(pcb.scoreboard_address, 0)
     flags = 0
-    if 0 < board.reorder_deadline_us <= now_us and rack_detect_loss(pcb, board, now_us):
-        begin_recovery_by_time(pcb, now_us)
+    if 0 < board.reorder_deadline_us <= now_us and expire_reordering(pcb, board, now_us):
         flags = TCP_OUTPUT
     if 0 < board.probe_deadline_us <= now_us:
         board.probe_deadline_us = 0

@@ -8,6 +8,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from pathlib import Path
 
 from netstack.errors import ConfigError
+from netstack.host.ip import is_unicast
 from netstack.installation import started_as
 from netstack.wire.commands import TransferFailedError, run_client, run_server
 from netstack.wire.errors import WireError
@@ -111,6 +112,9 @@ def session_config(arguments: argparse.Namespace) -> SessionConfig:
     kernel = [_interface("--kernel-address", text) for text in arguments.kernel_address or ()]
     if not kernel:
         kernel = [_first_other(interface) for interface in stack]
+    addresses = [interface.ip for interface in (*stack, *kernel)]
+    if len(set(addresses)) < len(addresses):
+        raise ConfigError("--address", " ".join(map(str, addresses)), "the addresses of stack and kernel must differ")
     if not SMALLEST_MTU <= arguments.mtu <= LARGEST_MTU:
         raise ConfigError("--mtu", arguments.mtu, f"allowed are {SMALLEST_MTU} to {LARGEST_MTU}")
     names = [option_name(field.name) for field in fields(ImpairmentSettings)]
@@ -119,6 +123,7 @@ def session_config(arguments: argparse.Namespace) -> SessionConfig:
         device=arguments.device,
         namespace=arguments.namespace,
         addresses=tuple(str(interface.ip) for interface in stack),
+        broadcast_addresses=tuple(address for interface in stack for address in _broadcasts(interface)),
         kernel_addresses=tuple(str(interface) for interface in kernel),
         mtu_bytes=arguments.mtu,
         configure=not arguments.no_configure,
@@ -135,7 +140,16 @@ def _interface(option: str, text: str) -> IPv4Interface | IPv6Interface:
         raise ConfigError(option, text, "an address and the length of its network's prefix, such as 10.99.0.2/24") from error
     if interface.network.num_addresses < 2:
         raise ConfigError(option, text, "the network must have room for two: the stack and the kernel")
+    if interface.ip.compressed in _broadcasts(interface) or "%" in text or not is_unicast(interface.ip.packed):
+        raise ConfigError(option, text, "the address of a single host, without a zone, is needed")
     return interface
+
+
+def _broadcasts(interface: IPv4Interface | IPv6Interface) -> tuple[str, ...]:
+    """Return the addresses that mean all hosts of a network (RFC 1122, section 3.2.1.3; RFC 3021 knows none of two)."""
+    if interface.version == 6 or interface.network.prefixlen >= 31:
+        return ()
+    return str(interface.network.broadcast_address), str(interface.network.network_address)
 
 
 def _first_other(interface: IPv4Interface | IPv6Interface) -> IPv4Interface | IPv6Interface:
@@ -169,6 +183,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (WireError, ConfigError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
     finally:
         signal.signal(signal.SIGTERM, previous)
     return 0

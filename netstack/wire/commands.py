@@ -5,9 +5,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -17,6 +18,7 @@ from netstack.tcp.states import State
 from netstack.wire.applications import Connection, Echo, Server, Sink, Source
 from netstack.wire.errors import WireError
 from netstack.wire.http.client import HttpExchange, Url
+from netstack.wire.http.files import partial_path
 from netstack.wire.http.server import HttpConnection
 from netstack.wire.impairment import parse_quantity
 from netstack.wire.interface import SocketLike
@@ -24,6 +26,7 @@ from netstack.wire.loop import EventLoop
 from netstack.wire.session import Session, SessionConfig, open_session
 
 REFRESH_US = 200_000
+REFUSALS_US = 60_000_000
 CLOSE_US = 2_000_000
 """How long a client waits, after its transfer, for the end of its connection."""
 
@@ -73,6 +76,38 @@ class Counter:
         self.bytes += size
 
 
+class RefusalLog:
+    """An application that says, at most once a minute, which limits were reached how often."""
+
+    def __init__(self, refusals: Callable[[], dict[str, int]], log: Callable[[str], None]) -> None:
+        """Log what is new in `refusals`, which counts since the beginning."""
+        self._refusals = refusals
+        self._log = log
+        self._known: dict[str, int] = {}
+        self._next_us = 0
+
+    def step(self, now_us: int) -> None:
+        if now_us < self._next_us:
+            return
+        self._next_us = now_us + REFUSALS_US
+        found = self._refusals()
+        new = {name: count - self._known.get(name, 0) for name, count in found.items()}
+        self._known = found
+        if any(new.values()):
+            self._log(f"limits: {', '.join(f'{count} {name}' for name, count in new.items() if count)}")
+
+    def next_deadline_us(self) -> int | None:
+        return self._next_us
+
+    def abort(self, now_us: int) -> None: ...
+
+
+def say(line: str) -> None:
+    """Print a line of the log. The server goes on if nobody takes it: the disk is full, or the reader has gone."""
+    with suppress(OSError):
+        print(line, flush=True)
+
+
 def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
     """Serve until interrupted.
 
@@ -83,16 +118,19 @@ def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
     if root is not None and not root.is_dir():
         raise WireError(f"{root}: no such folder")
     source_bytes = int(parse_quantity("--bytes", getattr(arguments, "bytes", "0"), "bytes"))
-    console = Console(highlight=False, soft_wrap=True)
-    with open_session(config) as session:
+    with open_session(config, say) as session:
         counter = Counter(session.loop.now_us)
-        serve = _service(arguments, source_bytes, counter, lambda line: console.print(line, markup=False))
+        serve = _service(arguments, source_bytes, counter, say)
         listeners = [
             session.endpoint.listen(Address(host, arguments.port), backlog=arguments.backlog) for host in config.addresses
         ]
-        server = Server(listeners, serve)
-        session.loop.applications.append(server)
-        console.print(_welcome(arguments, config, session), markup=False)
+        for listener in listeners:
+            listener.set_option("keepalive", 1, 0)  # a peer that has gone must not hold a connection for ever
+            if arguments.command in ("serve", "echo"):  # which write all that they have at once
+                listener.set_option("no_delay", 1, 0)
+        server = Server(listeners, serve, say)
+        session.loop.applications += [server, RefusalLog(session.endpoint.refusals, say)]
+        say(_welcome(arguments, config, session))
         try:
             with _stopped_by_signals(session.loop), _progress() as progress:
                 if arguments.command in ("sink", "source") and progress is not None:
@@ -100,8 +138,11 @@ def run_server(arguments: argparse.Namespace, config: SessionConfig) -> None:
                 session.loop.run()
         finally:
             if arguments.command in ("sink", "source") and counter.first_us is not None:
-                console.print(summary(arguments.command, counter.bytes, counter.last_us - counter.first_us))
-            console.print(f"{server.accepted} connections, {server.failed} of them failed")
+                say(summary(arguments.command, counter.bytes, counter.last_us - counter.first_us))
+            say(f"{server.accepted} connections, {server.failed} of them failed")
+            refused = [f"{count} {name}" for name, count in session.endpoint.refusals().items() if count]
+            if refused:
+                say(f"limits: {', '.join(refused)}")
 
 
 def _service(
@@ -134,8 +175,10 @@ def run_client(arguments: argparse.Namespace, config: SessionConfig) -> None:
     timeout_us = int(parse_quantity("--timeout", arguments.timeout, "us"))
     if arguments.command == "put":
         to_folder = arguments.url.endswith("/")
-        url = Url(arguments.url + arguments.file.name if to_folder else arguments.url)
-        with _opened(arguments.file, "rb") as file, open_session(config) as session:
+        url = Url(arguments.url + quote(os.fsencode(arguments.file.name)) if to_folder else arguments.url)
+        if arguments.file.exists() and not arguments.file.is_file():
+            raise WireError(f"{arguments.file}: is no regular file")
+        with _opened(arguments.file, "rb") as file, open_session(config, _say_beside) as session:
             size_bytes = os.fstat(file.fileno()).st_size
             _transfer(arguments, session, url, timeout_us, upload=file, upload_bytes=size_bytes)
         return
@@ -143,18 +186,45 @@ def run_client(arguments: argparse.Namespace, config: SessionConfig) -> None:
     name = url.file_name if arguments.output is None else arguments.output
     if not name:
         raise WireError(f"{arguments.url}: ends in a slash, so that --output FILE is needed; - is standard output")
-    if name == "-":
-        with open_session(config) as session:
-            _transfer(arguments, session, url, timeout_us, output=sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return
-    partial = Path(name + ".part")
+    with download(name) as file, open_session(config, _say_beside) as session:
+        _transfer(arguments, session, url, timeout_us, output=file)
+
+
+def _say_beside(line: str) -> None:
+    """Print a line of the log where the file that is fetched does not go."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def download(name: str) -> Iterator[BinaryIO]:
+    """Open what a download is written to. A file has its name only once it is complete, and no other file is touched.
+
+    Raises:
+        WireError: It cannot be begun.
+        TransferFailedError: It cannot be completed.
+    """
+    path = Path(name)
+    if path.is_dir():
+        raise WireError(f"{name}: is a folder")
     try:
-        with _opened(partial, "wb") as file, open_session(config) as session:
-            _transfer(arguments, session, url, timeout_us, output=file)
-        partial.replace(name)
-    finally:
-        partial.unlink(missing_ok=True)
+        if name == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif path.exists() and not path.is_file():  # a device, or a pipe that somebody reads from
+            with _opened(path, "wb") as file:
+                yield file
+        else:
+            path = path.resolve()  # a link to a file stays a link
+            partial = partial_path(path)
+            try:
+                with _opened(partial, "xb") as file:
+                    yield file
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise TransferFailedError(f"{name}: {error.strerror}") from error
 
 
 @contextmanager
@@ -180,7 +250,7 @@ def _transfer(
     loop = session.loop
     start_us = loop.now_us()
     try:
-        socket = session.endpoint.connect(Address(url.host, url.port), start_us, local=None)
+        socket = session.endpoint.connect(Address(url.host, url.port), start_us, options={"no_delay": 1})
     except (OSError, ValueError) as error:
         raise WireError(f"{arguments.url}: {error}") from error
     exchange = HttpExchange(socket, url, output=output, upload=upload, upload_bytes=upload_bytes)

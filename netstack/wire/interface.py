@@ -3,7 +3,8 @@
 All times are microseconds of the clock of whoever calls.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 
 class SocketLike(Protocol):
@@ -38,6 +39,15 @@ class SocketLike(Protocol):
     def close(self, now_us: int) -> None: ...
 
     def abort(self, now_us: int) -> None: ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A socket that says when there is something new, so that nobody needs to ask it in each turn."""
+
+    def watch(self, changed: Callable[[], None] | None) -> None:
+        """Call `changed` whenever something comes that the application may wait for, or the connection ends; None stops it."""
+        ...
 
 
 class ListenerLike(Protocol):

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from netstack.wire.errors import one_line
 from netstack.wire.impairment import Impairment
 from netstack.wire.interface import EndpointLike
 from netstack.wire.pcap import PcapWriter
@@ -54,6 +55,7 @@ class EventLoop:
     Attributes:
         applications: Are called in this order; may be changed between turns.
         received, sent: Packets of the endpoint.
+        faults: Packets and timers that the endpoint failed at. They are lost, and all else goes on.
     """
 
     def __init__(
@@ -66,10 +68,15 @@ class EventLoop:
         outbound: Impairment | None = None,
         capture: PcapWriter | None = None,
         clock: Callable[[], int] = monotonic_us,
+        log: Callable[[str], None] = lambda line: None,
     ) -> None:
-        """Connect the parts. `inbound` is the path to the endpoint; `capture` gets what the endpoint receives and sends."""
+        """Connect the parts.
+
+        `inbound` is the path to the endpoint; `capture` gets what the endpoint receives and sends; `log` a line for each fault.
+        """
         self.applications = list(applications)
-        self.received = self.sent = 0
+        self.received = self.sent = self.faults = 0
+        self._log = log
         self._device = device
         self._endpoint = endpoint
         self._inbound = inbound
@@ -113,12 +120,14 @@ class EventLoop:
             application.abort(now_us)
         self._backlog.extend(self._take(now_us))
         self._device.write(self._backlog)
+        if self._capture is not None:
+            self._end_capture(self._capture)
         self._selector.close()
         os.close(self._wake_up)
 
     def turn(self) -> bool:
         """Do once what can be done now; return whether it is worth looking again: packets were read, or are left."""
-        packets = self._device.read(PACKETS_PER_TURN)
+        packets = self._device.read(PACKETS_PER_TURN - min(len(self._arrived), PACKETS_PER_TURN))
         now_us = self._clock()
         busy = bool(packets)
         if self._inbound is not None:
@@ -132,10 +141,16 @@ class EventLoop:
         self.received += len(packets)
         receive = self._endpoint.receive
         for packet in packets:
-            receive(packet, now_us)
+            try:
+                receive(packet, now_us)
+            except Exception as error:
+                self._note_fault("a packet", error)
         deadline_us = self._endpoint.next_deadline_us()
         if deadline_us is not None and deadline_us <= now_us:
-            self._endpoint.run_timers(now_us)
+            try:
+                self._endpoint.run_timers(now_us)
+            except Exception as error:
+                self._note_fault("a timer", error)
         for application in self.applications:
             application.step(now_us)
         if not self._backlog:  # else the endpoint keeps its packets, and the backlog stays a single batch
@@ -156,8 +171,25 @@ class EventLoop:
 
     def _record(self, packets: Sequence[bytes], now_us: int) -> None:
         assert self._capture is not None
-        for packet in packets:
-            self._capture.write(packet, now_us + self._epoch_offset_us)
+        try:
+            for packet in packets:
+                self._capture.write(packet, now_us + self._epoch_offset_us)
+        except OSError as error:
+            self._lose_capture(error)
+
+    def _end_capture(self, capture: PcapWriter) -> None:
+        try:
+            capture.flush()
+        except OSError as error:
+            self._lose_capture(error)
+
+    def _lose_capture(self, error: OSError) -> None:
+        self._log(f"the capture ends early: {error.strerror}")
+        self._capture = None
+
+    def _note_fault(self, what: str, error: Exception) -> None:
+        self.faults += 1
+        self._log(f"{what} ended by {type(error).__name__}: {one_line(str(error))}")
 
     def _wait(self, end_us: int | None) -> None:
         deadlines = [end_us, self._endpoint.next_deadline_us()]

@@ -4,6 +4,7 @@ Format: draft-ietf-opsawg-pcap, with microseconds and LINKTYPE_RAW.
 """
 
 import struct
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -37,7 +38,9 @@ class PcapWriter:
         self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        """End the file. What a full disk did not take is lost, and was reported by `write` or `flush`."""
+        with suppress(OSError):
+            self._file.close()
 
     def __enter__(self) -> "PcapWriter":
         return self

@@ -1,7 +1,6 @@
 """A stack on a device, ready to be used: puts device, endpoint, impairments, capture and loop together as configured."""
 
-import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,8 @@ class SessionConfig:
     """Network namespace that the device is moved to."""
     addresses: tuple[str, ...] = ("10.99.0.2", "fd99::2")
     """Of the stack."""
+    broadcast_addresses: tuple[str, ...] = ()
+    """Of the networks that the stack is in."""
     kernel_addresses: tuple[str, ...] = ("10.99.0.1/24", "fd99::1/64")
     """Of the kernel on the device, with the length of the prefix."""
     mtu_bytes: int = 1500
@@ -45,8 +46,8 @@ class Session:
 
 
 @contextmanager
-def open_session(config: SessionConfig) -> Iterator[Session]:
-    """Open a device and what belongs to it. At the end connections that are left are reset.
+def open_session(config: SessionConfig, log: Callable[[str], None] = lambda line: None) -> Iterator[Session]:
+    """Open a device and what belongs to it. At the end connections that are left are reset. `log` gets what goes wrong.
 
     Raises:
         WireError: There is no device to be had, or the capture cannot be written.
@@ -54,21 +55,26 @@ def open_session(config: SessionConfig) -> Iterator[Session]:
     with TunDevice(config.device, mtu_bytes=config.mtu_bytes) as device:
         if config.configure:
             device.configure(config.kernel_addresses, namespace=config.namespace)
-        with connect_endpoint(device, config) as session:
+        with connect_endpoint(device, config, log) as session:
             yield session
 
 
 @contextmanager
-def connect_endpoint(device: TunDevice, config: SessionConfig) -> Iterator[Session]:
+def connect_endpoint(
+    device: TunDevice, config: SessionConfig, log: Callable[[str], None] = lambda line: None
+) -> Iterator[Session]:
     """Run a new endpoint on a device that is open and configured."""
     with ExitStack() as stack:
-        endpoint = Endpoint(EndpointConfig(addresses=config.addresses, mtu_bytes=config.mtu_bytes, seed=secrets.randbits(32)))
+        endpoint = Endpoint(
+            EndpointConfig(addresses=config.addresses, mtu_bytes=config.mtu_bytes, broadcast_addresses=config.broadcast_addresses)
+        )
         loop = EventLoop(
             device,
             endpoint,
             inbound=_impairment(config, "in"),
             outbound=_impairment(config, "out"),
             capture=None if config.pcap is None else stack.enter_context(_capture(config.pcap)),
+            log=log,
         )
         stack.callback(loop.close)
         yield Session(device, endpoint, loop)

@@ -50,6 +50,14 @@ class FakeSocket:
     def writable(self) -> bool:
         return self.state in ("ESTABLISHED", "CLOSE_WAIT") and self.room_bytes > 0
 
+    @property
+    def unread_bytes(self) -> int:
+        return len(self.received)
+
+    @property
+    def finished(self) -> bool:
+        return self.at_eof
+
     def emit(self, flags: str, payload: bytes = b"", options: tuple[TcpOption, ...] = (), seq: int | None = None) -> None:
         header = Header(self.local.host, self.remote.host, TCP, ttl=64)
         seq = self.snd_nxt if seq is None else seq
@@ -181,7 +189,8 @@ class FakeEndpoint:
             socket.rcv_nxt = (segment.seq + 1) % (1 << 32)
             socket.emit(".")
         elif socket.state == "SYN_RECEIVED":
-            assert segment.ack == socket.snd_nxt
+            if segment.ack != socket.snd_nxt:
+                return
             socket.state, socket.deadline_us = "ESTABLISHED", None
             self.listeners[socket.local.port].ready.append(socket)
         elif segment.payload or segment.flags & flag_bits("F"):

@@ -136,14 +136,18 @@ class Judge:
             return
         assert not SYN_OPTIONS & options.keys(), "an option of SYNs in another segment"
         if "R" in flags:
-            assert not options, "a reset with options"
+            assert options.keys() <= {"NOP", "Timestamp"}, "a reset with other options than time stamps"
             assert not bytes(tcp.payload), "a reset with payload"
             assert ecn_of(ip) == NOT_ECT, "a reset that is ECN-capable"
-            return
+            if not options:
+                return
         conversation = self._open.get(key)
         assert conversation is not None, "a segment before a SYN"
         assert conversation.peer is not None, "a segment before the peer's SYN"
         assert "A" in flags, "no acknowledgment"
+        if "R" in flags:
+            self._judge_options(conversation, tcp, options)
+            return
         self._judge_stream(conversation, ip, tcp, flags)
         self._judge_acknowledgment(conversation, tcp)
         self._judge_options(conversation, tcp, options)

@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from netstack.host import Address, Endpoint, EndpointConfig, Socket
 from netstack.host.ip import header_template, internet_checksum, packed, with_header
-from netstack.tcp.scoreboard import IN_FLIGHT, LOST, SACKED
+from netstack.tcp.scoreboard import DOUBLED, IN_FLIGHT, LOST, SACKED, CongestionState
 from netstack.tcp.states import State
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32
@@ -222,11 +222,11 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
             reuses = not before["use_timestamps"] or later > 0 or (later == 0 and reuses)
         if reuses:
             return {State.CLOSED}  # makes way for a new connection (RFC 9293, section 3.10.7.4; RFC 6191)
-    stale = segment.ts_val is None or offset(segment.ts_val, before["ts_recent"]) < 0
+    stale = not segment.flags & SYN if segment.ts_val is None else offset(segment.ts_val, before["ts_recent"]) < 0
     if before["use_timestamps"] and not segment.flags & RST and stale:
         return {state}
     seq, length, flags = segment.seq, segment.length, segment.flags
-    if state is State.SYN_RECEIVED and flags & SYN and seq == before["irs"]:
+    if state is State.SYN_RECEIVED and flags & (SYN | RST) == SYN and seq == before["irs"]:
         if not acknowledges:
             return {state}
         seq, length, flags = (seq + 1) % MODULUS, length - 1, flags & ~SYN
@@ -235,7 +235,10 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
     inside = 0 <= first < window or (first + length > 0 and first < window)
     if window == 0:
         inside = first == 0 and (length == 0 or bool(flags & (ACK | RST)))
-    if not inside:
+    at_edge = first in (-1, 0, 1) and length <= 1 if window == 0 else first == window and length == 0
+    if not inside and at_edge and flags & (SYN | ACK | RST) == ACK and state is not State.SYN_RECEIVED:
+        flags &= ~FIN  # only the ACK is read
+    elif not inside:
         return {state}
     if flags & RST:
         return {State.CLOSED} if first == 0 else {state}
@@ -249,10 +252,10 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
         state = State.FIN_WAIT_1 if before["fin_queued"] else State.ESTABLISHED
     if offset(segment.ack, before["snd_max"]) > 0:
         return {state}
-    if offset(segment.ack, before["snd_una"]) < -max(before["max_snd_wnd"], 65535):
+    if offset(segment.ack, before["snd_una"]) < -before["max_snd_wnd"]:
         return {state}  # RFC 5961, section 5.2
     result = {state}
-    unread = before["detached"] and segment.payload and first + len(segment.payload) > 0
+    unread = inside and before["detached"] and segment.payload and first + len(segment.payload) > 0
     if unread and state in (State.FIN_WAIT_1, State.FIN_WAIT_2):
         return {State.CLOSED, state}
     fin_acknowledged = before["fin_queued"] and offset(segment.ack, before["fin_seq"]) > 0
@@ -292,8 +295,9 @@ def check_invariants(socket: Socket) -> None:
         base = int(pcb["rcv_nxt"]) if name == "reordered" else una
         distances = [offset(edge, base) for edge in edges]
         assert distances == sorted(set(distances)), (name, distances)
-        assert not distances or distances[0] > 0 or name == "sacked"
-    if socket.state >= State.ESTABLISHED and pcb["use_sack"] and socket.scoreboard["use_rack"]:
+        waits = socket.state in (State.SYN_RECEIVED, State.CLOSED)  # data of the SYN
+        assert not distances or distances[0] > 0 or name == "sacked" or waits
+    if socket.state >= State.ESTABLISHED and (socket.scoreboard["use_rack"] or not pcb["use_sack"]):
         check_scoreboard(socket)
 
 
@@ -309,8 +313,18 @@ def check_scoreboard(socket: Socket) -> None:
     lengths = {IN_FLIGHT: 0, SACKED: 0, LOST: 0}
     for index in range(count):
         lengths[int(board["run_state"][index])] += edges[index + 1] - edges[index]
-    assert (board["pipe_bytes"], board["lost_bytes"]) == (lengths[IN_FLIGHT], lengths[LOST])
+    assert board["lost_bytes"] == lengths[LOST]
+    segments = {state: int(board["run_segments"][:count][board["run_state"][:count] == state].sum()) for state in lengths}
+    twice = (board["run_state"][:count] == IN_FLIGHT) & (board["run_repeated"][:count] == DOUBLED)
+    flight = segments[IN_FLIGHT] + int(board["run_segments"][:count][twice].sum())
+    assert board["flight_segments"] == max(flight - int(board["duplicate_segments"]), 0)
+    assert board["sacked_segments"] == segments[SACKED]
+    assert board["outstanding_segments"] == sum(segments.values())
     assert (board["run_segments"][:count] >= 1).all()
+    assert (board["congestion_state"] == CongestionState.RECOVERY) == (pcb["in_recovery"] == 1)
+    assert not pcb["use_sack"] or board["duplicate_segments"] == 0
+    assert board["undo_repeats"] >= -1
+    assert not board["undo_open"] or offset(una, int(board["undo_marker"])) < 1 << 31
     assert pcb["sacked_count"] == 0, "two scoreboards"
     if una == top:
         assert board["reorder_deadline_us"] == board["probe_deadline_us"] == 0

@@ -1,6 +1,7 @@
 """The outbox: packets leave in the order in which they come, replies need no connection, and the earliest deadline is next."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scapy.layers.inet import ICMP, IP, TCP
 from netstack.host import Address, Endpoint, EndpointConfig, Socket, core_calls
 from netstack.host.ip import TCP as PROTOCOL
 from netstack.host.ip import header_template, packed
+from netstack.host.memory import Memory
 from netstack.host.outbox import Outbox
 from netstack.tcp.flags import TCP_OUTPUT
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN
@@ -32,7 +34,7 @@ class Timer:
     template: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     send_ring: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint8))
     deadline_us: int = 0
-    scheduled_us: int = 0
+    timer: list[Any] | None = None
 
     def expire(self, now_us: int) -> None:
         self.log.append((self.name, now_us))
@@ -44,11 +46,26 @@ def template(remote: str = PEER) -> np.ndarray:
     return header_template(packed(HOST), packed(remote), PROTOCOL)
 
 
+@dataclass
+class Keeper:
+    """Nothing but a list of the connections that have ended."""
+
+    forgotten: list[Socket]
+
+    def forget(self, socket: Socket, /) -> None:
+        self.forgotten.append(socket)
+
+    def closed(self, socket: Socket, now_us: int, /) -> None: ...
+
+    def waits(self, socket: Socket, /) -> None: ...
+
+
 def connecting_socket(outbox: Outbox, port: int, forgotten: list[Socket]) -> Socket:
     """A socket that has handed its SYN to the outbox; no endpoint is there."""
     config = EndpointConfig(addresses=(HOST,), timestamps=False)
     local, remote = Address(HOST, port), Address(PEER, PORT)
-    socket = Socket(local, remote, template(), outbox=outbox, config=lambda: config, forget=forgotten.append)
+    keeper = Keeper(forgotten)
+    socket = Socket(local, remote, template(), outbox=outbox, memory=Memory(), config=lambda: config, keeper=keeper)
     socket.pcb["own_mss"] = socket.pcb["mss"] = 1460
     socket.pcb["rcv_wnd"] = socket.pcb["receive_buffer_bytes"] = socket.receive_buffer_bytes
     core_calls.connect(socket.address, 100, START_US)

@@ -258,8 +258,8 @@ def test_code_cannot_reach_the_interpreter() -> None:
 
 
 def test_what_is_unsupported_is_named_with_its_line() -> None:
-    outcome = run(f"{ESTABLISHED}+0 splice(4, NULL, 5, NULL, 100, 0) = 100")
-    assert str(outcome) == "s.pkt:11: unsupported: system call splice"
+    outcome = run(f"{ESTABLISHED}+0 vmsplice(4, 5, 1, 0) = 100")
+    assert str(outcome) == "s.pkt:11: unsupported: system call vmsplice"
     assert_unsupported(f"{LISTEN}+0 setsockopt(3, SOL_TCP, TCP_MD5SIG, [1], 4) = 0", "socket option TCP_MD5SIG")
     assert_unsupported("0 socket(..., SOCK_DGRAM, IPPROTO_UDP) = 3", "socket of another kind than TCP")
     assert_unsupported(f"{LISTEN}+0 `nft add table x`", "command nft add table x")

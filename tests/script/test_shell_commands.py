@@ -61,7 +61,7 @@ def test_harmless_commands_are_skipped_and_said() -> None:
         "sysctl net.inet.tcp.blackhole=2",
         "sysctl net.ipv4.tcp_timestamps",
         "sysctl net.ipv4.tcp_timestamps=yes",
-        "sockstat -4 | grep -c TIME_WAIT",
+        "sockstat -4 | awk 1",
         "echo 'unbalanced",
         "sysctl net.ipv4.tcp_sack=$((1+1))",
     ],
@@ -115,3 +115,16 @@ def test_bad_values_of_options(text: str, message: str) -> None:
 def test_an_unknown_option_is_unsupported() -> None:
     with pytest.raises(UnsupportedError, match="option --warp"):
         settings("--warp=9")
+
+
+def test_a_route_sets_the_initial_window_and_the_least_timeout() -> None:
+    stack = interpret("ip route replace 192.0.2.0/24 dev tun0 initcwnd 3 rto_min 50ms", LINUX).stack
+    assert (stack.initial_window_segments, stack.minimum_rto_us) == (3, 50_000)
+
+
+def test_fast_open_for_those_who_ask_for_it_changes_nothing_and_without_asking_is_unsupported() -> None:
+    assert interpret("sysctl -q net.ipv4.tcp_fastopen=3", LINUX).stack == LINUX
+    with pytest.raises(UnsupportedError):
+        interpret("sysctl -q net.ipv4.tcp_fastopen=0x403", LINUX)
+    with pytest.raises(UnsupportedError):
+        interpret("sysctl -q net.ipv4.tcp_fastopen=1027", LINUX)

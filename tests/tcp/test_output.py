@@ -297,7 +297,7 @@ def test_an_abort_has_the_number_behind_all_that_was_sent() -> None:
     endpoint.expire(SECOND)
     endpoint.sends(SECOND, "0:1000 ack 0")
     reset = record(SEGMENT)
-    assert tcp_abort(endpoint.pcb, reset)
+    assert tcp_abort(endpoint.pcb, reset, 0)
     assert (reset.seq, reset.ack) == ((ISS + 3000) % (1 << 32), IRS)
     assert reset.flags == RST | ACK
 

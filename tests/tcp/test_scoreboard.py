@@ -7,13 +7,18 @@ import pytest
 
 from netstack.tcp.pcb import PCB
 from netstack.tcp.scoreboard import (
+    DOUBLED,
     IN_FLIGHT,
     LOST,
     MAX_RUNS,
+    REPAIRED,
     SACKED,
     SCOREBOARD,
+    SENT_ONCE,
     count_runs,
+    forget_losses,
     note_sent,
+    runs_below,
     runs_between,
     tidy,
 )
@@ -68,7 +73,7 @@ def test_segments_sent_at_once_are_one_run(sender: Sender) -> None:
     assert sender.board.run_segments[0] == 10
     sender.send(10, 2, now_us=6)
     assert sender.runs() == [(0, 10 * MSS, IN_FLIGHT), (10 * MSS, 12 * MSS, IN_FLIGHT)]
-    assert sender.board.pipe_bytes == 12 * MSS
+    assert sender.board.flight_segments == 12
 
 
 def test_a_report_cuts_a_run_in_three_and_neighbours_join_again(sender: Sender) -> None:
@@ -76,7 +81,7 @@ def test_a_report_cuts_a_run_in_three_and_neighbours_join_again(sender: Sender) 
     sender.mark(2, SACKED)
     assert sender.runs() == [(0, 2 * MSS, IN_FLIGHT), (2 * MSS, 3 * MSS, SACKED), (3 * MSS, 5 * MSS, IN_FLIGHT)]
     assert list(sender.board.run_segments[:3]) == [2, 1, 2]
-    assert (sender.board.pipe_bytes, sender.board.sacked_segments) == (4 * MSS, 1)
+    assert (sender.board.flight_segments, sender.board.sacked_segments) == (4, 1)
     sender.mark(3, SACKED)
     assert sender.runs() == [(0, 2 * MSS, IN_FLIGHT), (2 * MSS, 4 * MSS, SACKED), (4 * MSS, 5 * MSS, IN_FLIGHT)]
 
@@ -84,11 +89,12 @@ def test_a_report_cuts_a_run_in_three_and_neighbours_join_again(sender: Sender) 
 def test_a_retransmission_is_in_flight_again_with_its_own_time(sender: Sender) -> None:
     sender.send(0, 3, now_us=5)
     sender.mark(0, LOST)
-    assert (sender.board.pipe_bytes, sender.board.lost_bytes) == (2 * MSS, MSS)
+    assert (sender.board.flight_segments, sender.board.lost_segments, sender.board.lost_bytes) == (2, 1, MSS)
     sender.send(0, 1, now_us=9)
     assert list(sender.board.run_sent_us[:2]) == [9, 5]
-    assert list(sender.board.run_retransmitted[:2]) == [1, 0]
-    assert (sender.board.pipe_bytes, sender.board.lost_bytes) == (3 * MSS, 0)
+    assert list(sender.board.run_repeated[:2]) == [REPAIRED, SENT_ONCE]
+    assert (sender.board.flight_segments, sender.board.lost_segments, sender.board.lost_bytes) == (3, 1, 0)
+    assert sender.board.repeated_segments == 1
 
 
 def test_when_there_is_no_room_times_get_later_and_never_earlier(sender: Sender) -> None:
@@ -127,4 +133,37 @@ def test_runs_follow_each_other_whatever_happens(sender: Sender, seed: int) -> N
     assert [run[0] for run in runs] == [0, *(run[1] for run in runs[:-1])]
     assert all(start < end for start, end, _ in runs)
     assert runs[-1][1] == 1500 * MSS
-    assert sender.board.pipe_bytes + sender.board.lost_bytes == sum(end - start for start, end, state in runs if state != SACKED)
+    for state, count in ((IN_FLIGHT, sender.board.flight_segments), (SACKED, sender.board.sacked_segments)):
+        assert count * MSS == sum(end - start for start, end, fate in runs if fate == state)
+    assert sender.board.lost_bytes == sum(end - start for start, end, state in runs if state == LOST)
+    assert sender.board.outstanding_segments == 1500
+
+
+def test_short_segments_count_like_full_ones(sender: Sender) -> None:
+    """Three writes of 100 bytes, then 2,500: two full segments and one of 500 bytes."""
+    for end, now_us in ((100, 5), (200, 5), (300, 5), (1300, 5), (2300, 5), (2800, 5)):
+        seq = (FIRST + end) % 2**32
+        note_sent(sender.pcb, sender.board, sender.pcb.snd_max, seq, now_us)
+        sender.pcb.snd_max = seq
+    assert sender.board.flight_segments == 6
+    first = runs_below(sender.pcb, sender.board, (FIRST + 1300) % 2**32)
+    assert sum(int(count) for count in sender.board.run_segments[:first]) == 4
+
+
+@pytest.mark.parametrize(("acked", "below"), [(999, 0), (1000, 1), (1500, 1), (4999, 4), (5000, 5)])
+def test_a_segment_that_is_acknowledged_in_part_is_still_outstanding(sender: Sender, acked: int, below: int) -> None:
+    sender.send(0, 5, now_us=5)
+    first = runs_below(sender.pcb, sender.board, (FIRST + acked) % 2**32)
+    assert sum(int(count) for count in sender.board.run_segments[:first]) == below
+    assert sum(int(count) for count in sender.board.run_segments[: int(sender.board.run_count)]) == 5
+
+
+def test_losses_that_were_none_are_forgotten(sender: Sender) -> None:
+    sender.send(0, 3, now_us=5)
+    sender.mark(0, LOST)
+    sender.mark(1, LOST)
+    sender.send(0, 1, now_us=9)
+    forget_losses(sender.pcb, sender.board)
+    assert list(sender.board.run_repeated[:2]) == [DOUBLED, SENT_ONCE]
+    assert (sender.board.lost_segments, sender.board.repeated_segments) == (0, 1)
+    assert sender.board.flight_segments == 4  # the first one and its retransmission are both on the way

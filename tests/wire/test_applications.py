@@ -144,11 +144,15 @@ def test_a_file_that_becomes_shorter_while_it_is_sent_is_an_error(peer: str) -> 
         ("http://10.0.0.1", "10.0.0.1", 80, "/", ""),
         ("http://10.0.0.1:8000/a/b c?x=1", "10.0.0.1", 8000, "/a/b%20c?x=1", "b c"),
         ("http://[fd00::1]:81/%41", "fd00::1", 81, "/%41", "%41"),
+        ("http://10.0.0.1/f?q=a b", "10.0.0.1", 80, "/f?q=a%20b", "f"),
+        ("http://10.0.0.1/\u00e4?q=\u00e4", "10.0.0.1", 80, "/%C3%A4?q=%C3%A4", "\u00e4"),
+        ("http://10.0.0.1/\udcff?\udcff", "10.0.0.1", 80, "/%FF?%FF", "\udcff"),
     ],
 )
 def test_urls(text: str, host: str, port: int, target: str, name: str) -> None:
     url = Url(text)
     assert (url.host, url.port, url.target, url.file_name) == (host, port, target, name)
+    HttpExchange(KernelSocket(socket.socketpair()[0]), url)  # builds the request
 
 
 @pytest.mark.parametrize("text", ["10.0.0.1/file", "https://10.0.0.1/", "http://", "http://10.0.0.1:x/", "http://[fd00::1/"])

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -317,3 +318,68 @@ def test_files_are_closed_when_the_client_goes(running: Running, root: Path) -> 
     opened = [entry.resolve() for entry in Path("/proc/self/fd").iterdir()]
     assert root / "big" not in opened
     assert running.server.failed == 1
+
+
+DIGITS = "9" * 5000
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "length"),
+    [
+        (f"{DIGITS}-", 416, None),
+        (f"5-{DIGITS}", 206, len(CONTENT) - 5),
+        (f"-{DIGITS}", 206, len(CONTENT)),
+        ("0" * 5000 + "7-" + "0" * 5000 + "9", 206, 3),
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_numbers(running: Running, asked: str, status: int, length: int | None) -> None:
+    found, _, content = running.ask("GET", "/file.bin", Range=f"bytes={asked}")
+    assert found == status
+    assert length is None or len(content) == length
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"a\xfe.txt"])
+def test_a_name_need_not_be_utf_8(running: Running, root: Path, name: bytes) -> None:
+    target = "/" + quote(name)
+    status, headers, _ = running.ask("PUT", target, b"content")
+    assert (status, headers["location"]) == (201, target)
+    assert (root / os.fsdecode(name)).read_bytes() == b"content"
+    assert running.ask("GET", target)[2] == b"content"
+    assert target[1:].encode() in running.ask("GET", "/")[2]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+@pytest.mark.parametrize("target", ["/" + "a" * 300, "/" + "a/" * 4000 + "x"])
+def test_a_name_that_no_file_can_have_is_answered(running: Running, method: str, target: str) -> None:
+    assert running.ask(method, target, b"x" if method == "PUT" else None)[0] == 414
+
+
+@pytest.mark.parametrize(
+    ("version", "lengths"),
+    [("1.1", "Content-Length: 6\r\nTransfer-Encoding: chunked"), ("1.0", "Transfer-Encoding: chunked\r\nConnection: keep-alive")],
+)
+def test_a_request_with_two_lengths_is_the_last_of_its_connection(
+    running: Running, root: Path, version: str, lengths: str
+) -> None:
+    """RFC 9112, section 6.1: somebody on the way may think that the second request is a part of the first."""
+    head = f"PUT /new HTTP/{version}\r\nHost: x\r\n{lengths}\r\n\r\n0\r\n\r\n"
+    answer = running.raw(head.encode() + b"GET /file.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert not (root / "new").exists()
+
+
+def test_an_upload_in_progress_is_seen_by_nobody(running: Running, root: Path) -> None:
+    before = {path.name for path in root.iterdir()}
+    head = b"PUT /new HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n12345"
+    with socket.create_connection(("127.0.0.1", running.listener.port), timeout=10) as connection:
+        connection.sendall(head)
+        while not (partial := {path.name for path in root.iterdir()} - before):
+            time.sleep(0.001)
+        name = partial.pop()
+        assert name.encode() not in running.ask("GET", "/")[2]
+        for method in ("GET", "PUT"):
+            assert running.ask(method, f"/{name}", b"" if method == "PUT" else None)[0] == 404
+        connection.sendall(b"67890")
+        assert connection.recv(1000).startswith(b"HTTP/1.1 201 ")
+    assert {path.name for path in root.iterdir()} - before == {"new"}

@@ -103,6 +103,7 @@ def test_a_path_gets_smaller(open_laboratory: OpenLaboratory, version: int, limi
     size = 200_000
     with far_host(laboratory) as far:
         theirs, ours = far.pair(opener, version)
+        ours.set_option("send_buffer_bytes", 16_384, laboratory.now_us)  # less under way than passes between two limits
         exchange = Exchange(laboratory, theirs, ours, size)
         for number, limit in enumerate(limits):
             share = size * (number + 1) // (len(limits) + 1)

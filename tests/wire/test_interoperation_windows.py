@@ -76,6 +76,27 @@ def test_the_kernels_reader_stops(open_laboratory: OpenLaboratory, opener: str, 
 
 
 @pytest.mark.parametrize("opener", OPENERS)
+def test_the_kernel_sends_while_its_own_reader_stops(open_laboratory: OpenLaboratory, opener: str) -> None:
+    """We probe its closed window with a byte. Of our ACKs it then drops those whose number is behind that byte."""
+    laboratory = open_laboratory()
+    theirs, ours = laboratory.pair(opener, options=RECEIVE_BUFFER)
+    assert ours.send(DATA, laboratory.now_us) == len(DATA)
+    laboratory.until(lambda: ours.pcb["snd_wnd"] == 0 and ours.pcb["snd_max"] != ours.pcb["snd_una"])
+    writer, stream, got = KernelWriter(theirs, DATA * 10), len(DATA) * 10, bytearray()
+
+    def all_arrived() -> bool:
+        writer.step()
+        got.extend(ours.receive(1 << 16, laboratory.now_us))
+        return len(got) == stream
+
+    start_us = laboratory.now_us
+    laboratory.until(all_arrived)
+    assert got == DATA * 10
+    assert laboratory.now_us - start_us < 5_000_000
+    assert laboratory.kernel_read(theirs, len(DATA)) == DATA
+
+
+@pytest.mark.parametrize("opener", OPENERS)
 def test_our_reader_takes_few_bytes_at_a_time(open_laboratory: OpenLaboratory, opener: str) -> None:
     """The window opens by a segment or half of the buffer at least (RFC 9293, section 3.8.6.2.2)."""
     laboratory = open_laboratory(config=EndpointConfig(receive_buffer_bytes=4096))

@@ -12,6 +12,7 @@ from scapy.utils import rdpcap
 from netstack.wire.impairment import Impairment, ImpairmentSettings
 from netstack.wire.loop import PACKETS_PER_TURN, EventLoop, monotonic_us
 from netstack.wire.pcap import PcapWriter
+from netstack.wire.session import SessionConfig, connect_endpoint
 from tests.helpers.echo_endpoint import EchoEndpoint
 
 
@@ -189,3 +190,62 @@ def test_closing_aborts_the_applications(device: QueueDevice) -> None:
     application = Recorder()
     EventLoop(device, EchoEndpoint(), [application]).close()
     assert application.aborted
+
+
+class FailingEndpoint(EchoEndpoint):
+    """Cannot bear one packet, and its timer."""
+
+    def receive(self, packet: bytes, now_us: int) -> None:
+        if numbers([packet]) == [1]:
+            raise OverflowError("int too big to convert")
+        super().receive(packet, now_us)
+
+    def next_deadline_us(self) -> int | None:
+        return 0
+
+    def run_timers(self, now_us: int) -> None:
+        raise IndexError("of a timer")
+
+
+def test_a_packet_that_the_endpoint_fails_at_is_lost_and_no_other(device: QueueDevice) -> None:
+    lines: list[str] = []
+    application = Recorder()
+    loop = EventLoop(device, FailingEndpoint(), [application], clock=lambda: 5, log=lines.append)
+    device.inbound += [request(number) for number in range(3)]
+    loop.turn()
+    assert numbers(device.outbound) == [0, 2]
+    assert application.steps == [5]
+    assert lines == ["a packet ended by OverflowError: int too big to convert", "a timer ended by IndexError: of a timer"]
+    assert loop.faults == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("count", [1, 500])
+def test_a_full_disk_ends_the_capture_and_nothing_else(device: QueueDevice, count: int) -> None:
+    lines: list[str] = []
+    with PcapWriter(Path("/dev/full")) as capture:
+        loop = EventLoop(device, EchoEndpoint(), capture=capture, clock=lambda: 5, log=lines.append)
+        device.inbound += [request(number) for number in range(count)]
+        while loop.turn():
+            pass
+        loop.close()
+    assert numbers(device.outbound) == list(range(count))
+    assert lines == ["the capture ends early: No space left on device"]
+
+
+def test_packets_do_not_pile_up_between_device_and_endpoint(device: QueueDevice) -> None:
+    """Each that is read arrives twice, and a turn takes no more than it reads."""
+    inbound = Impairment(ImpairmentSettings(duplicate=1.0), "in")
+    loop = EventLoop(device, EchoEndpoint(), inbound=inbound, clock=lambda: 5)
+    for _ in range(50):
+        device.inbound += [request(number) for number in range(PACKETS_PER_TURN)]
+        loop.turn()
+        device.room = 1000
+        assert len(loop._arrived) <= PACKETS_PER_TURN
+    loop.close()
+
+
+def test_secrets_of_a_session_are_drawn_from_the_system(device: QueueDevice) -> None:
+    """128 bits: 32 would be found by trying, from two answers to SYNs."""
+    with connect_endpoint(device, SessionConfig()) as session:  # pyright: ignore[reportArgumentType]
+        assert session.endpoint.config.seed is None

@@ -1,5 +1,6 @@
 """One HTTP/1.1 request on a socket of the stack: a download or an upload. h11 knows the messages."""
 
+import os
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import BinaryIO
@@ -63,8 +64,9 @@ class HttpExchange:
             while not self.done and self._advance(now_us):
                 pass
         except OSError as error:
+            self.socket.abort(now_us)
             self._end(self.failure or error.strerror or str(error))
-        except h11.RemoteProtocolError as error:
+        except (h11.RemoteProtocolError, ValueError) as error:
             self.socket.abort(now_us)
             self._end(f"the answer ended early or is not HTTP: {error}")
         except h11.LocalProtocolError:
@@ -144,11 +146,19 @@ class Url:
         except ValueError as error:
             raise WireError(f"{text}: {parts.hostname} is no IP address, and names are not looked up") from error
         self.port = DEFAULT_PORT if port is None else port
+        if not self.port or "%" in self.host:
+            raise WireError(f"{text}: {parts.netloc} is not where a server can be")
         self.path = parts.path or "/"
-        self.host_header = parts.netloc.rpartition("@")[2]
-        self.target = quote(self.path, safe="/%:@!$&'()*+,;=~") + (f"?{parts.query}" if parts.query else "")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.host_header = host if self.port == DEFAULT_PORT else f"{host}:{self.port}"
+        self.target = _quoted(self.path) + (f"?{_quoted(parts.query)}" if parts.query else "")
 
     @property
     def file_name(self) -> str:
         """The last part of the path; empty if it ends in a slash."""
         return self.path.rpartition("/")[2]
+
+
+def _quoted(text: str) -> str:
+    """Return a part of a URL as it may be sent; what is quoted already stays."""
+    return quote(os.fsencode(text), safe="/?%:@!$&'()*+,;=~")

@@ -3,6 +3,7 @@
 Never leaves the root. Knows no sockets and no messages.
 """
 
+import errno
 import html
 import os
 import re
@@ -33,6 +34,23 @@ class HttpError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
+PARTIAL = re.compile(r"\.netstack-[0-9a-f]{16}\.part")
+"""Names of uploads in progress: nobody sees them."""
+MOST_DIGITS = 18
+"""Of a number that a request may mean: more digits are a larger number than any file has bytes."""
+
+
+def partial_path(path: Path) -> Path:
+    """Return a free name beside a file, for what will become that file."""
+    return path.with_name(f".netstack-{secrets.token_hex(8)}.part")
+
+
+def _number(digits: str) -> int:
+    """Return a number, or one that is larger than any file if the client sends more digits: reading these takes long."""
+    digits = digits.lstrip("0")
+    return int(digits or "0") if len(digits) <= MOST_DIGITS else 10**MOST_DIGITS
+
+
 def path_of_target(target: str) -> str:
     """Return the decoded path of a request's target, in origin or absolute form (RFC 9112 section 3.2)."""
     try:
@@ -50,11 +68,33 @@ def locate(root: Path, path: str) -> Path:
     """
     try:
         found = (root / path.lstrip("/")).resolve()
+        os.fsencode(found)
     except (OSError, ValueError, RuntimeError) as error:
         raise HttpError(404, "there is no such file") from error
-    if not found.is_relative_to(root.resolve()):
+    inside = found.is_relative_to(root.resolve())
+    if not inside or any(PARTIAL.fullmatch(part) for part in found.relative_to(root.resolve()).parts):
         raise HttpError(404, "there is no such file")
     return found
+
+
+def is_folder(path: Path) -> bool:
+    """Return whether there is a folder of that name.
+
+    Raises:
+        HttpError: 403 if that may not be known, 414 if no file can have such a name.
+    """
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise _no_access(error) from error
+
+
+def _no_access(error: OSError) -> HttpError:
+    if error.errno == errno.ENAMETOOLONG:
+        return HttpError(414, "the name is too long for a file")
+    if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        return HttpError(503, "the server has too many files open")
+    return HttpError(403, f"no access: {error.strerror}")
 
 
 @dataclass(frozen=True)
@@ -96,16 +136,15 @@ def open_file(path: Path) -> OpenFile:
     """Open a regular file.
 
     Raises:
-        HttpError: 404 if there is none, 403 if it may not be read, 503 if too many files are open.
+        HttpError: 404 if there is none, 403 if it may not be read, 414 for a name that is too long, 503 if too many files are
+            open.
     """
     try:
         file = FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))  # a FIFO would wait
     except (FileNotFoundError, NotADirectoryError) as error:
         raise HttpError(404, "there is no such file") from error
-    except PermissionError as error:
-        raise HttpError(403, "the file may not be read") from error
     except OSError as error:
-        raise HttpError(503, f"the file cannot be opened: {error.strerror}") from error
+        raise _no_access(error) from error
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode):
         file.close()
@@ -139,11 +178,11 @@ def wanted_range(found: OpenFile, headers: dict[str, str]) -> range | None:
         return None
     size = found.size_bytes
     if match[1]:
-        first, last = int(match[1]), min(int(match[2] or size - 1), size - 1)
-        if match[2] and int(match[2]) < first:
+        first, last = _number(match[1]), min(_number(match[2]) if match[2] else size - 1, size - 1)
+        if match[2] and len(match[2]) <= MOST_DIGITS and _number(match[2]) < first:
             return None
     else:
-        first, last = max(0, size - int(match[2])), size - 1
+        first, last = max(0, size - _number(match[2])), size - 1
     if first >= size:
         found.file.close()
         raise HttpError(416, "the range lies behind the end of the file", Content_Range=f"bytes */{size}")
@@ -174,6 +213,8 @@ def list_folder(folder: Path, path: str) -> bytes:
         raise HttpError(403, "the folder may not be read") from error
     rows = [] if path.strip("/") == "" else ['<tr><td><a href="../">../</a></td><td></td></tr>']
     for entry in entries:
+        if PARTIAL.fullmatch(entry.name):
+            continue
         try:
             slash, size = ("/", "") if entry.is_dir() else ("", f"{entry.stat().st_size:,} bytes")
         except OSError:
@@ -202,20 +243,21 @@ class Upload:
         """Begin.
 
         Raises:
-            HttpError: 409 if there is no such folder, or a folder of that name; 403 if it may not be written.
+            HttpError: 409 if there is no such folder, or a folder of that name; 403 if it may not be written, 414 for a name that
+                is too long, 503 if too many files are open.
         """
         self.path = path
         self.size_bytes = 0
-        if path.is_dir():
+        if is_folder(path):
             raise HttpError(409, "there is a folder of that name")
         self.replaces = path.exists()
-        self._partial = path.with_name(f".{secrets.token_hex(8)}.part")
+        self._partial = partial_path(path)
         try:
             self._file = FileIO(self._partial, "xb")
         except (FileNotFoundError, NotADirectoryError) as error:
             raise HttpError(409, "there is no such folder") from error
         except OSError as error:
-            raise HttpError(403, f"the file cannot be written: {error.strerror}") from error
+            raise _no_access(error) from error
 
     def write(self, data: bytes) -> None:
         """Append.
@@ -238,8 +280,8 @@ class Upload:
         Raises:
             HttpError: 403 if that cannot be done.
         """
-        self._file.close()
         try:
+            self._file.close()
             self._partial.replace(self.path)
         except OSError as error:
             self._partial.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 Holds no more of a file than a chunk, and reads from a socket only when it has written what it read before.
 """
 
+import os
 import secrets
 from collections.abc import Callable
 from http import HTTPStatus
@@ -19,6 +20,7 @@ from netstack.wire.http.files import (
     HttpError,
     Upload,
     http_date,
+    is_folder,
     is_unchanged,
     list_folder,
     locate,
@@ -30,9 +32,18 @@ from netstack.wire.interface import SocketLike
 
 SERVER = "netstack"
 IDLE_US = 60_000_000
-"""A connection on which nothing happens is closed after that."""
+"""A connection on which nothing happens is closed after that, and so is one whose client takes longer for the head of a request,
+for `STEP_BYTES` of an upload, or for the next chunk of an answer."""
+STEP_BYTES = 4096
+"""Fewer bytes of an upload are no progress: a client that sends a byte a minute must not hold a connection."""
+MOST_HEAD_BYTES = 16 * 1024
+"""Of the head of a request, and of that of a chunk."""
 LINGER_US = 5_000_000
 """How long a refused upload is still received: closing at once would reset the connection, and the answer would be lost."""
+MOST_ACTIONS = 64
+"""Of one connection in a turn, such as to take a request or a chunk: a client may send thousands of small ones at once."""
+COMBINED_BYTES = 16 * 1024
+"""With less than that still to be sent, the next chunk is put behind it."""
 READ_METHODS, WRITE_METHODS = ("GET", "HEAD", "OPTIONS"), ("PUT", "POST")
 
 
@@ -82,13 +93,15 @@ class HttpConnection:
         self._root = root
         self._methods = READ_METHODS + (() if read_only else WRITE_METHODS)
         self._log = log
-        self._http = h11.Connection(h11.SERVER)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
         self._outgoing = Outgoing(socket)
         self._request: h11.Request | None = None
         self._body: Body | None = None  # of the answer
         self._upload: Upload | None = None
-        self._lingering = False
-        self._is_waiting = False  # for the client, with nothing to do before
+        self._lingering = self._has_ended = False
+        self._is_cut_short = False  # more could be done at once, but it is the turn of others
+        self._moved = False  # since the deadline was set
+        self._uploaded_bytes = 0  # since then
         self._deadline_us = now_us + IDLE_US
 
     def step(self, now_us: int) -> bool:
@@ -99,7 +112,7 @@ class HttpConnection:
             return False
 
     def next_deadline_us(self) -> int | None:
-        return self._deadline_us
+        return 1 if self._is_cut_short else self._deadline_us
 
     def release(self) -> None:
         if self._upload is not None:
@@ -108,29 +121,43 @@ class HttpConnection:
             self._body.close()
 
     def _step(self, now_us: int) -> bool:
-        if self._is_waiting and now_us < self._deadline_us and not (self.socket.readable or self.socket.at_eof):
-            return True
-        moved = self._is_waiting = False
-        while self._outgoing.flush(now_us):
-            if self._lingering:
-                return self._linger(now_us)
-            if self._body is not None:
-                self._send_next(self._body)
-            elif self._http.our_state is h11.MUST_CLOSE:
-                self._begin_to_close(now_us)
-            elif self._http.our_state in (h11.CLOSED, h11.ERROR):
-                self.socket.close(now_us)
-                return False
-            elif not self._advance(now_us):
-                self._is_waiting = True
+        self._is_cut_short = True
+        for _ in range(MOST_ACTIONS):
+            if not self._act(now_us):
+                self._is_cut_short = False
                 break
-            moved = True
-        if moved:
+        if self._has_ended or self._lingering:
+            return not self._has_ended
+        if self._moved:
+            self._moved = False
+            self._uploaded_bytes = 0
             self._deadline_us = now_us + IDLE_US
         elif now_us >= self._deadline_us:
             self.socket.abort(now_us)
             return False
         return True
+
+    def _act(self, now_us: int) -> bool:
+        """Do the next thing; return False if nothing is to be done before something comes, or at the end."""
+        if self._body is not None and self._outgoing.waiting_bytes < COMBINED_BYTES:
+            self._send_next(self._body)  # together with what is before it: the head of an answer alone would wait for an ACK
+            self._moved = True
+            return True
+        if not self._outgoing.flush(now_us):
+            return False
+        if self._lingering:
+            self._has_ended = not self._linger(now_us)
+            return False
+        if self._body is not None:
+            return True
+        if self._http.our_state is h11.MUST_CLOSE:
+            self._begin_to_close(now_us)
+            return True
+        if self._http.our_state in (h11.CLOSED, h11.ERROR):
+            self.socket.close(now_us)
+            self._has_ended = True
+            return False
+        return self._advance(now_us)
 
     def _advance(self, now_us: int) -> bool:
         """Take the next event of the client; return False if there is none for now."""
@@ -142,9 +169,10 @@ class HttpConnection:
                 self._http.start_next_cycle()
             elif isinstance(event, h11.Request):
                 self._request = event
+                self._moved = True
                 self._begin(event)
-            elif isinstance(event, h11.Data) and self._upload is not None:
-                self._upload.write(bytes(event.data))
+            elif isinstance(event, h11.Data):
+                self._receive_body(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
                 self._end_request()
             elif isinstance(event, h11.ConnectionClosed):
@@ -157,6 +185,12 @@ class HttpConnection:
                 raise ConnectionAbortedError from error
             self._refuse(HttpError(error.error_status_hint, str(error)))
         return True
+
+    def _receive_body(self, data: bytes) -> None:
+        self._uploaded_bytes += len(data)
+        self._moved = self._moved or self._uploaded_bytes >= STEP_BYTES
+        if self._upload is not None:
+            self._upload.write(data)
 
     def _read(self, now_us: int) -> bool:
         if self._http.they_are_waiting_for_100_continue:
@@ -172,7 +206,7 @@ class HttpConnection:
         if self._upload is not None:
             upload, self._upload = self._upload, None
             upload.finish()
-            location = "/" + quote(upload.path.relative_to(self._root.resolve()).as_posix())
+            location = "/" + quote(os.fsencode(upload.path.relative_to(self._root.resolve())))
             if upload.replaces:
                 self._answer(204, {}, received_bytes=upload.size_bytes)
             else:
@@ -183,6 +217,8 @@ class HttpConnection:
     def _begin(self, request: h11.Request) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         method, target = request.method.decode("ascii"), request.target.decode("latin-1")
+        if "transfer-encoding" in headers and ("content-length" in headers or request.http_version != b"1.1"):
+            raise HttpError(400, "the length of the request is not clear", Connection="close")  # RFC 9112, section 6.1
         if method not in self._methods:
             raise HttpError(405, f"allowed are {', '.join(self._methods)}", Allow=", ".join(self._methods))
         if method == "OPTIONS":
@@ -193,7 +229,7 @@ class HttpConnection:
             if "content-range" in headers:
                 raise HttpError(400, "a part of a file cannot be put")
             self._upload = Upload(self._place_of_upload(path, method))
-        elif locate(self._root, path).is_dir():
+        elif is_folder(locate(self._root, path)):
             self._answer_with_folder(path)
         elif path.endswith("/"):
             raise HttpError(404, "there is no such folder")
