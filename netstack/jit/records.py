@@ -6,6 +6,9 @@ records mean.
 """
 
 import ctypes
+import os
+import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
@@ -21,6 +24,10 @@ u2: TypeAlias = np.uint16
 u4: TypeAlias = np.uint32
 
 _HOST_LINE_BYTES = 64
+CHECKS = os.environ.get("NETSTACK_CHECK") == "1"
+"""Whether interpreted code (``NUMBA_DISABLE_JIT=1``) checks that each record it reaches lies in its table."""
+_tables: list[tuple[int, int]] = []
+"""Where tables begin and end, in order."""
 _intrinsic: Any = extending.intrinsic  # Any: its declared type keeps the typing context among the arguments
 
 
@@ -51,7 +58,25 @@ def allocate(dtype: np.dtype, length: int) -> np.ndarray:
     size = max(length, 1) * dtype.itemsize
     memory = np.zeros(size + 2 * _HOST_LINE_BYTES, np.uint8)
     start = -memory.ctypes.data % _HOST_LINE_BYTES
+    if CHECKS:
+        _note_table(memory.ctypes.data + start, size)
     return memory[start : start + size].view(dtype)
+
+
+def _note_table(start: int, size: int) -> None:
+    """Keep where a table is, in place of freed ones whose memory it has."""
+    first = bisect_left(_tables, (start,))
+    first -= first > 0 and _tables[first - 1][1] > start
+    last = bisect_left(_tables, (start + size,))
+    _tables[first:last] = [(start, start + size)]
+
+
+def check_inside(address: int, offset: int, size: int) -> None:
+    """Raise IndexError unless `size` bytes, `offset` behind an address, lie in the table that the address is in."""
+    position = bisect_right(_tables, (address, sys.maxsize)) - 1
+    start, end = _tables[position] if position >= 0 else (0, 0)
+    if not (start <= address < end and start <= address + offset and address + offset + size <= end):
+        raise IndexError(f"{size} bytes at {address + offset:#x} are not in the table that {address:#x} is in")
 
 
 class InterpretedRecord:
@@ -76,11 +101,13 @@ def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     """Return ``at(address, index)`` giving a reference to record `index` of the table at `address`.
 
     The caller keeps the table alive. As in C, there is no bounds check. The accessor works in interpreted code too
-    (``NUMBA_DISABLE_JIT=1``).
+    (``NUMBA_DISABLE_JIT=1``), and there checks bounds if `CHECKS` says so.
     """
     if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
 
         def interpreted_at(address: int, index: int) -> Any:
+            if CHECKS:
+                check_inside(int(address), int(index) * dtype.itemsize, dtype.itemsize)
             memory: Any = (ctypes.c_char * dtype.itemsize).from_address(int(address) + int(index) * dtype.itemsize)
             return InterpretedRecord(np.frombuffer(memory, dtype)[0])
 

@@ -20,9 +20,7 @@ _IN_WORD = CORES_PER_WORD - 1
 class DirectoryWord(Record):
     """What the directory knows of one line and eight cores. A line has a word per eight cores, one after the other."""
 
-    bits: (
-        u4  # from bit 0: who may hold it; who lost it to a write of a core or device; in the first word 1 + the owner, 0 for none
-    )
+    bits: u4  # from bit 0: who may hold it; who lost it to a write; in the first word 1 + the owner, 0 for none
 
 
 WORD_BYTES = DirectoryWord.dtype.itemsize

@@ -8,7 +8,7 @@ structures, not what they hold.
 from netstack.jit.compilation import compiled
 from netstack.jit.journal import add_event, save_words
 from netstack.jit.tables import has_journal, journal_of
-from netstack.sim.machine import cache_state
+from netstack.sim.machine import cache_state, directory
 from netstack.sim.machine.cache_state import (
     count_address,
     count_of,
@@ -18,23 +18,6 @@ from netstack.sim.machine.cache_state import (
     l2_set_at,
     l2_set_of,
     order_at,
-)
-from netstack.sim.machine.directory import (
-    WORD_BYTES,
-    add_sharer,
-    clear_sharers,
-    first_of,
-    has_lost,
-    has_sharers,
-    is_shared_beside,
-    is_sharer,
-    line_address,
-    other_sharers,
-    owner_of,
-    remove_sharer,
-    set_lost,
-    set_only_sharer,
-    set_owner,
 )
 from netstack.sim.machine.numbers import Access, LineEvent
 from netstack.sim.machine.replacement import emptied, filled, next_victim, used
@@ -64,11 +47,10 @@ def _save(machine, address, size_bytes):
 def _save_record(machine, line):
     """Windowed: keep the directory's record of a line, in whole words of the journal."""
     if has_journal(machine):
-        address = line_address(machine, line)
-        start = address & ~(JOURNAL_WORD_BYTES - 1)
-        save_words(
-            journal_of(machine), start, (address + machine.line_words * WORD_BYTES - start + 7) & ~(JOURNAL_WORD_BYTES - 1)
-        )
+        address = directory.line_address(machine, line)
+        start = address & -JOURNAL_WORD_BYTES
+        end = (address + machine.line_words * directory.WORD_BYTES + JOURNAL_WORD_BYTES - 1) & -JOURNAL_WORD_BYTES
+        save_words(journal_of(machine), start, end - start)
 
 
 @compiled
@@ -135,7 +117,7 @@ def _miss(machine, core, line, l1_set, kind, access):
     _save(machine, l1_set, machine.l1_stride)
     count.l1_misses += 1
     l2_set = l2_set_address(machine, core, line)
-    way = find_in_l2(machine, l2_set, line) if is_sharer(line_address(machine, line), core) else -1
+    way = find_in_l2(machine, l2_set, line) if directory.is_sharer(directory.line_address(machine, line), core) else -1
     in_l2 = way >= 0
     others_held = False
     if in_l2:
@@ -181,35 +163,35 @@ def _upgrade(machine, core, kind, access):
 @compiled
 def _own(machine, core, line, l1_set):
     """Make `core` the only holder and owner of the line that is first in `l1_set`; return whether others held it, too."""
-    address = line_address(machine, line)
-    shared = is_shared_beside(machine, address, core)
+    address = directory.line_address(machine, line)
+    shared = directory.is_shared_beside(machine, address, core)
     if has_journal(machine):
         _save_record(machine, line)
         _save(machine, l1_set, machine.l1_stride)
-        if shared or owner_of(address) != core + 1 or not is_sharer(address, core):
+        if shared or directory.owner_of(address) != core + 1 or not directory.is_sharer(address, core):
             _notify_others(machine, core, line, LineEvent.OWNED)
     tag_at(l1_set, 0).tag |= cache_state.WRITABLE
     held = shared
     if shared:
         if not has_journal(machine):
             held = _invalidate(machine, line, core) != 0
-        set_only_sharer(machine, address, core)
+        directory.set_only_sharer(machine, address, core)
     else:
-        add_sharer(address, core)
-        set_owner(address, core + 1)
+        directory.add_sharer(address, core)
+        directory.set_owner(address, core + 1)
     return held
 
 
 @compiled
 def _fetch(machine, core, line, count):
     """Bring a line that `core` does not hold from another cache or from memory; return the stall in cycles."""
-    address = line_address(machine, line)
+    address = directory.line_address(machine, line)
     _save_record(machine, line)
     count.l2_misses += 1
-    count.coherence_misses += has_lost(address, core)
-    add_sharer(address, core)
+    count.coherence_misses += directory.has_lost(address, core)
+    directory.add_sharer(address, core)
     node = node_of(machine, core)
-    owner = owner_of(address)
+    owner = directory.owner_of(address)
     if has_journal(machine):
         _notify_others(machine, core, line, LineEvent.FETCHED)
         if owner != 0:  # a holder that evicts a line notifies the others
@@ -222,7 +204,7 @@ def _fetch(machine, core, line, count):
             tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
         if way >= 0 or find_in_l2(machine, l2_set_address(machine, holder, line), line) >= 0:
             return machine.cache_same_node if node_of(machine, holder) == node else machine.cache_other_node
-        set_owner(address, 0)  # written back when it was evicted
+        directory.set_owner(address, 0)  # written back when it was evicted
     return machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote
 
 
@@ -232,13 +214,13 @@ def _fetch_to_own(machine, core, line, count):
 
     Returns the stall in cycles, and whether others held it.
     """
-    address = line_address(machine, line)
+    address = directory.line_address(machine, line)
     count.l2_misses += 1
-    count.coherence_misses += has_lost(address, core)
-    owner = owner_of(address)
-    taken = _invalidate(machine, line, core) if is_shared_beside(machine, address, core) else 0
-    add_sharer(address, core)
-    set_only_sharer(machine, address, core)
+    count.coherence_misses += directory.has_lost(address, core)
+    owner = directory.owner_of(address)
+    taken = _invalidate(machine, line, core) if directory.is_shared_beside(machine, address, core) else 0
+    directory.add_sharer(address, core)
+    directory.set_only_sharer(machine, address, core)
     node = node_of(machine, core)
     if taken & _FROM_OWNER:
         return (machine.cache_same_node if node_of(machine, owner - 1) == node else machine.cache_other_node), True
@@ -251,14 +233,14 @@ def _invalidate(machine, line, keeper):
 
     Returns `_FROM_OTHERS` if any of them still held it, and `_FROM_OWNER` if its owner did.
     """
-    address = line_address(machine, line)
+    address = directory.line_address(machine, line)
     number = l2_set_of(machine, line)
-    owner = owner_of(address)
+    owner = directory.owner_of(address)
     taken = 0
     for position in range(machine.line_words):
-        sharers = other_sharers(address, position, keeper)
+        sharers = directory.other_sharers(address, position, keeper)
         while sharers != 0:
-            other = first_of(sharers, position)
+            other = directory.first_of(sharers, position)
             if _take(machine, other, line, address, number):
                 taken |= _FROM_OTHERS | (_FROM_OWNER if other + 1 == owner else 0)
             sharers &= sharers - 1
@@ -281,7 +263,7 @@ def _take(machine, core, line, address, number):
             _remove_from_l2(machine, l2_set, way)
             held = True
     if held:
-        set_lost(address, core)
+        directory.set_lost(address, core)
     return held
 
 
@@ -331,7 +313,7 @@ def _fill_l2(machine, core, line):
 def _note_eviction(machine, core, line):
     """Windowed: remove `core` from the directory's record of a line that it evicted, and notify the others."""
     _save_record(machine, line)
-    remove_sharer(line_address(machine, line), core)
+    directory.remove_sharer(directory.line_address(machine, line), core)
     _notify_others(machine, core, line, LineEvent.EVICTED)
 
 
@@ -343,22 +325,22 @@ def dma_write(machine, kind, instance, first_line, count):
     layout = structure_of(machine, kind)
     start = layout.first_line + instance * layout.lines + first_line
     for line in range(start, start + count):
-        address = line_address(machine, line)
-        if has_sharers(machine, address):
+        address = directory.line_address(machine, line)
+        if directory.has_sharers(machine, address):
             if has_journal(machine):
                 _save_record(machine, line)
                 _drop_copy(machine, machine.own_core, line)
                 _notify_others(machine, 0, line, LineEvent.WRITTEN_BY_DEVICE)
             else:
                 _invalidate(machine, line, -1)
-            clear_sharers(machine, address)
+            directory.clear_sharers(machine, address)
 
 
 @compiled
 def _drop_copy(machine, core, line):
     """Windowed: take a line that a device writes from `core`, if it may hold it, so that this can be undone."""
-    address = line_address(machine, line)
-    if is_sharer(address, core):
+    address = directory.line_address(machine, line)
+    if directory.is_sharer(address, core):
         _save(machine, l1_set_address(machine, core, line), machine.l1_stride)
         _save(machine, l2_set_address(machine, core, line), machine.l2_stride)
         _take(machine, core, line, address, l2_set_of(machine, line))
@@ -370,25 +352,25 @@ def update_directory(machine, event):
     line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
     core = (event >> EVENT_KIND_BITS) & ((1 << EVENT_CORE_BITS) - 1)
     what = event & ((1 << EVENT_KIND_BITS) - 1)
-    address = line_address(machine, line)
+    address = directory.line_address(machine, line)
     if what == LineEvent.FETCHED:
-        add_sharer(address, core)
+        directory.add_sharer(address, core)
     elif what == LineEvent.OWNED:
-        set_only_sharer(machine, address, core)
+        directory.set_only_sharer(machine, address, core)
     elif what == LineEvent.EVICTED:
-        remove_sharer(address, core)
+        directory.remove_sharer(address, core)
     else:
-        clear_sharers(machine, address)
+        directory.clear_sharers(machine, address)
 
 
 @compiled
 def apply_directory(machine, core, event):
     """Windowed: apply what the directory says about the line of an event to the caches of `core`."""
     line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
-    address = line_address(machine, line)
-    if not is_sharer(address, core):
+    address = directory.line_address(machine, line)
+    if not directory.is_sharer(address, core):
         _take(machine, core, line, address, l2_set_of(machine, line))
-    elif is_shared_beside(machine, address, core):
+    elif directory.is_shared_beside(machine, address, core):
         l1_set = l1_set_address(machine, core, line)
         way = find_in_l1(machine, l1_set, line)
         if way >= 0:

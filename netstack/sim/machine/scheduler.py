@@ -37,9 +37,10 @@ def _choose_core(machine, thread):
     if thread.pinned >= 0:
         return thread.pinned
     best = thread.core
-    if machine.affine != 0 and core_of(machine, best).thread < 0:
+    running = core_of(machine, best).thread
+    if machine.affine != 0 and running < 0:
         return best
-    lowest = thread_of(machine, core_of(machine, best).thread).priority
+    lowest = thread_of(machine, running).priority if running >= 0 else 0  # if it idles, no priority decides below
     for core in range(machine.cores_used):
         cpu = core_of(machine, core)
         if cpu.thread < 0:
