@@ -3,6 +3,7 @@
 Knows no tracking and no Ray.
 """
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -115,7 +116,11 @@ class Point:
                     read = reader(text)
                 except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                     return None, f"{name} is missing"
-                except (ValueError, KeyError, TypeError, AttributeError):
+                except OSError as error:
+                    if error.errno != errno.ELOOP:
+                        raise
+                    return None, f"{name} is a link to itself"
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     return None, f"{name} is cut off or damaged"
         return read, ""
 

@@ -10,7 +10,7 @@ from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
 from netstack.tcp.options import accept_syn, limit_mss, timestamp
 from netstack.tcp.pcb import LARGE_WINDOW
-from netstack.tcp.reassembly import hold_data
+from netstack.tcp.reassembly import MAX_WINDOW, hold_data
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
 from netstack.tcp.style import FREEBSD, RFC, freebsd_updates_window, linux_updates_window
@@ -170,7 +170,8 @@ def tcp_received(pcb):
             return 0
         pcb.ack_now = 1
         return TCP_OUTPUT
-    if pcb.rcv_wnd - announced < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
+    room = min(pcb.rcv_wnd, MAX_WINDOW << pcb.rcv_scale)  # more cannot be announced
+    if room - announced < min(2 * pcb.mss, pcb.receive_buffer_bytes // 2):
         return 0
     if announced > min(MUCH_ANNOUNCED_SEGMENTS * pcb.mss, pcb.receive_buffer_bytes // 2):
         return 0

@@ -7,7 +7,7 @@ from netstack.jit.compilation import compiled
 from netstack.tcp.acceptance import challenge
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
-from netstack.tcp.header import ACK, FIN, RST, SYN
+from netstack.tcp.header import ACK, CWR, ECE, FIN, RST, SYN
 from netstack.tcp.reassembly import receive_window
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_sub
@@ -80,7 +80,9 @@ def _check_time_wait(pcb, segment):
     """Resets are ignored (RFC 1337), and all but the expected ACK is acknowledged."""
     if segment.flags & RST or not segment.flags & ACK:
         return DROP
-    expected = segment.flags == ACK and segment.length == 0 and segment.seq == pcb.rcv_nxt and segment.ack == pcb.snd_max
+    expected = (
+        segment.flags & ~(ECE | CWR) == ACK and segment.length == 0 and segment.seq == pcb.rcv_nxt and segment.ack == pcb.snd_max
+    )
     return DROP if expected else ACKNOWLEDGE
 
 

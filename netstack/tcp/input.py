@@ -43,7 +43,9 @@ def tcp_input(pcb, segment, now_us):
        7323, sections 3.2 and 5.3).
     3. Sequence number: outside of the window a reset is dropped, all else is answered (section 3.10.7.4, first check). With a
        valid ACK, a repetition of the last window renews the echoed time stamp, that of the FIN TIME-WAIT; and next to the
-       window (`is_at_edge`) the ACK and the peer's window are read. As FreeBSD, `freebsd_check` stands for steps 1 and 3 to 5.
+       window (`is_at_edge`) the ACK and the peer's window are read, and of a repetition an ACK of something new, as BSD does:
+       two ends that have both shrunk their windows know of nothing else to send. As FreeBSD, `freebsd_check` stands for steps
+       1 and 3 to 5.
     4. RST: the next number exactly ends the connection, others in the window are answered (RFC 5961, section 3.2).
     5. SYN: answered, but ends a passive SYN-RECEIVED (RFC 5961, section 4.2; fourth check).
     6. No ACK: dropped. ACK field: in SYN-RECEIVED one that is not of our SYN gets a reset (fifth check); later one outside of
@@ -65,6 +67,7 @@ def tcp_input(pcb, segment, now_us):
                 return _repeat_syn(pcb, segment, now_us)
             segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
             segment.seq = seq_add(segment.seq, 1)
+            segment.window >>= pcb.snd_scale  # that of a SYN is not scaled (RFC 7323, section 2.2), and will be below
     if pcb.use_timestamps != 0 and not segment.flags & RST:
         if segment.has_timestamps == 0:
             if not segment.flags & SYN:
@@ -151,8 +154,11 @@ def _input_outside(pcb, segment, now_us):
             take_timestamp(pcb, segment, now_us)  # our ACK was lost: the next one must not echo the time of the first copy
         if pcb.state == State.TIME_WAIT and segment.flags & FIN and seq_add(segment.seq, segment.length) == pcb.peer_fin_seq:
             pcb.linger_deadline_us = now_us + pcb.time_wait_us
-    if segment.flags & (SYN | ACK) == ACK and is_at_edge(pcb, segment) and has_valid_ack(pcb, segment):
-        segment.seq = pcb.rcv_nxt  # for the window: it is the peer's latest
+    at_edge = is_at_edge(pcb, segment)
+    tells_more = at_edge or (repeats(pcb, segment) and seq_gt(segment.ack, pcb.snd_una))
+    if segment.flags & (SYN | ACK) == ACK and tells_more and has_valid_ack(pcb, segment):
+        if at_edge:
+            segment.seq = pcb.rcv_nxt  # for the window: it is the peer's latest
         segment.length = 0
         _note_alive(pcb, now_us)
         flags |= receive_ack(pcb, segment, now_us)

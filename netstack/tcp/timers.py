@@ -80,7 +80,7 @@ def tcp_timeout(pcb, now_us):
                 return tcp_end(pcb, End.TIMED_OUT) | reset
             pcb.rexmt_shift += 1
         pcb.probe_now = 1
-        if window_closed and pcb.style == LINUX and pcb.snd_una == pcb.snd_max:
+        if pcb.snd_wnd == 0 and window_closed and pcb.style == LINUX and pcb.snd_una == pcb.snd_max:
             pcb.probe_now = 0
             pcb.probe_alive = 1  # a number that the peer must answer, and no data
         if window_closed and pcb.style == FREEBSD:

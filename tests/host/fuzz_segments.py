@@ -236,7 +236,8 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
     if window == 0:
         inside = first == 0 and (length == 0 or bool(flags & (ACK | RST)))
     at_edge = first in (-1, 0, 1) and length <= 1 if window == 0 else first == window and length == 0
-    if not inside and at_edge and flags & (SYN | ACK | RST) == ACK and state is not State.SYN_RECEIVED:
+    repeats = first < 0 < length and offset(segment.ack, before["snd_una"]) > 0  # its ACK is read if it says something new
+    if not inside and (at_edge or repeats) and flags & (SYN | ACK | RST) == ACK and state is not State.SYN_RECEIVED:
         flags &= ~FIN  # only the ACK is read
     elif not inside:
         return {state}
@@ -262,7 +263,7 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
     if fin_acknowledged:
         step = {State.FIN_WAIT_1: State.FIN_WAIT_2, State.CLOSING: State.TIME_WAIT, State.LAST_ACK: State.CLOSED}
         result = {step.get(state, state)}
-        if offset(segment.ack, before["snd_una"]) < 0:
+        if offset(segment.ack, before["snd_una"]) < 0 or (repeats and not inside):  # it may repeat more than the buffer holds
             result.add(state)
     receives_fin = flags & FIN or before["fin_received"]
     if receives_fin:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netstack.tcp.header import SEGMENT, checksum, decode, encode, fill_checksum
@@ -222,6 +222,7 @@ def test_every_byte_arrives_in_order(fates: list[Fate], writes: list[tuple[int, 
         st.tuples(st.integers(1, 400_000), st.integers(0, 1), st.sampled_from([0, 1, 40, 70, 1000])), min_size=1, max_size=6
     ),
 )
+@example([], [(1, 0, 31), (1, 1, 31)], {"mss": 50, "window": 30, "delayed_ack_us": 0, "iss": 0, "irs": 0}, [(1, 0, 1), (1, 1, 1)])
 def test_every_byte_arrives_through_windows_that_change(
     fates: list[Fate], writes: list[tuple[int, int, int]], options: dict[str, int], offers: list[tuple[int, int, int]]
 ) -> None:

@@ -5,6 +5,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,8 +78,12 @@ class Result:
 
     @classmethod
     def from_json(cls, text: str) -> "Result":
-        """Read what `to_json` wrote."""
+        """Read what `to_json` wrote. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
         values = json.loads(text)
+        for declared in dataclasses.fields(cls):
+            value = values[declared.name]
+            if declared.type in (float, int, bool) and not (isinstance(value, float | int) and math.isfinite(value)):
+                raise ValueError(f"{declared.name} must be a number, and is {value!r}")
         values["misses"] = {name: MissStatistics(**row) for name, row in values["misses"].items()}
         values["lock"] = {name: LockStatistics(**row) for name, row in values["lock"].items()}
         return cls(**values)

@@ -48,6 +48,8 @@ DAMAGE: dict[str, tuple[str, str | None, str]] = {
     "half a result": ("result.json", '{"goodput_mbps": 1', "is cut off or damaged"),
     "a result without statistics": ("result.json", "{}", "is cut off or damaged"),
     "a result that lacks some": ("result.json", '{"misses": {}, "lock": {}}', "is cut off or damaged"),
+    "a word for a number": ("result.json", '{"misses": {}, "lock": {}, "goodput_mbps": "lots"}', "is cut off or damaged"),
+    "lists without end": ("result.json", "[" * 100_000, "is cut off or damaged"),
     "a list for a result": ("result.json", "[]", "is cut off or damaged"),
     "no result": ("result.json", None, "is missing"),
     "an empty origin": ("provenance.json", "", "is empty"),
