@@ -40,6 +40,7 @@ SHORT = ("engine=ray", "engine.warmup_ms=0.5", "engine.measure_ms=1")
 LONG = ("engine=ray", "engine.warmup_ms=5", "engine.measure_ms=10000")
 ROUNDS = 200
 REPETITIONS = 5
+WORDS = np.ones(100, np.int64)  # about what a core sends in a round
 
 
 class Echo(CoreActor):
@@ -48,9 +49,6 @@ class Echo(CoreActor):
     def round(self, messages: np.ndarray) -> np.ndarray:
         """Return some words for each of its cores."""
         return pack([WORDS] * (len(self._cores) * self._shares[self._index]))
-
-
-WORDS = np.ones(100, np.int64)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,6 @@ import zmq
 from zmq.auth.thread import ThreadAuthenticator
 
 WAIT_SECONDS = 600.0  # for the message of another process: the first one compiles before it answers
-CONNECT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)

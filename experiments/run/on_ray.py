@@ -7,7 +7,7 @@ import gc
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,13 +62,19 @@ def simulate_on_ray(
     Raises:
         ConfigError: There is no cluster at the address.
     """
-    engines = [] if ray_config.address else engines_to_compile(point.config for point in points)
+    engines = _engines_to_compile(points, ray_config)
     show(compiling(engines) if engines else "starting workers", 0)
     with compiling_apart(engines):  # Ray starts meanwhile
         yield from _simulate(points, workers, ray_config, show)
 
 
+def _engines_to_compile(points: Iterable[Point], config: RayConfig) -> list[bool]:
+    """Return which engines this computer compiles for points, see `engines_to_compile`; a cluster's nodes do it themselves."""
+    return [] if config.address else engines_to_compile(point.config for point in points)
+
+
 def _simulate(points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
+    """Start or join Ray, simulate points, whole ones first, and end Ray."""
     whole = [point for point in points if point.config.engine.kind != "ray"]
     by_cores = [point for point in points if point.config.engine.kind == "ray"]
     cores = [point.config.cores_used for point in by_cores]
@@ -93,7 +99,7 @@ def _by_core_actors(
     waiting = coarse_first(points)
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
-        engines = [] if config.address else engines_to_compile(point.config for point in batch)
+        engines = _engines_to_compile(batch, config)
         show(compiling(engines) if engines else "cores in lock-step", len(batch))
         yield from _simulate_batch(ray, actors, batch, config.retries)
         show("", 0)
@@ -134,7 +140,7 @@ class _Flight:
         """Yield outcomes as they come."""
         self._look()
         self._submit()
-        engines = [] if self.config.address else engines_to_compile(attempt.point.config for attempt in self.flying.values())
+        engines = _engines_to_compile((attempt.point for attempt in self.flying.values()), self.config)
         self.show(compiling(engines) if engines else "", len(self.flying))
         while self.flying:
             ready, _ = self.ray.wait(list(self.flying), num_returns=1, timeout=LOOK_SECONDS)

@@ -190,12 +190,11 @@ def _fetch(machine, core, line, count):
     count.l2_misses += 1
     count.coherence_misses += directory.has_lost(address, core)
     directory.add_sharer(address, core)
-    node = node_of(machine, core)
     owner = directory.owner_of(address)
     if has_journal(machine):
         _notify_others(machine, core, line, LineEvent.FETCHED)
         if owner != 0:  # a holder that evicts a line notifies the others
-            return machine.cache_same_node if node_of(machine, owner - 1) == node else machine.cache_other_node
+            return _stall_from_cache(machine, core, owner - 1)
     elif owner != 0:
         holder = owner - 1
         l1_set = l1_set_address(machine, holder, line)
@@ -203,9 +202,21 @@ def _fetch(machine, core, line, count):
         if way >= 0:
             tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
         if way >= 0 or find_in_l2(machine, l2_set_address(machine, holder, line), line) >= 0:
-            return machine.cache_same_node if node_of(machine, holder) == node else machine.cache_other_node
+            return _stall_from_cache(machine, core, holder)
         directory.set_owner(address, 0)  # written back when it was evicted
-    return machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote
+    return _stall_from_memory(machine, core, line)
+
+
+@compiled
+def _stall_from_cache(machine, core, holder):
+    """Return the stall of a fetch by `core` from the caches of `holder`, in cycles."""
+    return machine.cache_same_node if node_of(machine, holder) == node_of(machine, core) else machine.cache_other_node
+
+
+@compiled
+def _stall_from_memory(machine, core, line):
+    """Return the stall of a fetch by `core` from the memory of a line, in cycles."""
+    return machine.memory_local if cache_state.home_of(machine, line) == node_of(machine, core) else machine.memory_remote
 
 
 @compiled
@@ -221,10 +232,9 @@ def _fetch_to_own(machine, core, line, count):
     taken = _invalidate(machine, line, core) if directory.is_shared_beside(machine, address, core) else 0
     directory.add_sharer(address, core)
     directory.set_only_sharer(machine, address, core)
-    node = node_of(machine, core)
     if taken & _FROM_OWNER:
-        return (machine.cache_same_node if node_of(machine, owner - 1) == node else machine.cache_other_node), True
-    return (machine.memory_local if cache_state.home_of(machine, line) == node else machine.memory_remote), taken != 0
+        return _stall_from_cache(machine, core, owner - 1), True
+    return _stall_from_memory(machine, core, line), taken != 0
 
 
 @compiled
