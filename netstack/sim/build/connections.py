@@ -11,6 +11,7 @@ from netstack.sim.build.sizes import Sizes
 from netstack.sim.stack.numbers import Side
 from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
+from netstack.sim.workload.client import begin_exchange
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.sim.workload.peer import FIRST_PORT
 from netstack.tcp.lookup import lookup_insert
@@ -19,6 +20,8 @@ from netstack.tcp.pcb import DEFAULT_MSS, pcb_init, window_scale
 BARE_HEADER_BYTES = 40  # IPv4 and TCP without options: what an announced MSS leaves room for (RFC 6691)
 SERVER_PORT = 5001
 CLIENT_PORTS = 50000
+REQUEST_DRAWS = 2
+"""The stream of a point's seed that sizes and times of requests are drawn from."""
 
 
 def build_connections(simulation: Simulation, sizes: Sizes) -> None:
@@ -40,13 +43,15 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     start_us = random.uniform(0, workload.start_spread_us, config.conns)
     _list_starts(stack, (start_us // TICK_US).astype(np.int64) + 1)
     sequences = random.integers(0, 1 << 32, (config.conns, 2))
-    if workload.bytes_per_connection > 0:
+    stack["draw_seed"] = int(np.random.Generator(np.random.PCG64([config.seed, REQUEST_DRAWS])).integers(1 << 31))
+    if workload.connections_end:
         _fill_templates(tables["pcb_template"], workload)
         tables["pcb"][:] = tables["pcb_template"][Side.LOCAL]
         _place_clients(stack)
         return
     flows["open"] = flows["accepted"] = 1
-    flows["unwritten_bytes"] = workload.send_unit_bytes
+    if workload.application == "writer":
+        flows["unwritten_bytes"] = workload.send_unit_bytes
     stack["connections_opened"] = config.conns
     _open_connections(
         stack,
@@ -56,10 +61,26 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
         workload.delayed_ack_us,
         workload.min_rto_us,
     )
+    assign(tables["peer"], delayed_ack_us=_client_delayed_ack_us(workload), no_delay=workload.application == "server")
+    assign(tables["pcb"], no_delay=workload.application == "server")
+    if workload.application == "server":
+        _begin_exchanges(stack)
+
+
+def _client_delayed_ack_us(workload: WorkloadConfig) -> int:
+    given = workload.client_delayed_ack_us
+    return workload.delayed_ack_us if given is None else given
+
+
+@compiled
+def _begin_exchanges(stack):
+    for index in range(stack.conns):
+        begin_exchange(stack, index)
 
 
 def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
     """Set what the pcbs of both ends begin with: a closed connection that offers scaling and time stamps."""
+    server = workload.application == "server"
     own_mss = workload.mss_bytes + HEADER_BYTES - BARE_HEADER_BYTES
     values = {
         "hash_next": -1,
@@ -78,9 +99,11 @@ def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
         "min_rto_us": workload.min_rto_us,
         "delayed_ack_us": workload.delayed_ack_us,
         "time_wait_us": workload.time_wait_us,
+        "no_delay": server,
     }
     for name, value in values.items():
         templates[name][[Side.LOCAL, Side.REMOTE]] = value
+    templates["delayed_ack_us"][Side.REMOTE] = _client_delayed_ack_us(workload)
 
 
 @compiled

@@ -53,9 +53,14 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
     arrivals = 2 * (conns // nics + 1 + frames)
     items_per_conn = 1
-    if workload.bytes_per_connection > 0:
+    if workload.connections_end or workload.application != "writer":
         arrivals += 2 * conns // nics  # the last segments of a connection and the SYN of the next
         items_per_conn = 3
+    if workload.application != "writer":
+        longest_request = int(workload.requests.request_bytes.samples()[-1])
+        frames_per_conn = workload.requests.outstanding * (2 + longest_request // workload.mss_bytes)
+        arrivals += frames_per_conn * conns // nics
+        mbufs += workload.requests.outstanding * conns  # the last one of each response is a part of a unit
     items = nics * (arrivals + nic.receive_ring) + population.ports * PORT_CAPACITY + items_per_conn * conns
     if population.queued_units:
         items += 2 * conns * units  # these queues drop nothing: per unit of a send buffer a request or its acknowledgments

@@ -4,11 +4,14 @@ import numpy as np
 
 from netstack.sim.build.simulation import Simulation, assign
 from netstack.sim.build.sizes import PORT_CAPACITY, Sizes
+from netstack.sim.machine.costs import OperationCost
 from netstack.sim.machine.state import Section
 from netstack.sim.organization.plan import plan_of
 from netstack.sim.stack import state
+from netstack.sim.stack.histogram import BUCKETS
 from netstack.sim.stack.numbers import ItemKind, Side
 from netstack.sim.stack.timer_wheel import TICK_US
+from netstack.sim.workload.distributions import SAMPLES, DistributionConfig
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
 from netstack.tcp.pcb import PCB
@@ -43,7 +46,14 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         clock_next=TICK_US * clock_mhz,
         expired_head=-1,
         callout_last=-1,
+        connections_end=workload.connections_end,
         bytes_per_connection=workload.bytes_per_connection,
+        exchanges=workload.application != "writer",
+        serves=workload.application == "server",
+        requests_per_connection=workload.requests.per_connection or 0,
+        outstanding=workload.requests.outstanding,
+        open_loop=workload.requests.rate_per_second is not None,
+        copies_sent=_costs_something(config.costs.operations["copy_send"]) if "copy_send" in config.costs.operations else 0,
         think_cycles=round(workload.think_us * clock_mhz),
         client_closes_first=workload.closes_first == "client",
         global_lock=0,
@@ -52,6 +62,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
     )
     assign(stack, **vars(plan_of(config.org)))
     _build_connection_table(simulation, sizes)
+    _build_exchanges(simulation)
     _build_buffers(simulation, sizes)
     for name, dtype, count in (
         ("queue", state.Queue.dtype, sizes.population.queues),
@@ -66,7 +77,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
 
 def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     config, stack = simulation.config, simulation.stack
-    churns = config.workload.bytes_per_connection > 0
+    churns = config.workload.connections_end
     simulation.add(stack, "pcb", PCB, config.conns)
     simulation.add(stack, "peer", PCB, config.conns)
     simulation.add(stack, "pcb_template", PCB, len(Side) if churns else 0)
@@ -75,6 +86,29 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     assign(buckets, head=-1)
     for name, count in (("listener", sizes.population.listeners), ("bucket_section", len(buckets))):
         assign(simulation.add(stack, name, Section.dtype, count if churns else 0), start=-1, end=-1)
+
+
+def _costs_something(operation: OperationCost) -> bool:
+    return operation.cycles > 0 or bool(operation.touches)
+
+
+def _build_exchanges(simulation: Simulation) -> None:
+    """Lay out what clients and servers exchange, and the quantiles of sizes and times."""
+    config, stack = simulation.config, simulation.stack
+    workload, requests = config.workload, config.workload.requests
+    simulation.add(stack, "exchange", state.Exchange.dtype, config.conns if workload.application != "writer" else 0)
+    simulation.add(stack, "request_latency", state.Counter.dtype, BUCKETS)
+    interval_cycles = 0.0
+    if requests.rate_per_second is not None:
+        interval_cycles = config.conns / requests.rate_per_second * config.machine.clock_mhz * 1e6
+    interval = DistributionConfig("exponential", mean=interval_cycles, most=1e15)
+    for name, distribution in (
+        ("request_size", requests.request_bytes),
+        ("response_size", requests.response_bytes),
+        ("service", requests.service_cycles),
+        ("interval", interval),
+    ):
+        simulation.add(stack, name, state.Sample.dtype, SAMPLES)["value"] = distribution.samples()
 
 
 def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:

@@ -7,7 +7,7 @@ from netstack.jit.compilation import compiled
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.machine.numbers import Fault, LockClass, ThreadState
 from netstack.sim.stack.numbers import ItemKind, WaitsFor
-from netstack.sim.stack.state import bucket_of, bucket_of_hash, connection_hash, flow_of, pcb_of, ready_of
+from netstack.sim.stack.state import bucket_of, bucket_of_hash, connection_hash, flow_of, mbuf_of, pcb_of, ready_of
 from netstack.tcp.states import State
 
 FAULTS = {
@@ -31,6 +31,7 @@ def check_conservation(simulation: Simulation) -> None:
     check_messages(simulation)
     check_frames(simulation)
     check_mbufs(simulation)
+    check_exchanges(simulation)
 
 
 def check_cycles(simulation: Simulation) -> None:
@@ -99,6 +100,20 @@ def _count_events(stack, events):
             index = np.int64(flow_of(stack, index).next_ready)
 
 
+def check_exchanges(simulation: Simulation) -> None:
+    """Every request is answered, lost with its connection or outstanding. What came in order was read or waits to be read."""
+    stack, exchanges, pcbs = simulation.stack, simulation.tables["exchange"], simulation.tables["pcb"]
+    if not stack["exchanges"]:
+        return
+    outstanding = int((exchanges["sent"] - exchanges["answered"]).sum())
+    kept = int(stack["requests_answered"]) + int(stack["requests_lost"]) + outstanding
+    _equal("requests sent", int(stack["requests_sent"]), "answered, lost and outstanding", kept)
+    received = (pcbs["rcv_nxt"] - pcbs["irs"] - 1 - pcbs["fin_received"]) % (1 << 32)
+    alive = (pcbs["state"] >= State.ESTABLISHED) & (pcbs["reordered_count"] == 0)
+    taken = exchanges["read_bytes"] + exchanges["unread_bytes"]
+    _all_equal("payload received", received[alive], "read and unread", taken[alive])
+
+
 def check_locks(simulation: Simulation) -> None:
     """Every acquisition was released or is held by a thread that counts it."""
     held = simulation.tables["lock"]["owner"] >= 0
@@ -158,24 +173,43 @@ def check_mbufs(simulation: Simulation) -> None:
     free = int(stack["free_mbufs"]) + int(simulation.tables["core"]["free_mbufs"].sum())
     _equal("mbufs in use", used, "all less free ones", int(stack["mbufs"]) - free)
     queued = int((nics["transmit_tail"] - nics["transmit_head"]).sum())
-    flows = simulation.tables["flow"]
-    buffered = simulation.tables["pcb"]["send_buffered_bytes"] + flows["front_bytes"] + flows["waiting_bytes"]
-    units = int((-(-buffered // int(stack["send_unit"]))).sum())  # the last one of a connection may be a part
+    units = int(_count_buffered(stack)) + int(np.count_nonzero(_requests_in_queues(simulation)))
     if not 0 <= used - queued - units <= int(stack["app_threads"]):
         raise ConservationError(f"mbufs in use ({used}) are not those of rings ({queued}) and send buffers ({units})")
 
 
+@compiled
+def _count_buffered(stack):
+    """Return how many mbufs all send buffers hold."""
+    count = 0
+    for flow_index in range(stack.conns):
+        mbuf = np.int64(flow_of(stack, flow_index).first_mbuf)
+        last = flow_of(stack, flow_index).last_mbuf
+        while mbuf >= 0:
+            count += 1
+            mbuf = np.int64(mbuf_of(stack, mbuf).next) if mbuf != last else np.int64(-1)
+    return count
+
+
 def _requested(simulation: Simulation) -> np.ndarray:
-    """Return the bytes of each connection's send requests in items of the pools, by a walk through all queues."""
-    items, pool = simulation.tables["item"], int(simulation.stack["items"])
+    """Return the bytes of each connection's send requests in items of the pools."""
+    items = simulation.tables["item"]
     requested = np.zeros(len(simulation.tables["flow"]), np.int64)
+    for item in np.flatnonzero(_requests_in_queues(simulation)):
+        requested[items["flow"][item]] += items["bytes"][item]
+    return requested
+
+
+def _requests_in_queues(simulation: Simulation) -> np.ndarray:
+    """Return which items of the pools are send requests in a queue, by a walk through all queues; shape (items,), bool."""
+    items, pool = simulation.tables["item"], int(simulation.stack["items"])
+    found = np.zeros(len(items), bool)
     for queue in simulation.tables["queue"]:
         item = int(queue["head"])
         for _ in range(int(queue["count"])):
-            if items["kind"][item] == ItemKind.SEND and item < pool:
-                requested[items["flow"][item]] += items["bytes"][item]
+            found[item] = items["kind"][item] == ItemKind.SEND and item < pool
             item = int(items["next"][item])
-    return requested
+    return found
 
 
 def _queued(simulation: Simulation) -> int:

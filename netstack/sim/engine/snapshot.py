@@ -5,12 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from netstack.sim.build.simulation import Simulation
+from netstack.sim.engine.latency import LatencyHistogram
 from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 from netstack.sim.machine.numbers import Category, LockClass
 from netstack.sim.stack.state import LATENCY_BUCKETS_PER_OCTAVE
 
-_COPIED = ("core", "lock_class", "nic", "latency", "count", "flow")
+_COPIED = ("core", "lock_class", "nic", "latency", "request_latency", "count", "flow")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
     halves = np.array([acked[middle] - acked[warm_slices], acked[-1] - acked[middle]], float)
     halves_difference = float(abs(halves[0] - halves[1]) / max(halves.mean(), 1) * 100)
     to_mbps = 8 / 1000 / slice_ms
+    answered = stack_difference("requests_answered")
+    busy_cycles = int(cycles.sum() - cycles[:, Category.IDLE].sum())
+    latency = LatencyHistogram.of_counts(difference("request_latency", "value"))
     total_segments = int(simulation.stack["data_segments"])
     return Result(
         goodput_mbps=payload_bytes * 8 / 1000 / simulated_ms,
@@ -93,6 +97,10 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         stray_segments=stack_difference("stray_segments"),
         resets_sent=stack_difference("resets_sent"),
         jain_fairness=_jain(difference("flow", "acked_bytes")),
+        requests_per_second=answered * 1000 / simulated_ms,
+        request_us=latency.statistics_us(),
+        kilocycles_per_request=busy_cycles / 1000 / answered if answered else 0.0,
+        request_histogram=latency.encode(),
         write_to_ack_us=_percentiles(difference("latency", "value")),
         goodput_over_time_mbps=[round(float(step) * to_mbps, 3) for step in np.diff(acked)],
         slice_ms=slice_ms,

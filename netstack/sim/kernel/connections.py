@@ -73,7 +73,7 @@ def _open(machine, stack, core, flow_index, segment):
     flow.open = 1
     flow.accepted = 0
     flow.ready = 0
-    flow.unwritten_bytes = stack.bytes_per_connection
+    flow.unwritten_bytes = stack.bytes_per_connection  # a server's come with its requests
     stack.connections_opened += 1
 
 
@@ -139,25 +139,29 @@ def keeps_table(stack, index):
     item = item_of(stack, index)
     if item.kind == ItemKind.PACKET:
         return not _is_predicted(pcb_of(stack, item.flow), segment_of(stack, index))
-    return item.kind != ItemKind.SEND and stack.bytes_per_connection != 0
+    return item.kind != ItemKind.SEND and item.kind != ItemKind.READ and stack.connections_end != 0
 
 
 @compiled
 def _is_predicted(pcb, segment):
-    """Return whether a segment is an acknowledgment as the sender of a long transfer expects it.
+    """Return whether a segment is the next one that a long transfer expects, in either direction.
 
-    It is in order, acknowledges something new, announces the same window, and neither the congestion window nor a recovery limits
-    the sender. Source: the header prediction of tcp_input() of FreeBSD 7; Van Jacobson.
+    It is in order and announces the same window. It acknowledges something new while neither the congestion window nor a recovery
+    limits the sender, or it has payload, acknowledges nothing new and fills no hole. Source: the header prediction of tcp_input()
+    of FreeBSD 7; Van Jacobson.
     """
-    return (
+    expected = (
         pcb.state == State.ESTABLISHED
         and segment.flags & (SYN | FIN | RST | URG | ACK) == ACK
-        and segment.length == 0
         and segment.seq == pcb.rcv_nxt
         and segment.window != 0
         and segment.window << pcb.snd_scale == pcb.snd_wnd
         and pcb.snd_nxt == pcb.snd_max
-        and seq_gt(segment.ack, pcb.snd_una)
+    )
+    if not expected or segment.length > 0:
+        return expected and segment.ack == pcb.snd_una and pcb.reordered_count == 0 and segment.length <= pcb.rcv_wnd
+    return (
+        seq_gt(segment.ack, pcb.snd_una)
         and seq_leq(segment.ack, pcb.snd_max)
         and pcb.snd_cwnd >= pcb.snd_wnd
         and pcb.in_recovery == 0

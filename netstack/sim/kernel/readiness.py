@@ -31,6 +31,18 @@ def so_wakeup(machine, stack, core, flow_index):
 
 
 @compiled
+def so_received(machine, stack, core, flow_index):
+    """Test after payload arrived whether the application must know that the connection is readable, and notify it.
+
+    Who has not accepted the connection looks for payload when it does.
+    """
+    flow = flow_of(stack, flow_index)
+    _charge_queue(machine, stack, core, flow_index, Operation.SO_NOTIFY)
+    if flow.ready == 0 and flow.accepted != 0:
+        wake_application(machine, stack, core, flow_index)
+
+
+@compiled
 def wake_application(machine, stack, core, flow_index):
     """Put a connection on its application's event queue, and wake the application if it waits for events."""
     flow = flow_of(stack, flow_index)

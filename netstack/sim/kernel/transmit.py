@@ -17,6 +17,8 @@ from netstack.sim.workload.config import HEADER_BYTES
 from netstack.sim.workload.peer import peer_receive
 from netstack.tcp.output import tcp_output, tcp_output_refused
 
+KB = 1024
+
 
 @compiled
 def sosend_unit(machine, stack, core, request_index):
@@ -26,12 +28,21 @@ def sosend_unit(machine, stack, core, request_index):
     charge(machine, core, Operation.SOSEND_UNIT)
     charge_section(machine, core, LockClass.PAGE_QUEUE, Operation.PAGE_WIRE)
     request.bytes = stack.send_unit
-    if stack.bytes_per_connection != 0:
+    if stack.connections_end != 0 or stack.serves != 0:
         flow = flow_of(stack, request.flow)
         request.bytes = min(stack.send_unit, flow.unwritten_bytes)
         flow.unwritten_bytes -= request.bytes
+    if stack.copies_sent != 0:
+        charge_copy(machine, core, request.bytes, Operation.COPY_SEND)
     request.mbuf = mbuf
     request.written_at = core_of(machine, core).clock
+
+
+@compiled
+def charge_copy(machine, core, count, operation):
+    """Run an operation on `core` for each started KB of `count` bytes."""
+    for _ in range((count + KB - 1) // KB):
+        charge(machine, core, operation)
 
 
 @compiled

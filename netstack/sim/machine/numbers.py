@@ -131,6 +131,12 @@ class Operation(Number):
     ACCEPT_CALL = auto()  # system call accept(): descriptor, file, the peer's address, events of the new socket
     CLOSE_CALL = auto()  # system call close(): descriptor, file, events
     RESET = auto()  # answer a segment of no connection with a reset
+    RECEIVE_APPEND = auto()  # payload of one segment into the receive buffer, under its lock
+    READ_CALL = auto()  # system call read(): entry, file and socket checks, exit
+    READ_FRAME = auto()  # one received frame off the receive buffer, free its mbufs
+    COPY_RECEIVE = auto()  # copy a started KB of received payload to the application
+    COPY_SEND = auto()  # copy a started KB of written payload into the kernel
+    APP_SERVICE = auto()  # what the application does for every request, beside the workload's own service time
 
 
 class LockClass(Number):

@@ -170,7 +170,7 @@ class Thread(Record):
     locks_held: i8  # adaptive mutexes that it owns
     item: i8  # the Item that it works on
     flow: i8  # the connection of that item
-    writes_to: i8  # application: the connection that it writes to
+    writes_to: i8  # application: the connection that it works on
     events: i8  # application: connections that its last request for events returned and that it has not served
     remaining_bytes: i8  # application: bytes that it may still write at this visit of the connection
     lock: i8  # the lock that the item needs, of its connection or group

@@ -7,7 +7,7 @@ step ends where another core could interfere: before a lock is tried or released
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.connections import admit_segment, keeps_table, remove_connection, send_reset
 from netstack.sim.kernel.listener import tell_application
-from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_timer
+from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_read, process_timer
 from netstack.sim.kernel.transmit import output_segment, process_send
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import acquire, enter, leave, release
@@ -98,7 +98,7 @@ def _lookup(machine, stack, core):
     item = item_of(stack, thread.item)
     if item.kind == ItemKind.PACKET:
         found = lookup_connection(machine, stack, core, thread.item)
-        if found < 0 and stack.bytes_per_connection == 0:
+        if found < 0 and stack.connections_end == 0:
             machine.fault = Fault.CONNECTION_NOT_FOUND
     thread.flow = item.flow
     cpu.instance[Instance.FLOW] = item.flow
@@ -117,7 +117,7 @@ def _admit(machine, stack, core):
     if kind == ItemKind.SEND:
         process_send(machine, stack, core, thread.item)
     elif kind == ItemKind.PACKET:
-        if stack.bytes_per_connection != 0:
+        if stack.connections_end != 0:
             admission = admit_segment(machine, stack, core, thread.item)
             if admission != Admission.KNOWN:
                 thread.table_locked = stack.use_global_lock
@@ -141,6 +141,8 @@ def _process(machine, stack, core):
         thread.flags = process_packet(machine, stack, core, thread.item)
         if thread.flags & TCP_REPLY_RESET:
             send_reset(machine, stack, core, thread.flow, segment_of(stack, thread.item))
+    elif kind == ItemKind.READ:
+        thread.flags = process_read(machine, stack, core, thread.flow)
     elif kind == ItemKind.CLOSE:
         thread.flags = tcp_close(pcb_of(stack, thread.flow), core_of(machine, core).clock // stack.cycles_per_us)
     else:
@@ -160,7 +162,7 @@ def _end_protocol(machine, stack, core):
     """End the work on the connection under its lock: list its timers, and tell the application that it was opened or closed."""
     thread = thread_on(machine, core)
     arm(stack, thread.flow, Side.LOCAL)
-    if stack.bytes_per_connection != 0:
+    if stack.connections_end != 0:
         tell_application(machine, stack, core, thread.flow, thread.flags)
     thread.phase = Phase.FINISH
 
@@ -290,7 +292,7 @@ def finish_item(machine, stack, core):
     if stack.lock_kind != LockKind.NONE:
         release(machine, core, thread.lock)
     thread.phase = Phase.NEXT
-    if thread.kind == ThreadKind.PORT and (thread.message_kind == ItemKind.SEND or thread.message_kind == ItemKind.CLOSE):
+    if thread.kind == ThreadKind.PORT and thread.message_kind != ItemKind.PACKET and thread.message_kind != ItemKind.TIMER:
         _answer(machine, stack, core)
     thread.item = -1
 

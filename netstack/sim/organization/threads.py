@@ -5,15 +5,15 @@ exist is data of the organization.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.listener import accept_connection
-from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
-from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
+from netstack.sim.kernel.readiness import push_ready
+from netstack.sim.kernel.transmit import clean_transmit_ring
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import release
 from netstack.sim.machine.nic import receive_frame, take_arrival, unmask
 from netstack.sim.machine.numbers import Instance, Operation, ThreadState
 from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep
 from netstack.sim.machine.state import core_of, receive_slot_of, thread_of, thread_on
+from netstack.sim.organization.applications import next_action
 from netstack.sim.organization.items import begin_item, end_breaks, enter_for_queue, finish_item, step_item
 from netstack.sim.organization.queues import open_port, send_message, take_message
 from netstack.sim.stack.numbers import ItemKind, Phase, Side, ThreadKind, WaitsFor
@@ -24,14 +24,12 @@ from netstack.sim.stack.state import (
     packet_group,
     pcb_of,
     queue_of,
-    ready_of,
     side_of,
     take_item,
     wheel_slot_of,
 )
 from netstack.sim.stack.timer_wheel import arm, end_tick, entry_flow, entry_side
-from netstack.sim.workload.peer import peer_open, peer_timeout
-from netstack.tcp.states import State
+from netstack.sim.workload.peer import peer_begin, peer_open, peer_timeout
 from netstack.tcp.timers import tcp_next_deadline_us
 
 
@@ -50,90 +48,13 @@ def step_thread(machine, stack, core):
     if thread.phase != Phase.NEXT:
         step_item(machine, stack, core)
     elif thread.kind == ThreadKind.APPLICATION:
-        _next_write(machine, stack, core)
+        next_action(machine, stack, core)
     elif thread.kind == ThreadKind.INBOUND:
         _next_frame(machine, stack, core)
     elif thread.kind == ThreadKind.PORT:
         _next_message(machine, stack, core)
     else:
         _next_timer(machine, stack, core)
-
-
-@compiled
-def _next_write(machine, stack, core):
-    """Application: write the next unit to the current connection, close it after its last, or take the next ready one."""
-    cpu = core_of(machine, core)
-    thread = thread_of(machine, cpu.thread)
-    if thread.writes_to >= 0 and flow_of(stack, thread.writes_to).unwritten_bytes == 0:
-        _end_service(machine, stack, core)
-        return
-    if thread.writes_to >= 0 and (
-        thread.remaining_bytes < stack.send_unit or socket_space(stack, thread.writes_to) < stack.send_unit
-    ):
-        if socket_space(stack, thread.writes_to) >= stack.lowat:
-            push_ready(stack, thread.writes_to)
-        else:
-            flow_of(stack, thread.writes_to).ready = 0
-        thread.writes_to = -1
-    if thread.writes_to < 0:
-        if thread.events == 0:
-            charge(machine, core, Operation.APP_WAIT)
-            thread.events = min(ready_of(stack, thread.index).count, stack.events_per_call)
-        if thread.events == 0:
-            thread.waits_for = WaitsFor.EVENTS
-            sleep(machine, core)
-            return
-        thread.events -= 1
-        thread.writes_to = pop_ready(stack, thread.index)
-        thread.remaining_bytes = stack.write_bytes
-        cpu.instance[Instance.FLOW] = thread.writes_to
-        charge(machine, core, Operation.APP_EVENT)
-        flow = flow_of(stack, thread.writes_to)
-        if flow.accepted == 0:
-            accept_connection(machine, stack, core, thread.writes_to)
-        if flow.unwritten_bytes > 0:
-            charge(machine, core, Operation.WRITE_CALL)
-        return
-    cpu.instance[Instance.FLOW] = thread.writes_to
-    thread.remaining_bytes -= stack.send_unit
-    request = stack.items + thread.index
-    item_of(stack, request).kind = ItemKind.SEND
-    item_of(stack, request).flow = thread.writes_to
-    sosend_unit(machine, stack, core, request)
-    _make_request(machine, stack, core, request)
-
-
-@compiled
-def _end_service(machine, stack, core):
-    """Application: close the current connection, to which all is written, or leave it until its client closes."""
-    cpu = core_of(machine, core)
-    thread = thread_of(machine, cpu.thread)
-    flow_index = thread.writes_to
-    thread.writes_to = -1
-    flow = flow_of(stack, flow_index)
-    flow.ready = 0
-    if stack.client_closes_first != 0 and pcb_of(stack, flow_index).state == State.ESTABLISHED:
-        return
-    flow.accepted = 0
-    cpu.instance[Instance.FLOW] = flow_index
-    charge(machine, core, Operation.CLOSE_CALL)
-    request = stack.items + thread.index
-    item_of(stack, request).kind = ItemKind.CLOSE
-    item_of(stack, request).flow = flow_index
-    _make_request(machine, stack, core, request)
-
-
-@compiled
-def _make_request(machine, stack, core, request):
-    """Application: send a request to the owner of its connection's group and wait, or process it."""
-    thread = thread_on(machine, core)
-    group = flow_of(stack, item_of(stack, request).flow).group
-    if stack.queue_requests != 0:
-        thread.waits_for = WaitsFor.REPLY
-        send_message(machine, stack, core, request, group)
-        sleep(machine, core)
-    else:
-        begin_item(machine, stack, core, request, group)
 
 
 @compiled
@@ -234,8 +155,11 @@ def _start(machine, stack, flow_index):
     """Begin a connection's transfer: it becomes ready for its application. If connections end, its client opens the first one."""
     flow = flow_of(stack, flow_index)
     flow.started = 1
-    if stack.bytes_per_connection != 0:
+    if stack.connections_end != 0:
         peer_open(machine, stack, flow_index, stack.clock_next - stack.tick_cycles)
+        return
+    if stack.serves != 0:
+        peer_begin(machine, stack, flow_index, stack.clock_next - stack.tick_cycles)
         return
     push_ready(stack, flow_index)
     application = stack.app_thread_first + flow.app_thread

@@ -26,6 +26,7 @@ class ItemKind(Number):
     SEND = auto()  # a request of an application to send
     TIMER = auto()  # an expired timer
     CLOSE = auto()  # a request of an application to close
+    READ = auto()  # a request of an application to read
 
 
 class ThreadKind(Number):

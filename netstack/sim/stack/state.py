@@ -20,6 +20,7 @@ PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
 BUCKETS_PER_LINE = 8  # hash buckets of the connection table per cache line
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
+MAX_OUTSTANDING = 8  # requests of a connection that wait for their responses
 
 
 class Flow(Record):
@@ -57,6 +58,23 @@ class Flow(Record):
     started: i1  # 1: its transfer or its client has begun
     open: i1  # 1: its pcb is in the table
     accepted: i1  # 1: the application has accepted it and not closed it
+
+
+class Exchange(Record):
+    """What a connection's client has asked and its server has answered, or what a peer sends and a reader reads."""
+
+    first_draw: i8  # number of the first request of this connection among the client's
+    sent: i8  # requests sent over this connection
+    answered: i8  # responses that the client has completely
+    served: i8  # responses that the application has begun to write
+    response_left: i8  # client: bytes of the next response that have not come
+    next_start: i8  # open loop: intended start of the next request
+    unread_bytes: i8  # payload in the receive buffer
+    unread_frames: i8  # frames that hold it
+    read_bytes: i8  # payload that the application has read, of this connection
+    unserved_bytes: i8  # of it, what belongs to no request that was served
+    slot: i8  # the receive slot of the last frame
+    started: Annotated[i8, MAX_OUTSTANDING]  # intended starts of outstanding requests, by number
 
 
 class Mbuf(Record):
@@ -118,6 +136,12 @@ class Counter(Record):
     value: i8  # how often it was counted
 
 
+class Sample(Record):
+    """A quantile of a distribution."""
+
+    value: i8  # bytes or cycles
+
+
 class Stack(Record):
     """The host's stack: sizes, the organization's plan, counters, and where its tables are."""
 
@@ -174,6 +198,7 @@ class Stack(Record):
     lookup_first: i8  # 1: the table is searched before the connection's lock is tried
     lookup_operation: i8  # Operation that such a search costs beside its walk, -1 for none
     use_backlog: i8  # 1: packets that find an application inside wait in the connection's backlog
+    copies_sent: i8  # 1: written payload is copied into the kernel; 0: its pages are mapped
     use_perimeter: i8  # 1: whoever is inside a group processes what others leave
     use_ipi_queues: i8  # 1: ports have no lock, other cores send interrupts
     input_by_owner: i8  # 1: the port's thread does IP input, not the NIC's thread
@@ -187,7 +212,14 @@ class Stack(Record):
     inpcb_kind: i8  # the structure of a pcb's addresses and ports, -1 for none
     timers_kind: i8  # the structure of a connection's callouts, -1 for none
     callout_last: Annotated[i8, 2]  # by Callout: the connection whose callout was set last
-    bytes_per_connection: i8  # payload after which a connection is closed; 0: connections never end
+    connections_end: i8  # 1: clients open connections one after the other, and each ends
+    bytes_per_connection: i8  # writer: payload after which a connection is closed; 0: connections never end
+    exchanges: i8  # 1: peers send payload: requests to a server, or a stream to a reader
+    serves: i8  # 1: the application is a server, and its peers are clients with requests
+    requests_per_connection: i8  # after which a connection is closed; 0: connections never end
+    outstanding: i8  # requests of a connection that wait for their responses, at most
+    open_loop: i8  # 1: requests have intended starts, whatever became of those before
+    draw_seed: i8  # of sizes and times of requests
     think_cycles: i8  # pause of a client between connections
     client_closes_first: i8  # 1: the client closes when it has all bytes; 0: when the host has closed
     listener_kind: i8  # ListenerKind
@@ -195,6 +227,10 @@ class Stack(Record):
     connections_closed: i8  # and removed from the table
     resets_sent: i8  # answers to segments of no connection
     stray_segments: i8  # received segments of no connection that opened none
+    requests_sent: i8  # by clients
+    requests_answered: i8  # responses that clients have completely
+    requests_lost: i8  # outstanding when their connection ended
+    read_bytes: i8  # payload that applications read
     # Addresses of tables
     pcb_table: i8  # PCB, by connection
     peer_table: i8  # PCB of the remote end, by connection
@@ -207,6 +243,12 @@ class Stack(Record):
     ready_table: i8  # ReadyQueue, by application thread
     wheel_table: i8  # WheelSlot, by tick
     latency_table: i8  # Counter, by bucket of latency
+    exchange_table: i8  # Exchange, by connection
+    request_latency_table: i8  # Counter, by bucket of `histogram`
+    request_size_table: i8  # Sample: bytes of requests
+    response_size_table: i8  # Sample: bytes of responses
+    service_table: i8  # Sample: cycles that the application computes for a request
+    interval_table: i8  # Sample: cycles between intended starts of a connection's requests
     out_segment_table: i8  # SEGMENT, by side
     pool_table: i8  # Pool
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
@@ -236,6 +278,10 @@ COUNTERS = (
     "connections_closed",
     "resets_sent",
     "stray_segments",
+    "requests_sent",
+    "requests_answered",
+    "requests_lost",
+    "read_bytes",
 )
 """Fields of the stack's record that are added up when cores are merged.
 
@@ -285,6 +331,24 @@ bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=(
 
 latency_of = table_accessor(Counter.dtype, "latency_table", added=("value",))
 """Return the counter of one bucket of the write-to-acknowledgment histogram."""
+
+exchange_of = table_accessor(Exchange.dtype, "exchange_table")
+"""Return what client and server exchange over the connection."""
+
+request_latency_of = table_accessor(Counter.dtype, "request_latency_table", added=("value",))
+"""Return the counter of one bucket of the histogram of request latencies."""
+
+request_size_of = table_accessor(Sample.dtype, "request_size_table", noted=False)
+"""Return a quantile of the payload of requests."""
+
+response_size_of = table_accessor(Sample.dtype, "response_size_table", noted=False)
+"""Return a quantile of the payload of responses."""
+
+service_of = table_accessor(Sample.dtype, "service_table", noted=False)
+"""Return a quantile of the application's own work for a request."""
+
+interval_of = table_accessor(Sample.dtype, "interval_table", noted=False)
+"""Return a quantile of the time between intended starts."""
 
 pool_of = table_accessor(Pool.dtype, "pool_table")
 """Return a pool of free items."""

@@ -1,22 +1,75 @@
 """What the applications and their remote peers do, as data. Knows no organization and no machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
+from netstack.sim.workload.distributions import DistributionConfig
 
 HEADER_BYTES = 52  # IPv4 (20) and TCP (20) headers, time stamps option (12): RFC 791, RFC 9293, RFC 7323
 CLOSES_FIRST = ("host", "client")
+APPLICATIONS = ("writer", "server", "reader")
+ACCEPTS = ("client", "hash", "local", "any")
+MAX_OUTSTANDING = 8
+
+
+@dataclass
+class RequestsConfig:
+    """What clients ask of an application that is a `server`.
+
+    Attributes:
+        request_bytes: Payload of a request.
+        response_bytes: Payload of its response.
+        service_cycles: What the application computes for a request, beside the operation `app_service`.
+        per_connection: Requests after which a connection is closed; null for connections that never end.
+        outstanding: Requests of a connection that wait for their responses, at most.
+        rate_per_second: Of all clients together, an open loop: each connection has intended starts by a Poisson process, and
+            latency counts from them. Null is a closed loop: the next request follows a response by `workload.think_us`.
+    """
+
+    request_bytes: DistributionConfig = field(default_factory=lambda: DistributionConfig(mean=64))
+    response_bytes: DistributionConfig = field(default_factory=lambda: DistributionConfig(mean=64))
+    service_cycles: DistributionConfig = field(default_factory=DistributionConfig)
+    per_connection: int | None = None
+    outstanding: int = 1
+    rate_per_second: float | None = None
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that no client can have."""
+        for name in ("request_bytes", "response_bytes", "service_cycles"):
+            getattr(self, name).validate(f"workload.requests.{name}")
+        for name in ("request_bytes", "response_bytes"):
+            samples = getattr(self, name).samples()
+            if not 1 <= samples[0] <= samples[-1] <= 1 << 26:
+                given = f"{samples[0]} to {samples[-1]}"
+                raise ConfigError(f"workload.requests.{name}", given, "must be from 1 to 67108864 bytes")
+        if self.per_connection is not None and not 1 <= self.per_connection <= 1 << 30:
+            raise ConfigError("workload.requests.per_connection", self.per_connection, "must be from 1 to 1073741824, or null")
+        if not 1 <= self.outstanding <= MAX_OUTSTANDING:
+            raise ConfigError("workload.requests.outstanding", self.outstanding, f"must be from 1 to {MAX_OUTSTANDING}")
+        if self.rate_per_second is not None:
+            if not 0 < self.rate_per_second <= 1e9:
+                raise ConfigError("workload.requests.rate_per_second", self.rate_per_second, "must be above 0, or null")
+            if self.outstanding != 1:
+                raise ConfigError("workload.requests.outstanding", self.outstanding, "must be 1 with rate_per_second")
 
 
 @dataclass
 class WorkloadConfig:
-    """Event-driven application threads write to their connections as long as there is room.
+    """Event-driven application threads that are all a `writer`, a `server` or a `reader`.
+
+    A writer writes to its connections as long as there is room. A server reads requests and writes responses, see
+    `RequestsConfig`. A reader reads what its peers send as long as windows allow.
+
+    `accept` says which application thread gets a new connection, and of connections that are open from the beginning which one
+    has it. `client`: the client's number decides. `hash`: a hash of addresses and ports, as SO_REUSEPORT does. `local`: a thread
+    of the core that received the SYN. `any`: one that waits for events, in turn.
 
     An application asks which connections are writable, and is told of `events_per_call` at most. A visit of a connection writes
     at most `write_bytes`, with `send_unit_bytes` per protocol request (a page, with zero-copy I/O). A connection becomes writable
     when `lowat_bytes` fit. `mbufs` bounds the pages and headers of all send buffers together: with many connections each buffer
     is smaller. A remote application reads all that has arrived `read_delay_us` after its first unread byte did. Until then, the
-    window that its end announces is smaller by as much.
+    window that its end announces is smaller by as much. Remote ends delay acknowledgments by `client_delayed_ack_us`, null for as
+    long as the host does.
 
     With `bytes_per_connection` of 0, connections are open from the beginning and never end. Otherwise a remote client opens each
     one, gets that many bytes, and both ends close it. The end that `closes_first` (`host` or `client`) is then in TIME-WAIT for
@@ -25,6 +78,9 @@ class WorkloadConfig:
     """
 
     name: str = "bulk_send"
+    application: str = "writer"
+    accept: str = "client"
+    requests: RequestsConfig = field(default_factory=RequestsConfig)
     threads_per_core: int = 1
     mtu_bytes: int = 1500
     send_buffer_bytes: int = 262144
@@ -38,6 +94,7 @@ class WorkloadConfig:
     start_spread_us: float = 10000.0
     read_delay_us: float = 0.0
     delayed_ack_us: int = 100000
+    client_delayed_ack_us: int | None = None
     min_rto_us: int = 230000
     mbufs: int = 1048576
     bytes_per_connection: int = 0
@@ -51,8 +108,22 @@ class WorkloadConfig:
         """Payload of a full segment: the MTU less IP and TCP headers with time stamps."""
         return self.mtu_bytes - HEADER_BYTES
 
+    @property
+    def connections_end(self) -> bool:
+        """Whether clients open connections one after the other, and each ends."""
+        if self.application == "server":
+            return self.requests.per_connection is not None
+        return self.bytes_per_connection > 0
+
     def validate(self) -> None:
         """Raise ConfigError for the first value that no workload can have."""
+        if self.application not in APPLICATIONS:
+            raise ConfigError("workload.application", self.application, f"allowed are {', '.join(APPLICATIONS)}")
+        if self.accept not in ACCEPTS:
+            raise ConfigError("workload.accept", self.accept, f"allowed are {', '.join(ACCEPTS)}")
+        if self.application != "writer" and self.bytes_per_connection > 0:
+            raise ConfigError("workload.bytes_per_connection", self.bytes_per_connection, "needs workload.application=writer")
+        self.requests.validate()
         if self.closes_first not in CLOSES_FIRST:
             raise ConfigError("workload.closes_first", self.closes_first, f"allowed are {', '.join(CLOSES_FIRST)}")
         bounds = {
@@ -69,6 +140,7 @@ class WorkloadConfig:
             "start_spread_us": (0, 10_000_000),
             "read_delay_us": (0, 1_000_000),
             "delayed_ack_us": (0, 500_000),
+            "client_delayed_ack_us": (0, 500_000),
             "min_rto_us": (1000, 60_000_000),
             "mbufs": (1024, 1 << 27),
             "bytes_per_connection": (0, 1 << 30),
@@ -78,7 +150,7 @@ class WorkloadConfig:
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
-            if not low <= value <= high:
+            if value is not None and not low <= value <= high:
                 raise ConfigError(f"workload.{name}", value, f"must be from {low} to {high}")
         if self.rtt_max_us < self.rtt_min_us:
             raise ConfigError("workload.rtt_max_us", self.rtt_max_us, f"must be at least rtt_min_us={self.rtt_min_us:g}")

@@ -6,9 +6,11 @@ too. Knows nothing of the machine but its NICs.
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.nic import send_to_host
+from netstack.sim.machine.state import NEVER
 from netstack.sim.stack.numbers import ItemKind, Side
 from netstack.sim.stack.state import (
     connection_hash,
+    exchange_of,
     flow_of,
     group_of_hash,
     item_of,
@@ -19,8 +21,9 @@ from netstack.sim.stack.state import (
     take_item,
 )
 from netstack.sim.stack.timer_wheel import arm
+from netstack.sim.workload.client import begin_exchange, first_requests, is_last, receive_response
 from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
-from netstack.tcp.flags import TCP_CLOSED, TCP_FINISHED, TCP_OUTPUT
+from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
 from netstack.tcp.sequence import seq_sub
@@ -47,8 +50,32 @@ def peer_receive(machine, stack, flow_index, segment, now):
         _read_later(stack, flow_index, arrival)
     if flags & TCP_OUTPUT:
         _peer_output(machine, stack, flow_index, arrival)
-    if stack.bytes_per_connection != 0:
+    if stack.exchanges != 0:
+        _exchange(machine, stack, flow_index, flags, peer.delivered_bytes, arrival)
+    if stack.connections_end != 0:
         _close(machine, stack, flow_index, flags, arrival)
+    arm(stack, flow_index, Side.REMOTE)
+
+
+@compiled
+def _exchange(machine, stack, flow_index, flags, delivered_bytes, now):
+    """Let the client see what arrived at `now`: that its connection is open, or payload of responses. It may ask again."""
+    sent_at = NEVER
+    if stack.serves == 0:
+        return
+    if flags & TCP_CONNECTED:
+        sent_at = first_requests(stack, flow_index, now)
+    elif delivered_bytes > 0:
+        sent_at = receive_response(stack, flow_index, delivered_bytes, now)
+    if sent_at < NEVER:
+        _peer_output(machine, stack, flow_index, sent_at)
+
+
+@compiled
+def peer_begin(machine, stack, flow_index, now):
+    """Begin to use a connection that is open from the beginning: its client asks."""
+    first = first_requests(stack, flow_index, now)
+    _peer_output(machine, stack, flow_index, first)
     arm(stack, flow_index, Side.REMOTE)
 
 
@@ -80,12 +107,21 @@ def _close(machine, stack, flow_index, flags, now):
     Opens the next connection if both ends are done with this one.
     """
     peer = peer_of(stack, flow_index)
-    received_all = stack.client_closes_first != 0 and seq_sub(peer.rcv_nxt, peer.irs) > stack.bytes_per_connection
+    received_all = stack.client_closes_first != 0 and _has_all(stack, flow_index)
     closes = flags & TCP_FINISHED != 0 or (peer.state == State.ESTABLISHED and received_all)
     if closes and tcp_close(peer, now // stack.cycles_per_us) & TCP_OUTPUT:
         _peer_output(machine, stack, flow_index, now)
     if _is_done(peer):
         open_next(machine, stack, flow_index, now)
+
+
+@compiled
+def _has_all(stack, flow_index):
+    """Return whether a client has all that its connection carries."""
+    if stack.serves != 0:
+        return is_last(stack, exchange_of(stack, flow_index).answered)
+    peer = peer_of(stack, flow_index)
+    return seq_sub(peer.rcv_nxt, peer.irs) > stack.bytes_per_connection
 
 
 @compiled
@@ -109,6 +145,8 @@ def peer_open(machine, stack, flow_index, now):
     client_address, host_address, host_port = peer.local_address, peer.foreign_address, peer.foreign_port
     client_port = peer.local_port + 1 if peer.local_port < LAST_PORT else FIRST_PORT
     renew_pcb(stack, flow_index, Side.REMOTE)
+    if stack.exchanges != 0:
+        begin_exchange(stack, flow_index)
     peer.local_address = client_address
     peer.local_port = client_port
     peer.foreign_address = host_address

@@ -1,0 +1,194 @@
+"""What applications do: wait for events, accept, read, compute, write and close. One kind of program per workload.
+
+Each call is one step of the application's thread. Knows requests to the protocol, not how they are processed.
+"""
+
+from netstack.jit.compilation import compiled
+from netstack.sim.kernel.listener import accept_connection
+from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
+from netstack.sim.kernel.receive import read_socket
+from netstack.sim.kernel.transmit import sosend_unit
+from netstack.sim.machine.charging import charge
+from netstack.sim.machine.numbers import Category, Instance, Operation
+from netstack.sim.machine.scheduler import sleep
+from netstack.sim.machine.state import core_of, thread_of, thread_on
+from netstack.sim.organization.items import begin_item
+from netstack.sim.organization.queues import send_message
+from netstack.sim.stack.numbers import ItemKind, WaitsFor
+from netstack.sim.stack.state import exchange_of, flow_of, item_of, pcb_of, ready_of
+from netstack.sim.workload.client import is_last, request_bytes, response_bytes, service_cycles
+from netstack.tcp.states import State
+
+
+@compiled
+def next_action(machine, stack, core):
+    """Run one step of the application on `core`."""
+    if stack.exchanges != 0:
+        _next_exchange(machine, stack, core)
+    else:
+        _next_write(machine, stack, core)
+
+
+@compiled
+def _next_write(machine, stack, core):
+    """Writer: write the next unit to the current connection, close it after its last, or take the next ready one."""
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    if thread.writes_to >= 0 and flow_of(stack, thread.writes_to).unwritten_bytes == 0:
+        _end_service(machine, stack, core)
+        return
+    if thread.writes_to >= 0 and (
+        thread.remaining_bytes < stack.send_unit or socket_space(stack, thread.writes_to) < stack.send_unit
+    ):
+        if socket_space(stack, thread.writes_to) >= stack.lowat:
+            push_ready(stack, thread.writes_to)
+        else:
+            flow_of(stack, thread.writes_to).ready = 0
+        thread.writes_to = -1
+    if thread.writes_to < 0:
+        if _next_event(machine, stack, core) and flow_of(stack, thread.writes_to).unwritten_bytes > 0:
+            charge(machine, core, Operation.WRITE_CALL)
+        return
+    thread.remaining_bytes -= stack.send_unit
+    _write_unit(machine, stack, core)
+
+
+@compiled
+def _write_unit(machine, stack, core):
+    """Write one unit to the current connection."""
+    thread = thread_on(machine, core)
+    core_of(machine, core).instance[Instance.FLOW] = thread.writes_to
+    request = _own_request(machine, stack, core, ItemKind.SEND)
+    sosend_unit(machine, stack, core, request)
+    _make_request(machine, stack, core, request)
+
+
+@compiled
+def _own_request(machine, stack, core, kind):
+    """Fill in the application's own item as a request for its current connection; return the item's index."""
+    thread = thread_on(machine, core)
+    request = stack.items + thread.index
+    item_of(stack, request).kind = kind
+    item_of(stack, request).flow = thread.writes_to
+    return request
+
+
+@compiled
+def _next_event(machine, stack, core):
+    """Make the next ready connection the current one, and accept it if it is new; return whether there is one.
+
+    If there is none, the application sleeps until there is.
+    """
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    if thread.events == 0:
+        charge(machine, core, Operation.APP_WAIT)
+        thread.events = min(ready_of(stack, thread.index).count, stack.events_per_call)
+    if thread.events == 0:
+        thread.waits_for = WaitsFor.EVENTS
+        sleep(machine, core)
+        return False
+    thread.events -= 1
+    thread.writes_to = pop_ready(stack, thread.index)
+    thread.remaining_bytes = stack.write_bytes
+    cpu.instance[Instance.FLOW] = thread.writes_to
+    charge(machine, core, Operation.APP_EVENT)
+    if flow_of(stack, thread.writes_to).accepted == 0:
+        accept_connection(machine, stack, core, thread.writes_to)
+    return True
+
+
+@compiled
+def _end_service(machine, stack, core):
+    """Close the current connection, on which all is done, or leave it until its client closes."""
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    flow_index = thread.writes_to
+    flow = flow_of(stack, flow_index)
+    flow.ready = 0
+    if stack.client_closes_first != 0 and pcb_of(stack, flow_index).state == State.ESTABLISHED:
+        thread.writes_to = -1
+        return
+    flow.accepted = 0
+    cpu.instance[Instance.FLOW] = flow_index
+    charge(machine, core, Operation.CLOSE_CALL)
+    request = _own_request(machine, stack, core, ItemKind.CLOSE)
+    thread.writes_to = -1
+    _make_request(machine, stack, core, request)
+
+
+@compiled
+def _make_request(machine, stack, core, request):
+    """Send a request to the owner of its connection's group and wait, or process it."""
+    thread = thread_on(machine, core)
+    group = flow_of(stack, item_of(stack, request).flow).group
+    if stack.queue_requests != 0:
+        thread.waits_for = WaitsFor.REPLY
+        send_message(machine, stack, core, request, group)
+        sleep(machine, core)
+    else:
+        begin_item(machine, stack, core, request, group)
+
+
+@compiled
+def _next_exchange(machine, stack, core):
+    """Server or reader: write, read or compute for the current connection, close it, or take the next ready one.
+
+    A response that the send buffer has no room for is written later, when an ACK has made room.
+    """
+    thread = thread_on(machine, core)
+    if thread.writes_to < 0:
+        _next_event(machine, stack, core)
+        return
+    flow_index = thread.writes_to
+    flow = flow_of(stack, flow_index)
+    exchange = exchange_of(stack, flow_index)
+    core_of(machine, core).instance[Instance.FLOW] = flow_index
+    if flow.unwritten_bytes > 0 and socket_space(stack, flow_index) >= min(flow.unwritten_bytes, stack.send_unit):
+        _write_unit(machine, stack, core)
+    elif flow.unwritten_bytes > 0:
+        flow.ready = 0
+        thread.writes_to = -1
+    elif _has_request(stack, flow_index):
+        _serve(machine, stack, core, flow_index)
+    elif exchange.unread_bytes > 0:
+        _read(machine, stack, core, flow_index)
+    elif stack.connections_end != 0 and (is_last(stack, exchange.served) or pcb_of(stack, flow_index).state == State.CLOSE_WAIT):
+        _end_service(machine, stack, core)
+    else:
+        flow.ready = 0
+        thread.writes_to = -1
+
+
+@compiled
+def _has_request(stack, flow_index):
+    """Return whether the application has read a whole request that it has not answered."""
+    if stack.serves == 0:
+        return False
+    exchange = exchange_of(stack, flow_index)
+    return exchange.unserved_bytes > 0 and exchange.unserved_bytes >= request_bytes(stack, flow_index, exchange.served)
+
+
+@compiled
+def _serve(machine, stack, core, flow_index):
+    """Compute the response to a request, and begin to write it."""
+    cpu = core_of(machine, core)
+    exchange = exchange_of(stack, flow_index)
+    exchange.unserved_bytes -= request_bytes(stack, flow_index, exchange.served)
+    charge(machine, core, Operation.APP_SERVICE)
+    cycles = service_cycles(stack, flow_index, exchange.served)
+    cpu.clock += cycles
+    cpu.cycles[Category.APPLICATION] += cycles
+    flow_of(stack, flow_index).unwritten_bytes = response_bytes(stack, flow_index, exchange.served)
+    exchange.served += 1
+    charge(machine, core, Operation.WRITE_CALL)
+
+
+@compiled
+def _read(machine, stack, core, flow_index):
+    """Read all that has arrived. A perimeter is entered only to announce a window: payload waits in front of it."""
+    charge(machine, core, Operation.READ_CALL)
+    if stack.use_perimeter != 0 and read_socket(machine, stack, core, flow_index) == 0:
+        return
+    request = _own_request(machine, stack, core, ItemKind.READ)
+    _make_request(machine, stack, core, request)
