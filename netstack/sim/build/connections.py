@@ -8,8 +8,10 @@ import numpy as np
 from netstack.jit.compilation import compiled
 from netstack.sim.build.simulation import Simulation, assign
 from netstack.sim.build.sizes import Sizes
+from netstack.sim.kernel.listener import assign_application
 from netstack.sim.stack.numbers import Side
 from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
+from netstack.sim.stack.steering import steer
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
 from netstack.sim.workload.client import begin_exchange
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
@@ -36,6 +38,7 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
     number = np.arange(config.conns)
     assign(flows, nic=number % nics, app_thread=(number + number // nics) % sizes.app_threads)
+    assign(flows, queue=flows["nic"], consumer=-1)
     assign(flows, first_mbuf=-1, last_mbuf=-1, next_ready=-1, next_expired=-1)
     assign(flows, tick=-1, next_timer=-1, previous_timer=-1)
     assign(flows["section"], start=-1, end=-1)
@@ -63,6 +66,7 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     )
     assign(tables["peer"], delayed_ack_us=_client_delayed_ack_us(workload), no_delay=workload.application == "server")
     assign(tables["pcb"], no_delay=workload.application == "server")
+    _steer(simulation.machine, stack)
     if workload.application == "server":
         _begin_exchanges(stack)
 
@@ -70,6 +74,14 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
 def _client_delayed_ack_us(workload: WorkloadConfig) -> int:
     given = workload.client_delayed_ack_us
     return workload.delayed_ack_us if given is None else given
+
+
+@compiled
+def _steer(machine, stack):
+    """Set receive queues and, where the organization has a say, applications of connections that are open from the beginning."""
+    for index in range(stack.conns):
+        steer(machine, stack, index)
+        assign_application(machine, stack, flow_of(stack, index).queue // machine.links % machine.cores_used, index)
 
 
 @compiled

@@ -20,6 +20,7 @@ from netstack.sim.machine.config import CacheConfig, LatencyConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
 from netstack.sim.machine.directory import DirectoryWord, words_per_line
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
+from netstack.sim.machine.toeplitz import byte_words
 
 FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
 FREE = OperationCost()
@@ -43,6 +44,8 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         exclusive=config.l2_policy == "exclusive",
         lock_profiling=simulation.config.costs.lock_profiling,
         fixed_interrupts=nic.interrupts == "fixed",
+        rss_mask=nic.rss_table - 1,
+        line_bytes=config.line_bytes,
         ipi_latency=round(config.ipi_latency_us * config.clock_mhz),
         interrupt_interval=round(nic.interrupt_interval_us * config.clock_mhz),
         link_units_per_byte=round(8 * config.clock_mhz * state.LINK_UNITS / nic.link_mbps),
@@ -56,7 +59,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     _build_caches(simulation, sizes)
     assign(simulation.add(machine, "section", state.KernelSection.dtype, len(LockClass)), starts=-1, ends=-1)
     cores = simulation.add(machine, "core", state.Core.dtype, sizes.cores)
-    assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1)
+    assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1, interrupted=-1)
     cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
     cores["instance"][:, Instance.CORE] = np.arange(sizes.cores)
     cores["instance"][:, Instance.CORE_PAIR] = np.arange(sizes.cores) // 2
@@ -103,13 +106,24 @@ def _place_at_random(pages: np.ndarray, seed: int, nodes: int, l2_sets: int) -> 
 def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
     machine, count = simulation.machine, sizes.population.machine.nics
     nics = simulation.add(machine, "nic", state.Nic.dtype, count)
-    assign(nics, next_time=state.NEVER, last_interrupt=-int(machine["interrupt_interval"]))
+    assign(nics, next_time=state.NEVER, last_interrupt=-int(machine["interrupt_interval"]), poller=-1)
     assign(nics["section"], start=-1, end=-1)
     first = np.random.Generator(np.random.PCG64([simulation.config.seed, FIRST_INTERRUPT])).integers(sizes.cores)
     nics["core"] = (first + np.arange(count)) % sizes.population.machine.cores_used
+    _build_steering(simulation, sizes)
     simulation.add(machine, "transmit", state.TransmitSlot.dtype, count * sizes.transmit_slots)
     simulation.add(machine, "receive", state.ReceiveSlot.dtype, count * sizes.receive_slots)
     simulation.add(machine, "arrival", state.Arrival.dtype, count * sizes.arrivals)
+
+
+def _build_steering(simulation: Simulation, sizes: Sizes) -> None:
+    """Lay out what cards choose receive queues with. The entries of the indirection table name the queues in turn."""
+    machine, nic, part = simulation.machine, simulation.config.machine.nic, sizes.population.machine
+    words = byte_words(nic.rss_key)
+    simulation.add(machine, "toeplitz", state.HashWord.dtype, words.size)["value"] = words.ravel()
+    table = simulation.add(machine, "indirection", state.HashWord.dtype, nic.rss_table)
+    table["value"] = np.arange(nic.rss_table) % (part.nics // part.links)
+    assign(simulation.add(machine, "flow_entry", state.HashWord.dtype, part.flow_entries), value=-1)
 
 
 def _build_costs(simulation: Simulation, sizes: Sizes) -> None:

@@ -27,9 +27,13 @@ def build_threads(simulation: Simulation, sizes: Sizes) -> None:
         (ThreadKind.CLOCK, 1, population.pins_threads),
     ):
         threads, index = table[first : first + count], np.arange(count)
-        core = index % population.machine.cores_used
+        number = index // population.machine.links if kind == ThreadKind.INBOUND and nics > population.machine.links else index
+        core = number % population.machine.cores_used  # those of a queue have its core
         assign(threads, kind=kind, index=index, core=core, pinned=core if pinned else -1)
-        assign(threads, priority=PRIORITIES[kind], base_priority=PRIORITIES[kind])
+        like_applications = kind == ThreadKind.INBOUND and population.inbound_like_applications
+        priority = 0 if like_applications else PRIORITIES[kind]
+        light = population.machine.light_threads and kind in (ThreadKind.INBOUND, ThreadKind.PORT)
+        assign(threads, priority=priority, base_priority=priority, own_priority=priority, light=light, own_light=light)
         first += count
     port_thread_first = sizes.app_threads + nics
     assign(stack, app_thread_first=0, port_thread_first=port_thread_first, clock_thread=sizes.threads - 1)

@@ -7,7 +7,7 @@ order. The windowed engine runs events by the same functions.
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.nic import raise_interrupt
 from netstack.sim.machine.numbers import Fault
-from netstack.sim.machine.scheduler import begin_step, end_step, settle_idle, settle_spin, take_interrupts
+from netstack.sim.machine.scheduler import begin_step, end_step, settle_idle, settle_poll, settle_spin, take_interrupts
 from netstack.sim.machine.state import NEVER, core_of, nic_of
 from netstack.sim.organization.queues import deliver_messages
 from netstack.sim.organization.threads import clock_tick, step_thread
@@ -74,3 +74,5 @@ def settle(machine, now):
             settle_spin(machine, core, now)
         elif cpu.thread < 0 and cpu.next_time == NEVER:
             settle_idle(machine, core, now)
+        elif cpu.polling != 0:
+            settle_poll(machine, core, now)

@@ -4,7 +4,7 @@ The caller holds what serializes the connection table in its organization, excep
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.listener import charge_listener, listener_index
+from netstack.sim.kernel.listener import assign_application, charge_listener, listener_index
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
 from netstack.sim.kernel.transmit import transmit_segment
 from netstack.sim.machine.charging import charge, touch_structure
@@ -57,6 +57,7 @@ def _open(machine, stack, core, flow_index, segment):
     """Create the connection that a SYN asks for, and put it into the table and into the listener's queue of incomplete ones."""
     flow = flow_of(stack, flow_index)
     cpu = core_of(machine, core)
+    assign_application(machine, stack, core, flow_index)
     cpu.instance[Instance.LISTENER] = listener_index(stack, flow_index)
     charge(machine, core, Operation.CONNECTION_CREATE)
     state.renew_pcb(stack, flow_index, Side.LOCAL)

@@ -4,9 +4,9 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.readiness import wake_application
 from netstack.sim.machine.charging import charge, charge_in
 from netstack.sim.machine.numbers import Instance, LockClass, Operation
-from netstack.sim.machine.state import core_of
-from netstack.sim.stack.numbers import ListenerKind
-from netstack.sim.stack.state import flow_of, listener_of
+from netstack.sim.machine.state import core_of, thread_of
+from netstack.sim.stack.numbers import AcceptKind, ListenerKind, WaitsFor
+from netstack.sim.stack.state import flow_hash, flow_of, listener_of
 from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED
 
 
@@ -17,6 +17,30 @@ def listener_index(stack, flow_index):
         return 0
     flow = flow_of(stack, flow_index)
     return flow.group if stack.listener_kind == ListenerKind.PARTITIONED else flow.app_thread
+
+
+@compiled
+def assign_application(machine, stack, core, flow_index):
+    """Choose the application thread of a connection whose SYN `core` received, unless that is left open until it is complete."""
+    flow = flow_of(stack, flow_index)
+    if stack.accept_kind == AcceptKind.HASH:
+        flow.app_thread = flow_hash(stack, flow_index) % stack.app_threads
+    elif stack.accept_kind == AcceptKind.LOCAL:
+        cores = machine.cores_used
+        flow.app_thread = core + flow_hash(stack, flow_index) % (stack.app_threads // cores) * cores
+
+
+@compiled
+def _assign_any(machine, stack, flow_index):
+    """Choose the next application thread that waits for events, or the next one if none does."""
+    chosen = stack.next_application
+    for offset in range(stack.app_threads):
+        index = (stack.next_application + offset) % stack.app_threads
+        if thread_of(machine, stack.app_thread_first + index).waits_for == WaitsFor.EVENTS:
+            chosen = index
+            break
+    flow_of(stack, flow_index).app_thread = chosen
+    stack.next_application = (chosen + 1) % stack.app_threads
 
 
 @compiled
@@ -39,6 +63,8 @@ def accept_connection(machine, stack, core, flow_index):
 def tell_application(machine, stack, core, flow_index, flags):
     """Wake the application for a connection that has become complete, or whose client has closed."""
     if flags & TCP_CONNECTED:
+        if stack.accept_kind == AcceptKind.ANY:
+            _assign_any(machine, stack, flow_index)
         charge_listener(machine, stack, core, flow_index)
         wake_application(machine, stack, core, flow_index)
     elif flags & TCP_FINISHED and stack.client_closes_first != 0:

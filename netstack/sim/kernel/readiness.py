@@ -6,7 +6,7 @@ Source of the behaviour: kqueue(2) and sowakeup() of FreeBSD 7.
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge_in
 from netstack.sim.machine.numbers import Instance, LockClass, Operation, ThreadState
-from netstack.sim.machine.scheduler import wakeup
+from netstack.sim.machine.scheduler import nudge, wakeup
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import WaitsFor
 from netstack.sim.stack.state import flow_of, pcb_of, ready_of
@@ -53,6 +53,8 @@ def wake_application(machine, stack, core, flow_index):
     if thread.state == ThreadState.BLOCKED and thread.waits_for == WaitsFor.EVENTS:
         thread.waits_for = WaitsFor.WORK
         wakeup(machine, core, application)
+    elif thread.waits_for == WaitsFor.POLL:
+        nudge(machine, thread.core, core_of(machine, core).clock)
 
 
 @compiled

@@ -100,7 +100,7 @@ def transmit_segment(machine, stack, core, flow_index, segment, mbuf):
     The time at which its last bit leaves is known. The segment is therefore delivered to the peer at once.
     """
     cpu = core_of(machine, core)
-    nic_index = flow_of(stack, flow_index).nic
+    nic_index = _transmit_queue(machine, core, flow_of(stack, flow_index).nic)
     nic = nic_of(machine, nic_index)
     cpu.instance[Instance.NIC] = nic_index
     charge_section(machine, core, LockClass.ROUTE, Operation.ROUTE_LOOKUP)
@@ -120,6 +120,12 @@ def transmit_segment(machine, stack, core, flow_index, segment, mbuf):
     if room:
         peer_receive(machine, stack, flow_index, segment, departure)
     return room
+
+
+@compiled
+def _transmit_queue(machine, core, link):
+    """Return the queue of a link that `core` sends by: its own one, if there are several (XPS of Linux)."""
+    return link + core % (machine.nics // machine.links) * machine.links
 
 
 @compiled

@@ -1,9 +1,11 @@
 """What a machine is made of, as data. Knows no TCP and no organization."""
 
+import re
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
 from netstack.sim.machine.recency import MAX_WAYS
+from netstack.sim.machine.toeplitz import PUBLISHED_KEY
 
 MAX_CORES = 64  # a line's sharers are the bits of one 64-bit word
 MAX_NICS = 32
@@ -47,6 +49,10 @@ class NicConfig:
 
     Interrupt k belongs to core k modulo the cores. With `interrupts` of `fixed` it always goes there, with `idle_core` to
     another one that idles if its own is busy.
+
+    A card has `queues` receive and transmit queues for those organizations that use them, each with rings of these sizes. Receive
+    side scaling takes a hash with `rss_key` (Toeplitz, 40 bytes in hexadecimal digits) to one of `rss_table` entries, which name
+    the queues in turn. A `flow_table` of exact entries has so many of them.
     """
 
     count: int = 6
@@ -56,6 +62,10 @@ class NicConfig:
     interface_queue: int = 255
     interrupt_interval_us: float = 125.0
     interrupts: str = "idle_core"
+    queues: int = 1
+    rss_table: int = 128
+    rss_key: str = PUBLISHED_KEY
+    flow_table: int = 0
 
 
 @dataclass
@@ -112,6 +122,13 @@ class MachineConfig:
         for name in ("transmit_ring", "receive_ring"):
             _whole(f"machine.nic.{name}", getattr(self.nic, name), 8, 65536)
         _whole("machine.nic.interface_queue", self.nic.interface_queue, 0, 65536)
+        _whole("machine.nic.queues", self.nic.queues, 1, MAX_CORES)
+        _whole("machine.nic.rss_table", self.nic.rss_table, 1, 1 << 16)
+        if self.nic.rss_table & (self.nic.rss_table - 1):
+            raise ConfigError("machine.nic.rss_table", self.nic.rss_table, "must be a power of two")
+        if not re.fullmatch("[0-9a-fA-F]{80}", self.nic.rss_key):
+            raise ConfigError("machine.nic.rss_key", self.nic.rss_key, "must be 80 hexadecimal digits")
+        _whole("machine.nic.flow_table", self.nic.flow_table, 0, 1 << 24)
         if self.nic.interrupts not in INTERRUPTS:
             raise ConfigError("machine.nic.interrupts", self.nic.interrupts, f"allowed are {', '.join(INTERRUPTS)}")
         _real("machine.nic.interrupt_interval_us", self.nic.interrupt_interval_us, 0.0, 100_000.0)

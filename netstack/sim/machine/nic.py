@@ -6,8 +6,13 @@ host wait in a heap by time until the driver takes them off the link. Knows pack
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.memory import dma_write
-from netstack.sim.machine.numbers import Fault
-from netstack.sim.machine.scheduler import forward_ipi, interrupt_core, make_runnable_from_interrupt
+from netstack.sim.machine.numbers import Fault, ThreadState
+from netstack.sim.machine.scheduler import (
+    forward_ipi,
+    interrupt_core,
+    interrupt_core_by_timer,
+    make_runnable_from_interrupt,
+)
 from netstack.sim.machine.state import (
     LINK_UNITS,
     NEVER,
@@ -53,9 +58,10 @@ def count_departed(machine, nic_index, now):
 def transmit_frame(machine, nic_index, now, ip_bytes, mbuf):
     """Queue a frame at `now`; return when its last bit leaves, in cycles. The caller has checked that there is room."""
     nic = nic_of(machine, nic_index)
-    start = max(nic.transmit_free, now * LINK_UNITS)
-    nic.transmit_free = start + wire_bytes(ip_bytes) * machine.link_units_per_byte
-    departure = nic.transmit_free // LINK_UNITS
+    link = nic_of(machine, nic_index % machine.links)
+    start = max(link.transmit_free, now * LINK_UNITS)
+    link.transmit_free = start + wire_bytes(ip_bytes) * machine.link_units_per_byte
+    departure = link.transmit_free // LINK_UNITS
     slot = transmit_slot_of(machine, nic_index, nic.transmit_tail)
     slot.departure = departure
     slot.mbuf = mbuf
@@ -78,8 +84,11 @@ def reclaim(machine, nic_index):
 
 
 @compiled
-def send_to_host(machine, nic_index, time, item):
-    """Put a packet on its way to the NIC: it reaches the link's end at `time` if the link is free. Faults if the heap is full."""
+def send_to_host(machine, nic_index, time, frame_bytes, item):
+    """Put a packet on its way to the NIC: it reaches the link's end at `time` if the link is free. Faults if the heap is full.
+
+    `frame_bytes` are those on the wire, see `wire_bytes`.
+    """
     nic = nic_of(machine, nic_index)
     if nic.arrivals >= machine.arrival_capacity:
         machine.fault = Fault.ARRIVALS_FULL
@@ -98,11 +107,13 @@ def send_to_host(machine, nic_index, time, item):
         below.time = above.time
         below.sequence = above.sequence
         below.item = above.item
+        below.wire_bytes = above.wire_bytes
         position = parent
     entry = arrival_of(machine, nic_index, position)
     entry.time = time
     entry.sequence = sequence
     entry.item = item
+    entry.wire_bytes = frame_bytes
     schedule_interrupt(machine, nic_index)
 
 
@@ -129,11 +140,13 @@ def _pop_arrival(machine, nic_index):
         hole.time = entry.time
         hole.sequence = entry.sequence
         hole.item = entry.item
+        hole.wire_bytes = entry.wire_bytes
         position = child
     hole = arrival_of(machine, nic_index, position)
     hole.time = last.time
     hole.sequence = last.sequence
     hole.item = last.item
+    hole.wire_bytes = last.wire_bytes
 
 
 @compiled
@@ -142,8 +155,9 @@ def next_arrival(machine, nic_index):
     nic = nic_of(machine, nic_index)
     if nic.arrivals == 0:
         return NEVER
-    start = max(nic.receive_free, arrival_of(machine, nic_index, 0).time * LINK_UNITS)
-    return (start + SMALLEST_FRAME_BYTES * machine.link_units_per_byte) // LINK_UNITS
+    first = arrival_of(machine, nic_index, 0)
+    start = max(nic_of(machine, nic_index % machine.links).receive_free, first.time * LINK_UNITS)
+    return (start + first.wire_bytes * machine.link_units_per_byte) // LINK_UNITS
 
 
 @compiled
@@ -158,7 +172,9 @@ def take_arrival(machine, nic_index, now):
     nic = nic_of(machine, nic_index)
     first = arrival_of(machine, nic_index, 0)
     item = first.item
-    nic.receive_free = max(nic.receive_free, first.time * LINK_UNITS) + SMALLEST_FRAME_BYTES * machine.link_units_per_byte
+    link = nic_of(machine, nic_index % machine.links)
+    frame_bytes = first.wire_bytes
+    link.receive_free = max(link.receive_free, first.time * LINK_UNITS) + frame_bytes * machine.link_units_per_byte
     _pop_arrival(machine, nic_index)
     if nic.receive_tail - nic.receive_head >= machine.receive_slots:
         nic.receive_drops += 1
@@ -167,7 +183,8 @@ def take_arrival(machine, nic_index, now):
     receive_slot_of(machine, nic_index, position).item = item
     slot = nic_index * machine.receive_slots + position % machine.receive_slots
     dma_write(machine, machine.receive_ring_kind, slot, 0, 1)
-    dma_write(machine, machine.receive_buffer_kind, slot, 0, machine.receive_buffer_lines)
+    lines = min(machine.receive_buffer_lines, (frame_bytes + machine.line_bytes - 1) // machine.line_bytes)
+    dma_write(machine, machine.receive_buffer_kind, slot, 0, lines)
     nic.receive_tail += 1
     return item, True
 
@@ -185,10 +202,14 @@ def receive_frame(machine, nic_index):
 
 @compiled
 def schedule_interrupt(machine, nic_index):
-    """Set the time of the NIC's next interrupt: not while masked, and not before the coalescing interval has passed."""
+    """Set the time of the NIC's next interrupt: not while masked, and not before the coalescing interval has passed.
+
+    A core that polls goes on when the next frame is there.
+    """
     nic = nic_of(machine, nic_index)
     if nic.masked != 0:
-        nic.next_time = NEVER
+        if nic.poller >= 0:
+            _go_on_polling(machine, nic.poller, next_arrival(machine, nic_index))
         return
     pending = next_arrival(machine, nic_index)
     if nic.receive_head != nic.receive_tail:
@@ -198,14 +219,22 @@ def schedule_interrupt(machine, nic_index):
 
 @compiled
 def raise_interrupt(machine, nic_index, now):
-    """Interrupt a core at `now`, and wake the NIC's inbound thread. The NIC stays masked until the thread unmasks it."""
+    """Interrupt a core at `now`, and wake the NIC's inbound thread. The NIC stays masked until the thread unmasks it.
+
+    Of a NIC that is masked it is a timer that has expired.
+    """
     nic = nic_of(machine, nic_index)
-    nic.masked = 1
-    nic.last_interrupt = now
-    nic.next_time = NEVER
     thread = thread_of(machine, nic.thread)
     core = thread.pinned if thread.pinned >= 0 else _idle_core_or(machine, nic.core)
+    nic.next_time = NEVER
     make_runnable_from_interrupt(machine, core, nic.thread)
+    if nic.masked != 0:
+        nic.timer_polls += 1
+        interrupt_core_by_timer(machine, core, now)
+        return
+    nic.masked = 1
+    nic.interrupts += 1
+    nic.last_interrupt = now
     if machine.fixed_interrupts != 0 and thread.pinned < 0 and core != nic.core:
         interrupt_core(machine, nic.core, now)
         forward_ipi(machine, nic.core, core, now)
@@ -221,6 +250,56 @@ def _idle_core_or(machine, preferred):
         if core_of(machine, core).thread < 0:
             return core
     return preferred
+
+
+@compiled
+def _go_on_polling(machine, core, time):
+    cpu = core_of(machine, core)
+    if cpu.polling != 0:
+        cpu.next_time = min(cpu.next_time, max(cpu.clock, time))
+
+
+@compiled
+def end_poll(machine, nic_index, now):
+    """End a poll of a receive queue at `now`: allow interrupts, or poll again later.
+
+    Source: napi_complete_done() of Linux 6.12, with gro_flush_timeout and napi_defer_hard_irqs.
+    """
+    nic = nic_of(machine, nic_index)
+    nic.polls += 1
+    if nic.polled > 0:
+        nic.useful_polls += 1
+        nic.empty_polls = 0
+    else:
+        nic.empty_polls += 1
+    nic.polled = 0
+    nic.poller = -1
+    if machine.defer == 0 or nic.empty_polls > machine.defer_limit:
+        nic.empty_polls = 0
+        unmask(machine, nic_index)
+    else:
+        nic.masked = 1
+        nic.next_time = now + machine.defer
+
+
+@compiled
+def begin_application_poll(machine, nic_index, core):
+    """Let the application on `core` poll a receive queue. Nothing interrupts for it meanwhile."""
+    nic = nic_of(machine, nic_index)
+    nic.masked = 1
+    nic.next_time = NEVER
+    nic.poller = core
+
+
+@compiled
+def suspend_interrupts(machine, nic_index, now):
+    """Keep interrupts that are off already off while the application works, for a limited time.
+
+    Source: napi_suspend_irqs() of Linux 6.13.
+    """
+    nic = nic_of(machine, nic_index)
+    if nic.masked != 0 and thread_of(machine, nic.thread).state == ThreadState.BLOCKED:
+        nic.next_time = now + machine.suspend
 
 
 @compiled

@@ -44,6 +44,7 @@ class Category(Number):
     LOCK_SLEEP = auto()  # the work of going to sleep on a lock, and of being woken from it
     LOCK_PROFILE = auto()  # what a profiling kernel does for its profile of locks
     CACHE_STALL = auto()
+    POLL = auto()  # polling a receive queue that is empty
     IDLE = auto()
 
 
@@ -131,6 +132,10 @@ class Operation(Number):
     ACCEPT_CALL = auto()  # system call accept(): descriptor, file, the peer's address, events of the new socket
     CLOSE_CALL = auto()  # system call close(): descriptor, file, events
     RESET = auto()  # answer a segment of no connection with a reset
+    SOFTIRQ = auto()  # begin and end to process frames in the context of an interrupt
+    TIMER_INTERRUPT = auto()  # a timer's interrupt that polls a receive queue again
+    POLL_QUEUE = auto()  # begin to poll a receive queue from the application's system call
+    FORWARD = auto()  # put a packet on the queue of its owner's core, under that queue's lock
     RECEIVE_APPEND = auto()  # payload of one segment into the receive buffer, under its lock
     READ_CALL = auto()  # system call read(): entry, file and socket checks, exit
     READ_FRAME = auto()  # one received frame off the receive buffer, free its mbufs

@@ -29,6 +29,21 @@ def settle_idle(machine, core, now):
 
 
 @compiled
+def settle_poll(machine, core, now):
+    """Account for the time that `core` has polled an empty receive queue up to `now`."""
+    cpu = core_of(machine, core)
+    if now > cpu.clock:
+        cpu.cycles[Category.POLL] += now - cpu.clock
+        cpu.clock = now
+
+
+@compiled
+def _waits(cpu):
+    """Return whether a core has no step of its own to take: it idles, spins or polls."""
+    return cpu.thread < 0 or cpu.spinning_on >= 0 or cpu.polling != 0
+
+
+@compiled
 def _choose_core(machine, thread):
     """Return the core for a runnable thread: its own if it is pinned, else an idle one, else that of the least urgent thread.
 
@@ -74,7 +89,7 @@ def send_ipi(machine, core, target):
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
     cpu.ipis += 1
-    if cpu.thread < 0 or cpu.spinning_on >= 0:
+    if _waits(cpu):
         cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(machine, core).clock + machine.ipi_latency))
 
 
@@ -134,8 +149,38 @@ def _deschedule(machine, core):
                 settle_spin(machine, other, cpu.clock)
                 spinner.spinning_on = -1
                 spinner.next_time = spinner.clock
-    charge_section(machine, core, LockClass.RUN_QUEUE, Operation.SWITCH_OUT)
+    if machine.light_threads == 0:
+        charge_section(machine, core, LockClass.RUN_QUEUE, Operation.SWITCH_OUT)
+    else:
+        _leave_for_light_thread(machine, core)
     cpu.thread = -1
+
+
+@compiled
+def _leave_for_light_thread(machine, core):
+    """Charge what it takes to leave a thread: nothing if it runs in the context of an interrupt, or gives way to one that does.
+
+    The interrupted thread goes on before others that are as urgent.
+    """
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    if thread.light != 0:
+        return
+    if thread.state == ThreadState.RUNNABLE and _light_thread_waits(machine, core):
+        cpu.interrupted = cpu.thread
+        thread.ready_sequence = 0
+        return
+    charge_section(machine, core, LockClass.RUN_QUEUE, Operation.SWITCH_OUT)
+
+
+@compiled
+def _light_thread_waits(machine, core):
+    """Return whether a thread in the context of an interrupt is to run on `core`."""
+    for index in range(machine.threads):
+        thread = thread_of(machine, index)
+        if thread.light != 0 and thread.state == ThreadState.RUNNABLE and thread.pinned == core:
+            return True
+    return False
 
 
 @compiled
@@ -146,9 +191,15 @@ def take_interrupts(machine, core, now):
         settle_spin(machine, core, now)
     elif cpu.thread < 0:
         settle_idle(machine, core, now)
+    elif cpu.polling != 0:
+        settle_poll(machine, core, now)
+        cpu.polling = 0
     while cpu.interrupts > 0:
         cpu.interrupts -= 1
         charge(machine, core, Operation.INTERRUPT)
+    while cpu.timer_interrupts > 0:
+        cpu.timer_interrupts -= 1
+        charge(machine, core, Operation.TIMER_INTERRUPT)
     while cpu.ipis > 0:
         cpu.ipis -= 1
         charge(machine, core, Operation.IPI_RECEIVE)
@@ -194,11 +245,66 @@ def switch(machine, core):
     thread.state = ThreadState.RUNNING
     thread.core = core
     cpu.thread = best
+    if machine.light_threads != 0 and _switch_lightly(machine, core, best):
+        return True
     cpu.instance[Instance.THREAD] = best
     cpu.context_switches += 1
     charge_section(machine, core, LockClass.RUN_QUEUE, Operation.CONTEXT_SWITCH)
     charge(machine, core, Operation.SWITCH_IN)
     return True
+
+
+@compiled
+def _switch_lightly(machine, core, index):
+    """Switch to a thread in the context of an interrupt, or back from it, which is no switch; return whether that is all.
+
+    If another thread than the interrupted one follows, that one is left now.
+    """
+    cpu = core_of(machine, core)
+    if thread_of(machine, index).light != 0:
+        cpu.instance[Instance.THREAD] = index
+        charge(machine, core, Operation.SOFTIRQ)
+        return True
+    interrupted = cpu.interrupted
+    cpu.interrupted = -1
+    if interrupted >= 0:
+        cpu.instance[Instance.THREAD] = interrupted
+        if interrupted == index:
+            return True
+        charge_section(machine, core, LockClass.RUN_QUEUE, Operation.SWITCH_OUT)
+    return False
+
+
+@compiled
+def give_way(machine, core):
+    """Let the thread on `core` be no more urgent than applications, and let others run that wait."""
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    thread.light = 0
+    thread.priority = 0
+    thread.base_priority = 0
+    machine.ready_sequence += 1
+    thread.ready_sequence = machine.ready_sequence
+    cpu.resched = 1
+
+
+@compiled
+def be_urgent_again(thread):
+    """Undo `give_way` for a thread that is about to sleep."""
+    thread.base_priority = thread.own_priority
+    thread.priority = thread.own_priority
+    thread.light = thread.own_light
+
+
+@compiled
+def raise_softirq(machine, waker, thread_index):
+    """Make a thread that runs in the context of an interrupt runnable, by an interprocessor interrupt to another core."""
+    thread = thread_of(machine, thread_index)
+    if thread.state != ThreadState.BLOCKED:
+        return
+    make_runnable_from_interrupt(machine, thread.pinned, thread_index)
+    if thread.pinned != waker:
+        send_ipi(machine, waker, thread.pinned)
 
 
 @compiled
@@ -208,6 +314,8 @@ def end_step(machine, core):
     if cpu.spinning_on >= 0:
         cpu.next_time = NEVER
         return
+    if cpu.polling != 0:
+        return  # who polls has set the time
     if cpu.thread >= 0:
         cpu.next_time = cpu.clock
         return
@@ -224,7 +332,24 @@ def interrupt_core(machine, core, now):
     """Interrupt `core` at `now` from a device. Its next step is charged for it."""
     cpu = core_of(machine, core)
     cpu.interrupts += 1
-    if cpu.thread < 0 or cpu.spinning_on >= 0:
+    if _waits(cpu):
+        cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
+
+
+@compiled
+def interrupt_core_by_timer(machine, core, now):
+    """Interrupt `core` at `now` by a timer of its own. Its next step is charged for it."""
+    cpu = core_of(machine, core)
+    cpu.timer_interrupts += 1
+    if _waits(cpu):
+        cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
+
+
+@compiled
+def nudge(machine, core, now):
+    """Let a core that polls look again at `now`."""
+    cpu = core_of(machine, core)
+    if cpu.polling != 0:
         cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
 
 

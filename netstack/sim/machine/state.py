@@ -40,7 +40,8 @@ class Machine(Record):
     own_core: i8  # windowed: the core that this replica belongs to
     nodes: i8  # memory nodes
     threads: i8  # of the kernel and of applications
-    nics: i8  # network interfaces
+    links: i8  # physical network interfaces
+    nics: i8  # queues of network interfaces: the queue q of link l is number l + q x links
     kinds: i8  # structures
     locks: i8  # adaptive mutexes
     lines: i8  # cache lines of all structures
@@ -69,6 +70,14 @@ class Machine(Record):
     lock_profiling: i8  # 1: every mutex is profiled
     affine: i8  # 1: a woken thread returns to the core that it ran on, if that idles
     fixed_interrupts: i8  # 1: an interrupt always goes to its own core
+    light_threads: i8  # 1: some threads run in the context of an interrupt
+    flow_entries: i8  # exact entries of a card's flow table, 0 for none
+    rss_mask: i8  # entries of the indirection table less one
+    defer: i8  # cycles after a poll until the next one, 0 for an interrupt
+    defer_limit: i8  # polls without a frame after which interrupts are allowed again
+    busy_poll: i8  # cycles that an application polls before it sleeps
+    suspend: i8  # cycles that interrupts stay off at most while an application works
+    budget: i8  # frames of a poll, 0 for no limit
     # Network interfaces
     transmit_slots: i8  # per NIC: descriptors and interface queue
     transmit_descriptors: i8  # per NIC
@@ -78,7 +87,8 @@ class Machine(Record):
     link_units_per_byte: i8  # time of a byte on the link, in 1/1024 cycles
     receive_ring_kind: i8  # structure of the descriptors that DMA writes on arrival, -1 for none
     receive_buffer_kind: i8  # structure of the buffers that DMA writes frames to, -1 for none
-    receive_buffer_lines: i8  # cache lines that DMA writes per frame
+    receive_buffer_lines: i8  # most cache lines that DMA writes per frame
+    line_bytes: i8  # of a cache line
     transmit_ring_kind: i8  # structure of the descriptors that DMA writes back, -1 for none
     # Addresses of tables
     core_table: i8  # Core
@@ -98,6 +108,9 @@ class Machine(Record):
     transmit_table: i8  # TransmitSlot, by NIC
     receive_table: i8  # ReceiveSlot, by NIC
     arrival_table: i8  # Arrival, by NIC
+    toeplitz_table: i8  # HashWord: of each value of each byte of a tuple, see `toeplitz`
+    indirection_table: i8  # HashWord: queue of a card, by the lowest bits of a hash
+    flow_entry_table: i8  # HashWord: the connection that has an entry, -1 for none
 
 
 class Structure(Record):
@@ -141,6 +154,9 @@ class Core(Record):
     resched: i8  # 1: its thread gives way before the next step
     interrupts: i8  # device interrupts taken but not yet charged
     ipis: i8  # interprocessor interrupts taken but not yet charged
+    timer_interrupts: i8  # timer's interrupts for receive queues taken but not yet charged
+    interrupted: i8  # the thread that a thread in the context of an interrupt interrupted, -1 for none
+    polling: i8  # 1: its thread polls an empty receive queue
     context_switches: i8  # threads that the core was given
     ipis_sent: i8  # interprocessor interrupts sent to other cores
     store_cycles: i8  # what the stores of the running operation take until their lines are owned
@@ -163,6 +179,7 @@ class Thread(Record):
     pinned: i8  # the only core that may run it, -1 if any may
     priority: i8  # higher is more urgent; may be lent by waiters for its locks
     base_priority: i8  # priority without what waiters lend
+    own_priority: i8  # base priority unless it gives way after many frames
     ready_sequence: i8  # its position in the order in which threads became runnable
     blocked_on: i8  # the lock that it sleeps for
     wait_since: i8  # when it began to wait for a lock
@@ -178,6 +195,10 @@ class Thread(Record):
     batch_left: i8  # items that it may still take before it pays again, or leaves the perimeter
     message_kind: i8  # port: ItemKind of the item that it took off its port last
     waits_for: i8  # WaitsFor: what it waits for while it sleeps without a lock
+    light: i8  # 1: it runs in the context of an interrupt: switching to and from it costs nothing
+    own_light: i8  # the same, unless it gives way after many frames
+    polls: i8  # application: 1 while it polls its receive queue
+    polls_until: i8  # application: until when
     table_locked: i8  # 1: it holds the connection table's lock, which its next step releases
 
 
@@ -209,6 +230,13 @@ class Nic(Record):
     core: i8  # the core that it prefers to interrupt, if its thread is not pinned
     masked: i8  # 1: it must not interrupt
     last_interrupt: i8  # when it last interrupted
+    poller: i8  # the core whose application polls it, -1 for none
+    polled: i8  # frames of the present poll
+    empty_polls: i8  # polls without a frame in a row
+    interrupts: i8  # interrupts of cores
+    timer_polls: i8  # polls begun by a timer
+    polls: i8  # polls that ended
+    useful_polls: i8  # of them, with a frame
     transmit_free: i8  # when the link can send the next frame, in 1/1024 cycles
     receive_free: i8  # when the link can receive the next frame, in 1/1024 cycles
     transmit_head: i8  # running position of the oldest slot in use
@@ -226,6 +254,12 @@ class Nic(Record):
     section: Section  # of the driver's lock
 
 
+class HashWord(Record):
+    """A number of the tables that a card chooses receive queues with."""
+
+    value: i8  # 32 bits of a hash, a queue, or a connection
+
+
 class TransmitSlot(Record):
     """A frame in the transmit ring or the interface queue."""
 
@@ -237,6 +271,7 @@ class Arrival(Record):
     """A frame on the way to the host, in a heap by time."""
 
     time: i8  # when it reaches the end of the link, if the link is free
+    wire_bytes: i8  # on the link
     sequence: i8  # order among frames of equal time
     item: i8  # the Item of the packet
 
@@ -258,7 +293,7 @@ _arrival_of = table_accessor(Arrival.dtype, "arrival_table")
 core_of = table_accessor(
     Core.dtype,
     "core_table",
-    added=("interrupts", "ipis", "context_switches", "ipis_sent", "cycles"),
+    added=("interrupts", "ipis", "timer_interrupts", "context_switches", "ipis_sent", "cycles"),
     last=("clock", "next_time", "store_cycles", "stores_done", "free_mbuf", "free_mbufs", "instance"),
 )
 """Return the core's record."""
@@ -296,13 +331,32 @@ section_of = table_accessor(KernelSection.dtype, "section_table", last=("entered
 nic_of = table_accessor(
     Nic.dtype,
     "nic_table",
-    added=("frames_sent", "frames_arrived", "frames_received", "transmit_drops", "receive_drops"),
+    added=(
+        "frames_sent",
+        "frames_arrived",
+        "frames_received",
+        "transmit_drops",
+        "receive_drops",
+        "interrupts",
+        "timer_polls",
+        "polls",
+        "useful_polls",
+    ),
     last=("section",),
 )
 """Return the NIC's record."""
 
 structure_of = table_accessor(Structure.dtype, "kind_table", noted=False)
 """Return the layout of the structure `kind`."""
+
+toeplitz_word_of = table_accessor(HashWord.dtype, "toeplitz_table", noted=False)
+"""Return what one value of one byte of a tuple adds to its hash."""
+
+indirection_of = table_accessor(HashWord.dtype, "indirection_table", noted=False)
+"""Return the queue of an entry of the indirection table."""
+
+flow_entry_of = table_accessor(HashWord.dtype, "flow_entry_table")
+"""Return the connection of an entry of the flow table."""
 
 operation_of = table_accessor(OperationCost.dtype, "operation_table", noted=False)
 """Return the cost record of an operation."""

@@ -7,15 +7,18 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import accept_connection
 from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
 from netstack.sim.kernel.receive import read_socket
-from netstack.sim.kernel.transmit import sosend_unit
+from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
 from netstack.sim.machine.charging import charge
-from netstack.sim.machine.numbers import Category, Instance, Operation
+from netstack.sim.machine.nic import begin_application_poll, end_poll, next_arrival, suspend_interrupts
+from netstack.sim.machine.numbers import Category, Instance, Operation, ThreadState
 from netstack.sim.machine.scheduler import sleep
-from netstack.sim.machine.state import core_of, thread_of, thread_on
+from netstack.sim.machine.state import core_of, nic_of, thread_of, thread_on
+from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item
 from netstack.sim.organization.queues import send_message
 from netstack.sim.stack.numbers import ItemKind, WaitsFor
 from netstack.sim.stack.state import exchange_of, flow_of, item_of, pcb_of, ready_of
+from netstack.sim.stack.steering import note_consumer
 from netstack.sim.workload.client import is_last, request_bytes, response_bytes, service_cycles
 from netstack.tcp.states import State
 
@@ -58,6 +61,7 @@ def _write_unit(machine, stack, core):
     """Write one unit to the current connection."""
     thread = thread_on(machine, core)
     core_of(machine, core).instance[Instance.FLOW] = thread.writes_to
+    note_consumer(machine, stack, core, thread.writes_to)
     request = _own_request(machine, stack, core, ItemKind.SEND)
     sosend_unit(machine, stack, core, request)
     _make_request(machine, stack, core, request)
@@ -77,14 +81,18 @@ def _own_request(machine, stack, core, kind):
 def _next_event(machine, stack, core):
     """Make the next ready connection the current one, and accept it if it is new; return whether there is one.
 
-    If there is none, the application sleeps until there is.
+    If there is none, the application polls its receive queue or sleeps until there is.
     """
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     if thread.events == 0:
         charge(machine, core, Operation.APP_WAIT)
         thread.events = min(ready_of(stack, thread.index).count, stack.events_per_call)
+        if stack.suspends != 0 and thread.events > 0:
+            suspend_interrupts(machine, thread.index, cpu.clock)
     if thread.events == 0:
+        if stack.app_polls != 0 and _begin_poll(machine, core):
+            return False
         thread.waits_for = WaitsFor.EVENTS
         sleep(machine, core)
         return False
@@ -96,6 +104,48 @@ def _next_event(machine, stack, core):
     if flow_of(stack, thread.writes_to).accepted == 0:
         accept_connection(machine, stack, core, thread.writes_to)
     return True
+
+
+@compiled
+def _begin_poll(machine, core):
+    """Let the application poll its receive queue, if its inbound thread does not; return whether it does."""
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    if thread_of(machine, nic_of(machine, thread.index).thread).state != ThreadState.BLOCKED:
+        return False
+    charge(machine, core, Operation.POLL_QUEUE)
+    begin_application_poll(machine, thread.index, core)
+    thread.polls = 1
+    thread.polls_until = cpu.clock + machine.busy_poll
+    return True
+
+
+@compiled
+def _poll(machine, stack, core):
+    """Process a frame of the receive queue, or end the poll: after its frames, when there are events, or when the time is over.
+
+    Source: napi_busy_loop() and ep_poll() of Linux 6.12.
+    """
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    nic = nic_of(machine, thread.index)
+    thread.waits_for = WaitsFor.WORK
+    if nic.polled < machine.budget and take_frame(machine, stack, core, thread.index):
+        return
+    cpu.instance[Instance.NIC] = thread.index
+    if clean_transmit_ring(machine, stack, core, thread.index):
+        return
+    if ready_of(stack, thread.index).count == 0 and cpu.clock < thread.polls_until:
+        nic.polled = 0
+        thread.waits_for = WaitsFor.POLL
+        cpu.polling = 1
+        cpu.next_time = max(cpu.clock, min(next_arrival(machine, thread.index), thread.polls_until))
+        return
+    thread.polls = 0
+    end_poll(machine, thread.index, cpu.clock)
+    if ready_of(stack, thread.index).count == 0:
+        thread.waits_for = WaitsFor.EVENTS
+        sleep(machine, core)
 
 
 @compiled
@@ -137,6 +187,9 @@ def _next_exchange(machine, stack, core):
     A response that the send buffer has no room for is written later, when an ACK has made room.
     """
     thread = thread_on(machine, core)
+    if thread.polls != 0:
+        _poll(machine, stack, core)
+        return
     if thread.writes_to < 0:
         _next_event(machine, stack, core)
         return

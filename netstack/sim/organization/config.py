@@ -5,19 +5,26 @@ from dataclasses import dataclass
 from netstack.errors import ConfigError
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "dispatch": ("nic_thread", "software_hash", "netisr"),
-    "handoff": ("inline", "queue", "inline_else_queue"),
+    "dispatch": ("nic_thread", "software_hash", "netisr", "rss", "flow_table"),
+    "owner": ("hash", "consumer"),
+    "drive": ("interrupt", "napi", "thread", "poll", "suspend"),
+    "handoff": ("inline", "queue", "inline_else_queue", "forward"),
     "port": ("locked", "ipi_queue"),
     "serialize": ("none", "connection_lock", "group_lock", "group_thread"),
     "contention": ("wait", "backlog"),
     "lookup": ("global_lock", "group", "rcu", "bucket_lock"),
     "transmit": ("caller", "owner"),
     "listener": ("shared", "replicated", "partitioned"),
+    "accept": ("client", "hash", "local", "any"),
     "placement": ("pinned", "free"),
     "scheduler": ("bsd4", "ule"),
 }
 FINDS_FIRST = ("rcu", "bucket_lock")
 """Look-ups that end before the connection's lock is tried, and then hold nothing."""
+QUEUES = ("rss", "flow_table")
+"""Dispatches that use the receive queues of a card."""
+POLLS = ("poll", "suspend")
+"""Drives in which applications poll their receive queue."""
 MAX_GROUPS = 4096
 
 
@@ -31,10 +38,27 @@ class OrganizationConfig:
         dispatch: Who gets a received packet first. `nic_thread`: the inbound thread of its NIC, which runs IP input.
             `software_hash`: a thread of the core that the connection hashes to. `netisr`: a network thread, to which the
             inbound thread hands the packet before IP. With `serialize=group_thread` it is the thread of the connection's
-            group. With any lock there is one network thread for all, however many groups there are.
+            group. With any lock there is one network thread for all, however many groups there are. `rss`: the inbound thread of
+            a receive queue, which the card chooses by a hash of addresses and ports and its indirection table. Each queue has its
+            rings and its interrupt, which goes to the queue's own core. `flow_table`: as `rss`, but the card has exact entries
+            for connections, which lead to the queue of their owner's core.
+        owner: The core that `forward` and `flow_table` take a packet to. `hash`: that of the connection's hash. `consumer`: the
+            one on which its application last made a call for the connection.
+        drive: What makes a card's inbound thread run. `interrupt`: an interrupt wakes it, and it runs until the ring is empty.
+            `napi`: the same in the context of the interrupt, which needs no switch of threads. After `budget` frames it is a
+            thread like an application. `thread`: a thread like an application from the beginning. `poll`: as `napi`, but
+            applications poll their queue for `busy_us` when they have no events. `suspend`: as `poll`, and after a poll that
+            found events, interrupts stay off until the application comes back without any, `suspend_us` at most.
+        budget: Frames of a poll, see `drive`.
+        defer_us: After a poll the ring is polled again, so much later, in place of an interrupt; 0 for never.
+        defer_limit: Polls without a frame after which the interrupt is allowed again.
+        busy_us: How long an application polls before it sleeps.
+        suspend_us: How long interrupts stay off at most while an application works.
         handoff: What happens to an item. `inline`: the thread that has it processes it. `queue`: it goes to the owner's thread,
             and applications wait for the answer. `inline_else_queue`: the thread that has it enters the group's perimeter and
             processes it if nobody is inside. Otherwise the item is left in the group's queue, which the thread inside drains.
+            `forward`: packets of a poll are queued for their owner's core, which is interrupted once at the end of the poll and
+            processes them. All else is processed by the thread that has it.
         port: How an item reaches the thread of a message port. `locked`: it is appended under the port's lock. `ipi_queue`: only
             the port's own core appends it, without a lock. Other cores post it to that core and interrupt it.
         serialize: What keeps two cores out of one connection.
@@ -47,8 +71,11 @@ class OrganizationConfig:
         listener: How many sockets listen on the host's port. Each has a lock and queues of its own. A connection enters them with
             its SYN, moves between them when its handshake ends, and leaves them by accept(). `shared`: one for all.
             `partitioned`: one per connection group, like the table. `replicated`: one per application thread, for the
-            connections that it will accept. The choice does not change which application accepts a connection: the client's
-            number decides that.
+            connections that it will accept.
+        accept: Which application thread gets a new connection, and which one has a connection that is open from the beginning.
+            `client`: the client's number decides. `hash`: the hash of addresses and ports, as SO_REUSEPORT does. `local`: a
+            thread on the core that received the SYN, or that has the connection's receive queue. `any`: one that waits for
+            events, in turn.
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
         placement: Whether threads stay on their core. Threads of ports always do, except the only one of `netisr`.
@@ -59,6 +86,8 @@ class OrganizationConfig:
 
     name: str = "connp_l"
     dispatch: str = "nic_thread"
+    owner: str = "hash"
+    drive: str = "interrupt"
     handoff: str = "inline"
     port: str = "locked"
     serialize: str = "group_lock"
@@ -67,10 +96,16 @@ class OrganizationConfig:
     lookup: str = "group"
     transmit: str = "caller"
     listener: str = "partitioned"
+    accept: str = "client"
     batch: int = 1
     placement: str = "pinned"
     scheduler: str = "ule"
     cores: int | None = None
+    budget: int = 300
+    defer_us: float = 0.0
+    defer_limit: int = 0
+    busy_us: float = 0.0
+    suspend_us: float = 0.0
 
     def core_count(self, machine_cores: int) -> int:
         """Return how many cores of a machine are used."""
@@ -120,6 +155,34 @@ class OrganizationConfig:
             raise ConfigError("org.port", "ipi_queue", "needs handoff=queue, whose ports belong to a core each")
         if self.handoff == "inline_else_queue":
             self._validate_perimeter()
+        self._validate_receiving()
+
+    def _validate_receiving(self) -> None:
+        for name, low, high in (("defer_us", 0, 1e6), ("busy_us", 0, 1e9), ("suspend_us", 0, 1e9), ("defer_limit", 0, 1e9)):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"org.{name}", getattr(self, name), f"must be from {low:g} to {high:g}")
+        if not 1 <= self.budget <= 1 << 20:
+            raise ConfigError("org.budget", self.budget, "must be a whole number from 1 to 1048576")
+        if self.drive != "interrupt" and self.placement != "pinned":
+            raise ConfigError("org.placement", self.placement, f"must be pinned with drive={self.drive}")
+        if self.drive in POLLS and self.dispatch not in QUEUES:
+            raise ConfigError("org.drive", self.drive, "needs a receive queue per application thread: dispatch=rss or flow_table")
+        if self.drive in POLLS and self.handoff != "inline":
+            raise ConfigError("org.handoff", self.handoff, f"must be inline with drive={self.drive}")
+        if self.drive == "interrupt" and self.defer_us > 0:
+            raise ConfigError("org.defer_us", self.defer_us, "needs drive=napi, thread, poll or suspend")
+        if self.handoff == "forward" and self.dispatch not in ("nic_thread", *QUEUES):
+            raise ConfigError("org.dispatch", self.dispatch, "must be nic_thread, rss or flow_table with handoff=forward")
+        if self.handoff == "forward" and self.lookup == "group" and self.serialize != "group_lock":
+            raise ConfigError("org.lookup", self.lookup, "must be usable from any core with handoff=forward, for example rcu")
+        if self.owner == "consumer" and self.handoff != "forward" and self.dispatch != "flow_table":
+            raise ConfigError(
+                "org.owner", self.owner, "needs handoff=forward or dispatch=flow_table, which go to an owner's core"
+            )
+        if self.dispatch == "flow_table" and self.owner != "consumer":
+            raise ConfigError("org.owner", self.owner, "must be consumer with dispatch=flow_table")
+        if self.accept == "local" and self.dispatch == "netisr":
+            raise ConfigError("org.accept", "local", "needs the core of a connection, which dispatch=netisr does not have")
 
     def _validate_perimeter(self) -> None:
         if self.serialize != "group_lock" or self.lookup not in FINDS_FIRST:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
-from netstack.sim.organization.config import OrganizationConfig
-from netstack.sim.stack.numbers import ListenerKind, LockKind, Phase
+from netstack.sim.organization.config import POLLS, QUEUES, OrganizationConfig
+from netstack.sim.stack.numbers import AcceptKind, ListenerKind, LockKind, Phase
 
 PHASES: dict[str, tuple[Phase, ...]] = {
     "global table lock": (Phase.LOOKUP_LOCK, Phase.SERIALIZE, Phase.PROCESS, Phase.OUTPUT, Phase.FINISH),
@@ -40,13 +40,18 @@ class Plan:
     lock_kind: LockKind
     first_phase: Phase
     listener_kind: ListenerKind
+    forwards: bool  # packets of a poll go to their owners' cores at its end
+    to_consumer: bool  # the owner is the core of the application's last call
+    accept_kind: AcceptKind
+    app_polls: bool  # applications poll their receive queue
+    suspends: bool  # and interrupts stay off while they work
     batch: int  # items that a port's thread takes at a time, or a drain of a perimeter at most
 
 
 def plan_of(org: OrganizationConfig) -> Plan:
     """Return the plan of a valid organization."""
     return Plan(
-        queue_packets=org.handoff == "queue" or org.dispatch in ("software_hash", "netisr"),
+        queue_packets=org.handoff in ("queue", "forward") or org.dispatch in ("software_hash", "netisr"),
         queue_requests=org.transmit == "owner",
         use_global_lock=org.lookup == "global_lock",
         lookup_first=org.lookup in SEARCHED_FIRST,
@@ -54,10 +59,15 @@ def plan_of(org: OrganizationConfig) -> Plan:
         use_backlog=org.contention == "backlog",
         use_perimeter=org.handoff == "inline_else_queue",
         use_ipi_queues=org.port == "ipi_queue",
-        input_by_owner=org.dispatch == "netisr",
+        input_by_owner=org.dispatch == "netisr" or org.handoff == "forward",
         lock_kind=lock_kind_of(org),
         first_phase=phases_of(org)[0],
         listener_kind=ListenerKind.of(org.listener),
+        forwards=org.handoff == "forward",
+        to_consumer=org.owner == "consumer",
+        accept_kind=AcceptKind.of(org.accept),
+        app_polls=org.drive in POLLS,
+        suspends=org.drive == "suspend",
         batch=org.batch,
     )
 
@@ -79,9 +89,17 @@ class MachinePart:
     """How much of the machine an organization uses; field for field in the machine's record."""
 
     cores_used: int  # the first ones
-    nics: int  # each with rings, an interrupt and an inbound thread
+    links: int  # physical ones, which the queues of a card share
+    nics: int  # queues of cards as the kernel sees them: with rings, an interrupt and an inbound thread each
     locks: int  # the connection table's, then those of groups or connections
     affine: bool  # a woken thread returns to the core that it ran on, if that idles
+    light_threads: bool  # some threads run in the context of an interrupt
+    flow_entries: int  # exact entries of a card, 0 for none
+    defer: int  # cycles after a poll until the next one, 0 for an interrupt
+    defer_limit: int  # polls without a frame after which interrupts are allowed again
+    busy_poll: int  # cycles that an application polls before it sleeps
+    suspend: int  # cycles that interrupts stay off at most while an application works
+    budget: int  # frames of a poll, 0 for no limit
 
 
 @dataclass(frozen=True)
@@ -95,6 +113,7 @@ class Population:
     listeners: int  # listening sockets
     lock_class: LockClass  # of all locks but the table's
     locked_instructions: bool  # whether the kernel executes any
+    inbound_like_applications: bool  # inbound threads have the priority of applications
     pins_threads: bool  # whether a thread stays on its core
     pins_ports: bool  # whether the thread of a port stays on its core
     queued_units: bool  # whether each unit of a send buffer may wait as an item
@@ -104,19 +123,30 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
     """Return the population of a valid organization on a machine, for so many connections and application threads per core."""
     cores = org.core_count(machine.cores)
     groups = org.groups if org.groups is not None else cores
-    if org.handoff != "inline":
+    if org.handoff == "forward":
+        ports = cores
+    elif org.handoff != "inline":
         ports = groups
     else:
-        ports = {"nic_thread": 0, "software_hash": cores, "netisr": 1}[org.dispatch]
+        ports = {"software_hash": cores, "netisr": 1}.get(org.dispatch, 0)
     pinned = org.placement == "pinned"
     lock_kind = lock_kind_of(org)
     return Population(
         machine=MachinePart(
             cores_used=cores,
-            nics=machine.nic.count,
+            links=machine.nic.count,
+            nics=machine.nic.count * (min(machine.nic.queues, cores) if org.dispatch in QUEUES else 1),
             locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
             affine=org.scheduler == "ule",
+            light_threads=org.drive in ("napi", *POLLS),
+            flow_entries=machine.nic.flow_table if org.dispatch == "flow_table" else 0,
+            defer=round(org.defer_us * machine.clock_mhz),
+            defer_limit=org.defer_limit,
+            busy_poll=round(org.busy_us * machine.clock_mhz),
+            suspend=round(org.suspend_us * machine.clock_mhz),
+            budget=org.budget if org.drive != "interrupt" else 0,
         ),
+        inbound_like_applications=org.drive == "thread",
         groups=groups,
         ports=ports,
         queues=ports + (ports if org.port == "ipi_queue" else 0) + (conns if org.contention == "backlog" else 0),

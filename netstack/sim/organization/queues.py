@@ -7,10 +7,10 @@ nothing of how it is processed.
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge, charge_in, charge_lock_word
 from netstack.sim.machine.numbers import Instance, LockClass, Operation
-from netstack.sim.machine.scheduler import send_ipi, wakeup
+from netstack.sim.machine.scheduler import raise_softirq, send_ipi, wakeup
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import ItemKind
-from netstack.sim.stack.state import free_item, item_of, queue_of
+from netstack.sim.stack.state import flow_of, free_item, item_of, packet_hash, queue_of
 
 
 @compiled
@@ -54,6 +54,35 @@ def send_message(machine, stack, core, item, port_index):
     _append(stack, port_index, item)
     _count_sent(stack)
     wakeup(machine, core, queue_of(stack, port_index).thread)
+
+
+@compiled
+def forward(machine, stack, core, packet):
+    """Queue a packet for its owner's core, which is told of it by `deliver_forwards`.
+
+    Source: get_rps_cpu() and enqueue_to_backlog() of Linux.
+    """
+    consumer = flow_of(stack, item_of(stack, packet).flow).consumer
+    target = consumer if stack.to_consumer != 0 and consumer >= 0 else packet_hash(stack, packet) % stack.ports
+    core_of(machine, core).instance[Instance.GROUP] = target
+    charge_in(machine, core, queue_of(stack, target).section, LockClass.MESSAGE_PORT, Operation.FORWARD)
+    if _refused(stack, packet, queue_of(stack, target).count):
+        return
+    _append(stack, target, packet)
+    _count_sent(stack)
+
+
+@compiled
+def deliver_forwards(machine, stack, core):
+    """At the end of a poll, interrupt each core once that packets were queued for. Source: net_rps_action_and_irq_enable()."""
+    for port_index in range(stack.ports):
+        queue = queue_of(stack, port_index)
+        if queue.count > 0 and queue.told == 0:
+            queue.told = 1
+            if thread_of(machine, queue.thread).own_light != 0:
+                raise_softirq(machine, core, queue.thread)
+            else:
+                wakeup(machine, core, queue.thread)
 
 
 @compiled

@@ -9,17 +9,23 @@ from netstack.sim.kernel.readiness import push_ready
 from netstack.sim.kernel.transmit import clean_transmit_ring
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import release
-from netstack.sim.machine.nic import receive_frame, take_arrival, unmask
+from netstack.sim.machine.nic import end_poll, unmask
 from netstack.sim.machine.numbers import Instance, Operation, ThreadState
-from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep
-from netstack.sim.machine.state import core_of, receive_slot_of, thread_of, thread_on
+from netstack.sim.machine.scheduler import (
+    be_urgent_again,
+    give_way,
+    interrupt_core,
+    make_runnable_from_interrupt,
+    sleep,
+)
+from netstack.sim.machine.state import core_of, thread_of, thread_on
 from netstack.sim.organization.applications import next_action
+from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item, end_breaks, enter_for_queue, finish_item, step_item
-from netstack.sim.organization.queues import open_port, send_message, take_message
+from netstack.sim.organization.queues import deliver_forwards, open_port, send_message, take_message
 from netstack.sim.stack.numbers import ItemKind, Phase, Side, ThreadKind, WaitsFor
 from netstack.sim.stack.state import (
     flow_of,
-    free_item,
     item_of,
     packet_group,
     pcb_of,
@@ -59,32 +65,34 @@ def step_thread(machine, stack, core):
 
 @compiled
 def _next_frame(machine, stack, core):
-    """Inbound thread of a NIC: take one frame up to its owner. If there is none, reclaim sent frames, or unmask and sleep."""
+    """Inbound thread of a NIC: take one frame up to its owner. If there is none, reclaim sent frames, or end the poll and sleep.
+
+    After the frames of a whole poll the thread gives way to applications, until the ring is empty.
+    """
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     nic = thread.index
-    packet, stored = take_arrival(machine, nic, cpu.clock)
-    while packet >= 0:
-        if not stored:
-            free_item(stack, packet)
-        packet, stored = take_arrival(machine, nic, cpu.clock)
-    slot = receive_frame(machine, nic)
-    cpu.instance[Instance.NIC] = nic
-    if slot < 0:
-        if not clean_transmit_ring(machine, stack, core, nic):
-            unmask(machine, nic)
-            sleep(machine, core)
+    if machine.budget != 0 and thread.batch_left >= machine.budget:
+        thread.batch_left = 0
+        if stack.forwards != 0:
+            deliver_forwards(machine, stack, core)
+        give_way(machine, core)
         return
-    packet = receive_slot_of(machine, nic, slot - nic * machine.receive_slots).item
-    item_of(stack, packet).slot = slot
-    cpu.instance[Instance.RX_SLOT] = slot
-    charge(machine, core, Operation.DRIVER_RECEIVE)
-    if stack.input_by_owner == 0:
-        charge(machine, core, Operation.IP_INPUT)
-    if stack.queue_packets != 0:
-        send_message(machine, stack, core, packet, packet_group(stack, packet) % stack.ports)
+    if take_frame(machine, stack, core, nic):
+        thread.batch_left += machine.budget != 0
+        return
+    cpu.instance[Instance.NIC] = nic
+    if clean_transmit_ring(machine, stack, core, nic):
+        return
+    if stack.forwards != 0:
+        deliver_forwards(machine, stack, core)
+    if machine.budget != 0:
+        thread.batch_left = 0
+        be_urgent_again(thread)
+        end_poll(machine, nic, cpu.clock)
     else:
-        begin_item(machine, stack, core, packet, packet_group(stack, packet))
+        unmask(machine, nic)
+    sleep(machine, core)
 
 
 @compiled
@@ -181,6 +189,7 @@ def _next_message(machine, stack, core):
         return
     if queue_of(stack, thread.index).count == 0:
         thread.batch_left = 0
+        queue_of(stack, thread.index).told = 0
         sleep(machine, core)
         return
     if thread.batch_left == 0:

@@ -55,6 +55,7 @@ class WaitsFor(Number):
     WORK = auto()
     EVENTS = auto()  # application: a connection that is ready
     REPLY = auto()  # application: the answer to its request
+    POLL = auto()  # application: frames or events, while its core polls
     TICK = auto()  # a perimeter's thread: the next tick of the timer wheel
 
 
@@ -72,6 +73,15 @@ class ListenerKind(Number):
     SHARED = auto()  # per host
     PARTITIONED = auto()  # per connection group
     REPLICATED = auto()  # per application thread
+
+
+class AcceptKind(Number):
+    """Which application thread gets a new connection."""
+
+    CLIENT = auto()  # by the client's number
+    HASH = auto()  # by the hash of addresses and ports
+    LOCAL = auto()  # one on the core that received the SYN
+    ANY = auto()  # one that waits for events, in turn
 
 
 class Admission(Number):

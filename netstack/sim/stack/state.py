@@ -31,6 +31,9 @@ class Flow(Record):
     """
 
     nic: i4  # the NIC that its segments take
+    queue: i4  # the receive queue that the card takes its packets to
+    consumer: i4  # the core of its application's last call, -1 before
+    padding: i4  # unused
     app_thread: i4  # the application thread that serves it
     group: i4  # its connection group
     next_expired: i4  # the next connection whose timer expired
@@ -105,6 +108,7 @@ class Queue(Record):
     tail: i8  # the newest item
     count: i8  # items
     thread: i8  # port or perimeter: the thread that is woken for the items
+    told: i8  # forwarding: 1 if the owner's core has been interrupted for the items
     section: Section  # of the port's lock
 
 
@@ -168,6 +172,12 @@ class Stack(Record):
     port_capacity: i8  # items in a port above which packets are dropped
     ipi_queue_first: i8  # the first queue on the way to a port
     backlog_first: i8  # the first queue that is a backlog
+    forwards: i8  # 1: packets of a poll go to their owners' cores at its end
+    to_consumer: i8  # 1: the owner is the core of the application's last call
+    accept_kind: i8  # AcceptKind
+    next_application: i8  # the application thread that is asked first to take a connection
+    app_polls: i8  # 1: applications poll their receive queue
+    suspends: i8  # 1: and interrupts stay off while they work
     batch: i8  # items that a port's thread takes at a time, or a drain of a perimeter at most
     wheel_slots: i8  # lists of the timer wheel
     tick_cycles: i8  # time between ticks of the wheel
@@ -387,6 +397,13 @@ def packet_hash(stack, packet):
     return connection_hash(
         stack, segment.destination_address, segment.destination_port, segment.source_address, segment.source_port
     )
+
+
+@compiled
+def flow_hash(stack, flow_index):
+    """Return the hash of a connection's 4-tuple, as its client has it."""
+    peer = peer_of(stack, flow_index)
+    return connection_hash(stack, peer.foreign_address, peer.foreign_port, peer.local_address, peer.local_port)
 
 
 @compiled

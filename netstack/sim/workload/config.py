@@ -8,7 +8,6 @@ from netstack.sim.workload.distributions import DistributionConfig
 HEADER_BYTES = 52  # IPv4 (20) and TCP (20) headers, time stamps option (12): RFC 791, RFC 9293, RFC 7323
 CLOSES_FIRST = ("host", "client")
 APPLICATIONS = ("writer", "server", "reader")
-ACCEPTS = ("client", "hash", "local", "any")
 MAX_OUTSTANDING = 8
 
 
@@ -60,10 +59,6 @@ class WorkloadConfig:
     A writer writes to its connections as long as there is room. A server reads requests and writes responses, see
     `RequestsConfig`. A reader reads what its peers send as long as windows allow.
 
-    `accept` says which application thread gets a new connection, and of connections that are open from the beginning which one
-    has it. `client`: the client's number decides. `hash`: a hash of addresses and ports, as SO_REUSEPORT does. `local`: a thread
-    of the core that received the SYN. `any`: one that waits for events, in turn.
-
     An application asks which connections are writable, and is told of `events_per_call` at most. A visit of a connection writes
     at most `write_bytes`, with `send_unit_bytes` per protocol request (a page, with zero-copy I/O). A connection becomes writable
     when `lowat_bytes` fit. `mbufs` bounds the pages and headers of all send buffers together: with many connections each buffer
@@ -79,7 +74,6 @@ class WorkloadConfig:
 
     name: str = "bulk_send"
     application: str = "writer"
-    accept: str = "client"
     requests: RequestsConfig = field(default_factory=RequestsConfig)
     threads_per_core: int = 1
     mtu_bytes: int = 1500
@@ -119,8 +113,6 @@ class WorkloadConfig:
         """Raise ConfigError for the first value that no workload can have."""
         if self.application not in APPLICATIONS:
             raise ConfigError("workload.application", self.application, f"allowed are {', '.join(APPLICATIONS)}")
-        if self.accept not in ACCEPTS:
-            raise ConfigError("workload.accept", self.accept, f"allowed are {', '.join(ACCEPTS)}")
         if self.application != "writer" and self.bytes_per_connection > 0:
             raise ConfigError("workload.bytes_per_connection", self.bytes_per_connection, "needs workload.application=writer")
         self.requests.validate()

@@ -5,7 +5,7 @@ too. Knows nothing of the machine but its NICs.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.nic import send_to_host
+from netstack.sim.machine.nic import SMALLEST_FRAME_BYTES, send_to_host, wire_bytes
 from netstack.sim.machine.state import NEVER
 from netstack.sim.stack.numbers import ItemKind, Side
 from netstack.sim.stack.state import (
@@ -20,8 +20,10 @@ from netstack.sim.stack.state import (
     segment_of,
     take_item,
 )
+from netstack.sim.stack.steering import steer
 from netstack.sim.stack.timer_wheel import arm
 from netstack.sim.workload.client import begin_exchange, first_requests, is_last, receive_response
+from netstack.sim.workload.config import HEADER_BYTES
 from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
@@ -154,6 +156,7 @@ def peer_open(machine, stack, flow_index, now):
     now_us = now // stack.cycles_per_us
     value = connection_hash(stack, host_address, host_port, client_address, client_port)
     flow_of(stack, flow_index).group = group_of_hash(stack, value)
+    steer(machine, stack, flow_index)
     tcp_connect(peer, initial_sequence(value, now_us), now_us)
     _peer_output(machine, stack, flow_index, now)
     arm(stack, flow_index, Side.REMOTE)
@@ -191,7 +194,9 @@ def _send(machine, stack, flow_index, now):
     item.kind = ItemKind.PACKET
     item.flow = flow_index
     copy_segment(segment_of(stack, packet), out_segment(stack, Side.REMOTE))
-    send_to_host(machine, flow.nic, now + flow.inbound_cycles, packet)
+    length = segment_of(stack, packet).length
+    frame_bytes = wire_bytes(length + HEADER_BYTES) if length > 0 else SMALLEST_FRAME_BYTES
+    send_to_host(machine, flow.queue, now + flow.inbound_cycles, frame_bytes, packet)
 
 
 @compiled
