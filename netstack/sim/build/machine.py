@@ -19,7 +19,7 @@ from netstack.sim.machine.cache_state import (
 from netstack.sim.machine.config import CacheConfig, LatencyConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
 from netstack.sim.machine.directory import DirectoryWord, words_per_line
-from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
+from netstack.sim.machine.numbers import Category, Instance, LockClass, LockScope, Operation
 from netstack.sim.machine.toeplitz import byte_words
 
 FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
@@ -57,7 +57,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     assign(machine, **vars(population.machine))
     assign(machine, **_stalls(config.latency))
     _build_caches(simulation, sizes)
-    assign(simulation.add(machine, "section", state.KernelSection.dtype, len(LockClass)), starts=-1, ends=-1)
+    _build_sections(simulation, sizes)
     cores = simulation.add(machine, "core", state.Core.dtype, sizes.cores)
     assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1, interrupted=-1)
     cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
@@ -66,7 +66,8 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     locks = simulation.add(machine, "lock", state.Lock.dtype, population.machine.locks)
     assign(locks, owner=-1, lock_class=population.lock_class)
     locks["lock_class"][0] = LockClass.GLOBAL
-    simulation.add(machine, "lock_class", state.LockStatistics.dtype, len(LockClass))
+    declared = len(simulation.config.costs.declared_locks())
+    simulation.add(machine, "lock_class", state.LockStatistics.dtype, len(LockClass) + declared)
     _build_nics(simulation, sizes)
     _build_costs(simulation, sizes)
 
@@ -101,6 +102,35 @@ def _place_at_random(pages: np.ndarray, seed: int, nodes: int, l2_sets: int) -> 
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(PAGE_DRAWS,))))
     pages["colour"] = random.integers(MOST_SETS, size=len(pages)) & (l2_sets - 1) & ~(PAGE_LINES - 1)
     pages["node"] = random.integers(nodes, size=len(pages))
+
+
+def _build_sections(simulation: Simulation, sizes: Sizes) -> None:
+    """Lay out the sections of kernel-wide lock classes, and of the locks of the costs file, by their scopes."""
+    machine, costs = simulation.machine, simulation.config.costs
+    counts = {
+        LockScope.KERNEL: 1,
+        LockScope.NODE: simulation.config.machine.nodes,
+        LockScope.CORE: sizes.cores,
+        LockScope.BUCKET: sizes.instances[Instance.BUCKET],
+        LockScope.LISTENER: sizes.population.listeners,
+        LockScope.NONE: 0,
+    }
+    scopes = {number: LockScope.of(costs.locks[number.key].scope) for number in LockClass if number.key in costs.locks}
+    plans = simulation.add(machine, "section_plan", state.LockPlan.dtype, len(LockClass))
+    first = len(LockClass)
+    for number in LockClass:
+        scope = scopes.get(number, LockScope.KERNEL)
+        plans[number] = (scope, number if scope == LockScope.KERNEL else first, 0, number)
+        first += counts[scope] if scope != LockScope.KERNEL else 0
+    assign(simulation.add(machine, "section", state.KernelSection.dtype, first), starts=-1, ends=-1)
+    declared = costs.declared_locks()
+    plans = simulation.add(machine, "declared_plan", state.LockPlan.dtype, len(declared))
+    first = 0
+    for index, name in enumerate(declared):
+        scope = LockScope.of(costs.locks[name].scope)
+        plans[index] = (scope, first, costs.locks[name].ticket, len(LockClass) + index)
+        first += counts[scope]
+    assign(simulation.add(machine, "declared", state.DeclaredSection.dtype, first), starts=-1, ends=-1)
 
 
 def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
@@ -142,6 +172,8 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
     operations = simulation.add(machine, "operation", state.OperationCost.dtype, len(Operation))
     locked = sizes.population.locked_instructions
     atomic_cycles = simulation.config.machine.latency.atomic_cycles if locked else 0
+    declared = costs.declared_locks()
+    under = {operation: 1 + declared.index(name) for name in declared for operation in costs.locks[name].operations}
     rows: list[tuple] = []
     for number in Operation:
         operation = costs.operations.get(number.key, FREE)
@@ -150,7 +182,8 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         last = len(rows) + len(touched)
         atomics = 2 * operation.mutexes + operation.atomics
         mutexes = operation.mutexes if locked else 0
-        operations[number] = (operation.cycles, category, atomics * atomic_cycles, mutexes, len(rows), last)
+        lock = under.get(number.key, 0)
+        operations[number] = (operation.cycles, category, atomics * atomic_cycles, mutexes, lock, len(rows), last)
         rows += touched
     touches = simulation.add(machine, "touch", state.Touch.dtype, len(rows))
     touches[: len(rows)] = rows

@@ -82,7 +82,7 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
             )
             for index, name in enumerate(simulation.structures)
         },
-        lock=_lock_statistics(before, after),
+        lock=_lock_statistics(before, after, config.costs.declared_locks()),
         context_switches_per_segment=float(difference("core", "context_switches").sum() / segments),
         hand_offs_per_segment=stack_difference("hand_offs") / segments,
         ipis_per_segment=float(difference("core", "ipis_sent").sum() / segments),
@@ -117,16 +117,16 @@ def _by_category(values: np.ndarray) -> dict[str, float]:
     return {category.key: float(value) for category, value in zip(Category, values, strict=True)}
 
 
-def _lock_statistics(before: Snapshot, after: Snapshot) -> dict[str, LockStatistics]:
-    """Return the statistics of every lock class that was used."""
+def _lock_statistics(before: Snapshot, after: Snapshot, declared: list[str]) -> dict[str, LockStatistics]:
+    """Return the statistics of every lock class that was used, and of the locks that the costs file declares."""
     statistics = {}
-    for lock_class in LockClass:
-        old, new = before.tables["lock_class"][lock_class], after.tables["lock_class"][lock_class]
+    for index, name in enumerate((*LockClass.all_keys(), *declared)):
+        old, new = before.tables["lock_class"][index], after.tables["lock_class"][index]
         change = {key: int(new[key] - old[key]) for key in new.dtype.names}
         acquisitions = change["acquisitions"]
         if acquisitions == 0:
             continue
-        statistics[lock_class.key] = LockStatistics(
+        statistics[name] = LockStatistics(
             acquisitions=acquisitions,
             not_immediate_percent=100 * change["waited"] / acquisitions,
             wait_cycles=change["wait_cycles"] / acquisitions,

@@ -4,7 +4,7 @@ The caller holds what serializes the connection table in its organization, excep
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.listener import assign_application, charge_listener, listener_index
+from netstack.sim.kernel.listener import assign_application, charge_listener, score_listeners
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
 from netstack.sim.kernel.transmit import transmit_segment
 from netstack.sim.machine.charging import charge, touch_structure
@@ -58,7 +58,7 @@ def _open(machine, stack, core, flow_index, segment):
     flow = flow_of(stack, flow_index)
     cpu = core_of(machine, core)
     assign_application(machine, stack, core, flow_index)
-    cpu.instance[Instance.LISTENER] = listener_index(stack, flow_index)
+    score_listeners(machine, stack, core, flow_index)
     charge(machine, core, Operation.CONNECTION_CREATE)
     state.renew_pcb(stack, flow_index, Side.LOCAL)
     pcb = pcb_of(stack, flow_index)

@@ -44,6 +44,28 @@ def _assign_any(machine, stack, flow_index):
 
 
 @compiled
+def score_listeners(machine, stack, core, flow_index):
+    """Look for the connection's listening socket: if each application thread has one, among all of them.
+
+    Source: inet_lookup_listener() of Linux, which walks the sockets that listen on a port.
+    """
+    cpu = core_of(machine, core)
+    if stack.listener_kind == ListenerKind.REPLICATED:
+        for listener in range(stack.app_threads):
+            cpu.instance[Instance.LISTENER] = listener
+            charge(machine, core, Operation.LISTENER_SCORE)
+    cpu.instance[Instance.LISTENER] = listener_index(stack, flow_index)
+
+
+@compiled
+def close_file(machine, stack, core):
+    """End the file of a socket that an application closes."""
+    if stack.use_files != 0:
+        charge(machine, core, Operation.DENTRY_FREE)
+        charge(machine, core, Operation.INODE_FREE)
+
+
+@compiled
 def charge_listener(machine, stack, core, flow_index):
     """Charge a move of a connection into, between or out of the queues of its listening socket, under the socket's lock."""
     listener = listener_index(stack, flow_index)
@@ -55,6 +77,9 @@ def charge_listener(machine, stack, core, flow_index):
 def accept_connection(machine, stack, core, flow_index):
     """Run the system call accept(): the application takes a complete connection."""
     charge_listener(machine, stack, core, flow_index)
+    if stack.use_files != 0:
+        charge(machine, core, Operation.INODE_ALLOC)
+        charge(machine, core, Operation.DENTRY_ALLOC)
     charge(machine, core, Operation.ACCEPT_CALL)
     flow_of(stack, flow_index).accepted = 1
 
@@ -65,6 +90,8 @@ def tell_application(machine, stack, core, flow_index, flags):
     if flags & TCP_CONNECTED:
         if stack.accept_kind == AcceptKind.ANY:
             _assign_any(machine, stack, flow_index)
+        score_listeners(machine, stack, core, flow_index)
+        charge(machine, core, Operation.CONNECTION_COMPLETE)
         charge_listener(machine, stack, core, flow_index)
         wake_application(machine, stack, core, flow_index)
     elif flags & TCP_FINISHED and stack.client_closes_first != 0:

@@ -32,6 +32,7 @@ from netstack.tcp.connection import tcp_received
 from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
 from netstack.tcp.lookup import lookup_matches
+from netstack.tcp.states import State
 from netstack.tcp.timers import tcp_timeout
 
 
@@ -71,6 +72,7 @@ def process_packet(machine, stack, core, packet):
     flow_index = item_of(stack, packet).flow
     charge(machine, core, Operation.TCP_INPUT)
     pcb = pcb_of(stack, flow_index)
+    state = pcb.state
     flags = tcp_input(pcb, segment_of(stack, packet), core_of(machine, core).clock // stack.cycles_per_us)
     if flags & TCP_ACKED:
         if pcb.rexmt_deadline_us == 0:
@@ -79,6 +81,8 @@ def process_packet(machine, stack, core, packet):
             set_callout(machine, stack, core, flow_index, Callout.RETRANSMISSION)
         _drop_acknowledged(machine, stack, core, flow_index, pcb.acked_bytes)
         so_wakeup(machine, stack, core, flow_index)
+    if pcb.state == State.TIME_WAIT and state != State.TIME_WAIT:
+        charge(machine, core, Operation.TIME_WAIT)
     if pcb.delivered_bytes > 0:
         _append_received(machine, stack, core, flow_index, packet)
     free_item(stack, packet)

@@ -8,7 +8,7 @@ from netstack.sim.machine import cache_state
 from netstack.sim.machine.cache_state import l1_set_address
 from netstack.sim.machine.memory import touch_line
 from netstack.sim.machine.numbers import Access, Category, Instance, LockClass, Operation
-from netstack.sim.machine.sections import enter_kernel_section, enter_section, leave_kernel_section, leave_section
+from netstack.sim.machine.sections import end_declared, enter_kernel_section, enter_section, leave_kernel_section, leave_section
 from netstack.sim.machine.state import core_of, operation_of, structure_of, touch_of
 from netstack.sim.machine.ways import tag_at
 
@@ -17,9 +17,13 @@ from netstack.sim.machine.ways import tag_at
 def charge(machine, core, operation):
     """Run one operation on `core`: its instructions, and the stalls of its footprint on the current instances.
 
-    A profiling kernel adds what it does for each mutex of the operation.
+    It runs under a lock if the costs file says so. A profiling kernel adds what it does for each mutex of the operation.
     """
+    lock = operation_of(machine, operation).lock
+    entered = core_of(machine, core).clock
     _charge(machine, core, operation)
+    if lock != 0:
+        end_declared(machine, core, lock - 1, entered)
     if machine.lock_profiling != 0:
         for _ in range(operation_of(machine, operation).mutexes):
             profile_acquisition(machine, core)

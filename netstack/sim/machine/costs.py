@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
-from netstack.sim.machine.numbers import Access, Category, Instance, Operation
+from netstack.sim.machine.numbers import Access, Category, Instance, LockClass, LockScope, Operation
 
 RECKONED = (Category.LOCK_ATOMIC, Category.CACHE_STALL, Category.IDLE)
 CHARGEABLE = tuple(category.key for category in Category if category not in RECKONED)
@@ -56,11 +56,35 @@ class OperationCost:
 
 
 @dataclass
+class LockCost:
+    """A spin lock of the kernel, as data.
+
+    Attributes:
+        scope: What it exists once for: `kernel`, memory `node`, `core`, hash `bucket`, `listener`, or `none`: there is none.
+        ticket: Whether waiters queue by tickets, so that each reads the lock's line again at every release, and a hand-over takes
+            the longer the more wait. Source: Boyd-Wickizer and others, Non-scalable locks are dangerous, OLS 2012.
+        operations: Those that run under it from their beginning to their end. Of a class that the simulation itself locks
+            around operations (`SCOPED`), only the scope is given.
+    """
+
+    scope: str = "kernel"
+    ticket: bool = False
+    operations: list[str] = field(default_factory=list)
+
+
+SCOPED = ("run_queue", "mbuf_zone", "route", "callout", "page_queue")
+"""Classes of locks that are the kernel's only one unless a costs file gives another scope."""
+
+
+@dataclass
 class CostsConfig:
     """All costs of one operating system's stack: of every operation, and at least the structures that are `REQUIRED`.
 
     `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, because they are used so often.
     They leave that much less of it for data, in whole ways. At least one way remains.
+
+    `locks` are spin locks that this kernel has around operations, by name, or other scopes of those classes that the simulation
+    takes to be the kernel's only ones.
 
     With `lock_profiling` each mutex reads the timecounter when it is acquired and before it is released, and updates a
     kernel-wide profile, while it is held. Spin mutexes are not profiled. Source: kern_mutex.c of FreeBSD 7, MUTEX_PROFILING.
@@ -71,6 +95,7 @@ class CostsConfig:
     hash_buckets: int = 512
     instructions_in_l2_bytes: int = 0
     lock_profiling: bool = False
+    locks: dict[str, LockCost] = field(default_factory=dict)
     structures: dict[str, StructureCost] = field(default_factory=dict)
     operations: dict[str, OperationCost] = field(default_factory=dict)
 
@@ -83,6 +108,7 @@ class CostsConfig:
                 "costs.instructions_in_l2_bytes", self.instructions_in_l2_bytes, "must be a whole number from 0 to 1073741824"
             )
         self._check_complete()
+        self._check_locks()
         for name, structure in self.structures.items():
             if structure.per not in Instance.all_keys():
                 raise ConfigError(f"costs.structures.{name}.per", structure.per, f"allowed are {', '.join(Instance.all_keys())}")
@@ -99,6 +125,33 @@ class CostsConfig:
                     raise ConfigError(f"{key}.{field_name}", getattr(operation, field_name), "must be from 0 to 1000000")
             for touch in operation.touches:
                 parse_touch(touch, f"{key}.touches", self.structures)
+
+    def declared_locks(self) -> list[str]:
+        """Return the names of the locks that this kernel has around operations, in their order."""
+        return [name for name in self.locks if name not in SCOPED]
+
+    def _check_locks(self) -> None:
+        taken: dict[str, str] = {}
+        for name, lock in self.locks.items():
+            key = f"costs.locks.{name}"
+            if lock.scope not in LockScope.all_keys():
+                raise ConfigError(f"{key}.scope", lock.scope, f"allowed are {', '.join(LockScope.all_keys())}")
+            if name in SCOPED:
+                if lock.operations or lock.ticket:
+                    raise ConfigError(key, name, "has its operations already: give only a scope")
+                if lock.scope not in ("kernel", "node", "core", "none"):
+                    raise ConfigError(f"{key}.scope", lock.scope, "must be kernel, node, core or none")
+                continue
+            if name in LockClass.all_keys():
+                raise ConfigError(key, name, f"is a class of the simulation; only {', '.join(SCOPED)} have a scope")
+            if not lock.operations:
+                raise ConfigError(f"{key}.operations", "[]", "must name the operations that run under the lock")
+            for operation in lock.operations:
+                if operation not in Operation.all_keys():
+                    raise ConfigError(f"{key}.operations", operation, "is no operation")
+                if operation in taken:
+                    raise ConfigError(f"{key}.operations", operation, f"runs under {taken[operation]} already")
+                taken[operation] = name
 
     def _check_complete(self) -> None:
         """Raise ConfigError for a cost that the simulation looks for by its name and would not find, or not all of it."""

@@ -136,6 +136,14 @@ class Operation(Number):
     TIMER_INTERRUPT = auto()  # a timer's interrupt that polls a receive queue again
     POLL_QUEUE = auto()  # begin to poll a receive queue from the application's system call
     FORWARD = auto()  # put a packet on the queue of its owner's core, under that queue's lock
+    SYSCALL = auto()  # enter and leave the kernel, beside what the call itself does
+    INODE_ALLOC = auto()  # a socket's inode, when it becomes a file
+    DENTRY_ALLOC = auto()  # a socket's directory entry, when it becomes a file
+    DENTRY_FREE = auto()  # the end of that entry
+    INODE_FREE = auto()  # the end of that inode
+    LISTENER_SCORE = auto()  # look at one of several sockets that listen on a port, to choose one
+    CONNECTION_COMPLETE = auto()  # the third segment of a handshake: the listener's new connection is complete
+    TIME_WAIT = auto()  # a connection enters TIME-WAIT
     RECEIVE_APPEND = auto()  # payload of one segment into the receive buffer, under its lock
     READ_CALL = auto()  # system call read(): entry, file and socket checks, exit
     READ_FRAME = auto()  # one received frame off the receive buffer, free its mbufs
@@ -161,6 +169,17 @@ class LockClass(Number):
     LISTENER = auto()
     BUCKET = auto()
     LOCK_PROFILE = auto()
+
+
+class LockScope(Number):
+    """What a lock of a costs file exists once for."""
+
+    KERNEL = auto()
+    NODE = auto()
+    CORE = auto()
+    BUCKET = auto()
+    LISTENER = auto()
+    NONE = auto()  # there is no lock
 
 
 class Access(Number):

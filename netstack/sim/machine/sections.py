@@ -4,8 +4,18 @@ They are no events of their own: a core that enters waits until the section is f
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.numbers import Category, LockClass
-from netstack.sim.machine.state import RECENT, core_of, lock_class_of, section_of
+from netstack.sim.machine.numbers import Category, Instance, LockClass, LockScope
+from netstack.sim.machine.state import (
+    QUEUED,
+    RECENT,
+    core_of,
+    declared_of,
+    declared_plan_of,
+    lock_class_of,
+    node_of,
+    section_of,
+    section_plan_of,
+)
 
 
 @compiled
@@ -31,18 +41,42 @@ def leave_section(machine, core, section, lock_class):
 
 @compiled
 def enter_kernel_section(machine, core, lock_class):
-    """Enter the kernel's only section of `lock_class` on `core`. The wait for it is known when the core leaves."""
-    section_of(machine, lock_class).entered = core_of(machine, core).clock
+    """Enter the section of `lock_class` for `core`, the kernel's only one unless the costs file gives another scope.
+
+    The wait for it is known when the core leaves.
+    """
+    index = _instance(machine, core, section_plan_of(machine, lock_class))
+    if index >= 0:
+        section_of(machine, index).entered = core_of(machine, core).clock
+
+
+@compiled
+def _instance(machine, core, plan):
+    """Return the section of a lock for what `core` works on now, -1 if there is no lock."""
+    if plan.scope == LockScope.KERNEL:
+        return plan.first
+    if plan.scope == LockScope.CORE:
+        return plan.first + core
+    if plan.scope == LockScope.NODE:
+        return plan.first + node_of(machine, core)
+    if plan.scope == LockScope.BUCKET:
+        return plan.first + core_of(machine, core).instance[Instance.BUCKET]
+    if plan.scope == LockScope.LISTENER:
+        return plan.first + core_of(machine, core).instance[Instance.LISTENER]
+    return -1
 
 
 @compiled
 def leave_kernel_section(machine, core, lock_class):
-    """Leave the kernel's only section of `lock_class`, which `core` entered, and spin for as long as it was not free.
+    """Leave the section of `lock_class` that `core` entered, and spin for as long as it was not free.
 
     All cores share it, and several enter it within a step of another core. The last holds are therefore remembered, and this one
     goes into the first gap between them that has room for it.
     """
-    section = section_of(machine, lock_class)
+    index = _instance(machine, core, section_plan_of(machine, lock_class))
+    if index < 0:
+        return
+    section = section_of(machine, index)
     length = core_of(machine, core).clock - section.entered
     start = section.entered
     moved = True
@@ -60,6 +94,42 @@ def leave_kernel_section(machine, core, lock_class):
     section.starts[first] = start
     section.ends[first] = start + length
     _count_release(machine, lock_class, length)
+
+
+@compiled
+def end_declared(machine, core, lock, entered):
+    """End an operation under a lock of the costs file, which began at `entered`, and spin for as long as the lock was not free.
+
+    As in `leave_kernel_section`, the hold goes into the first gap between others. If waiters queue by tickets, all of them read
+    the lock's line again at each release, and the next one in the queue has it after half of these reads.
+    """
+    plan = declared_plan_of(machine, lock)
+    index = _instance(machine, core, plan)
+    if index < 0:
+        return
+    section = declared_of(machine, index)
+    length = core_of(machine, core).clock - entered
+    waiting = 0
+    if plan.ticket != 0:
+        for hold in range(QUEUED):
+            waiting += section.ends[hold] > entered
+        length += waiting * machine.cache_same_node // 2
+    start = entered
+    moved = True
+    while moved:
+        moved = False
+        for hold in range(QUEUED):
+            if section.starts[hold] < start + length and start < section.ends[hold]:
+                start = section.ends[hold]
+                moved = True
+    _wait(machine, core, plan.lock_class, start + waiting * machine.cache_same_node // 2 - entered)
+    first = 0
+    for hold in range(1, QUEUED):
+        if section.ends[hold] < section.ends[first]:
+            first = hold
+    section.starts[first] = start
+    section.ends[first] = start + length
+    _count_release(machine, plan.lock_class, length)
 
 
 @compiled

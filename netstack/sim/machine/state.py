@@ -12,6 +12,7 @@ from netstack.jit.tables import journaled, table_accessor, with_journal, word_po
 from netstack.sim.machine.numbers import Category, Instance
 
 NEVER = 1 << 62
+QUEUED = 128  # holds that a lock of a costs file remembers: one per core that may wait for it
 RECENT = 8  # holds that a kernel-wide section remembers: more than begin within a step of another core
 LINK_UNITS = 1024  # a NIC's clock counts 1/1024 cycles, so that rounding never adds up
 
@@ -29,6 +30,22 @@ class KernelSection(Record):
     entered: i8  # when the core that is inside came to it
     starts: Annotated[i8, RECENT]  # when the remembered holds began, -1 before: those that ended last
     ends: Annotated[i8, RECENT]  # when these holds ended
+
+
+class DeclaredSection(Record):
+    """A lock that a costs file puts around operations. Cores enter at times that are ahead of each other, see `sections`."""
+
+    starts: Annotated[i8, QUEUED]  # when the remembered holds began, -1 before
+    ends: Annotated[i8, QUEUED]  # when these holds ended
+
+
+class LockPlan(Record):
+    """What a lock exists once for."""
+
+    scope: i8  # LockScope
+    first: i8  # its first section
+    ticket: i8  # 1: a hand-over takes the longer the more wait
+    lock_class: i8  # where it is counted: LockClass, or behind these the locks of the costs file
 
 
 class Machine(Record):
@@ -95,7 +112,10 @@ class Machine(Record):
     thread_table: i8  # Thread
     lock_table: i8  # Lock
     lock_class_table: i8  # LockStatistics, by lock class
-    section_table: i8  # KernelSection, by lock class
+    section_table: i8  # KernelSection, by lock class, then those of scoped classes
+    section_plan_table: i8  # LockPlan, by lock class
+    declared_plan_table: i8  # LockPlan, by lock of the costs file
+    declared_table: i8  # DeclaredSection
     nic_table: i8  # Nic
     page_table: i8  # Page, by page of the structures' memory, see `cache_state`
     line_table: i8  # DirectoryWord, `line_words` by cache line, see `directory`
@@ -128,6 +148,7 @@ class OperationCost(Record):
     category: i8  # Category of these cycles
     atomic_cycles: i8  # of its locked instructions
     mutexes: i8  # that it acquires and releases
+    lock: i8  # 1 + the lock of the costs file that it runs under, 0 for none
     first_touch: i8  # index of the first row of its footprint
     last_touch: i8  # index after the last row
 
@@ -327,6 +348,15 @@ lock_class_of = table_accessor(LockStatistics.dtype, "lock_class_table", added=t
 
 section_of = table_accessor(KernelSection.dtype, "section_table", last=("entered", "starts", "ends"))
 """Return the section of a lock class that has one lock in the whole kernel."""
+
+section_plan_of = table_accessor(LockPlan.dtype, "section_plan_table", noted=False)
+"""Return what a lock class exists once for."""
+
+declared_plan_of = table_accessor(LockPlan.dtype, "declared_plan_table", noted=False)
+"""Return what a lock of the costs file exists once for."""
+
+declared_of = table_accessor(DeclaredSection.dtype, "declared_table", last=("starts", "ends"))
+"""Return a section of a lock of the costs file."""
 
 nic_of = table_accessor(
     Nic.dtype,

@@ -4,7 +4,7 @@ Each call is one step of the application's thread. Knows requests to the protoco
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.listener import accept_connection
+from netstack.sim.kernel.listener import accept_connection, close_file
 from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
 from netstack.sim.kernel.receive import read_socket
 from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
@@ -50,6 +50,7 @@ def _next_write(machine, stack, core):
         thread.writes_to = -1
     if thread.writes_to < 0:
         if _next_event(machine, stack, core) and flow_of(stack, thread.writes_to).unwritten_bytes > 0:
+            _cross(machine, stack, core)
             charge(machine, core, Operation.WRITE_CALL)
         return
     thread.remaining_bytes -= stack.send_unit
@@ -86,6 +87,7 @@ def _next_event(machine, stack, core):
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     if thread.events == 0:
+        charge(machine, core, Operation.SYSCALL)
         charge(machine, core, Operation.APP_WAIT)
         thread.events = min(ready_of(stack, thread.index).count, stack.events_per_call)
         if stack.suspends != 0 and thread.events > 0:
@@ -102,8 +104,16 @@ def _next_event(machine, stack, core):
     cpu.instance[Instance.FLOW] = thread.writes_to
     charge(machine, core, Operation.APP_EVENT)
     if flow_of(stack, thread.writes_to).accepted == 0:
+        _cross(machine, stack, core)
         accept_connection(machine, stack, core, thread.writes_to)
     return True
+
+
+@compiled
+def _cross(machine, stack, core):
+    """Enter the kernel for a request, unless requests are collected until the application waits again."""
+    if stack.crosses != 0:
+        charge(machine, core, Operation.SYSCALL)
 
 
 @compiled
@@ -161,7 +171,9 @@ def _end_service(machine, stack, core):
         return
     flow.accepted = 0
     cpu.instance[Instance.FLOW] = flow_index
+    _cross(machine, stack, core)
     charge(machine, core, Operation.CLOSE_CALL)
+    close_file(machine, stack, core)
     request = _own_request(machine, stack, core, ItemKind.CLOSE)
     thread.writes_to = -1
     _make_request(machine, stack, core, request)
@@ -234,12 +246,14 @@ def _serve(machine, stack, core, flow_index):
     cpu.cycles[Category.APPLICATION] += cycles
     flow_of(stack, flow_index).unwritten_bytes = response_bytes(stack, flow_index, exchange.served)
     exchange.served += 1
+    _cross(machine, stack, core)
     charge(machine, core, Operation.WRITE_CALL)
 
 
 @compiled
 def _read(machine, stack, core, flow_index):
     """Read all that has arrived. A perimeter is entered only to announce a window: payload waits in front of it."""
+    _cross(machine, stack, core)
     charge(machine, core, Operation.READ_CALL)
     if stack.use_perimeter != 0 and read_socket(machine, stack, core, flow_index) == 0:
         return

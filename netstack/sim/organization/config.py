@@ -16,6 +16,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "transmit": ("caller", "owner"),
     "listener": ("shared", "replicated", "partitioned"),
     "accept": ("client", "hash", "local", "any"),
+    "boundary": ("syscall", "batch"),
+    "files": ("vfs", "none"),
     "placement": ("pinned", "free"),
     "scheduler": ("bsd4", "ule"),
 }
@@ -76,6 +78,9 @@ class OrganizationConfig:
             `client`: the client's number decides. `hash`: the hash of addresses and ports, as SO_REUSEPORT does. `local`: a
             thread on the core that received the SYN, or that has the connection's receive queue. `any`: one that waits for
             events, in turn.
+        boundary: How applications make requests. `syscall`: one system call each. `batch`: all those since the last wait for
+            events enter the kernel together (MegaPipe).
+        files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
         placement: Whether threads stay on their core. Threads of ports always do, except the only one of `netisr`.
@@ -97,6 +102,8 @@ class OrganizationConfig:
     transmit: str = "caller"
     listener: str = "partitioned"
     accept: str = "client"
+    boundary: str = "syscall"
+    files: str = "vfs"
     batch: int = 1
     placement: str = "pinned"
     scheduler: str = "ule"

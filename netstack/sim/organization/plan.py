@@ -40,6 +40,8 @@ class Plan:
     lock_kind: LockKind
     first_phase: Phase
     listener_kind: ListenerKind
+    use_files: bool  # each socket has an inode and a directory entry
+    crosses: bool  # a system call for each request
     forwards: bool  # packets of a poll go to their owners' cores at its end
     to_consumer: bool  # the owner is the core of the application's last call
     accept_kind: AcceptKind
@@ -63,6 +65,8 @@ def plan_of(org: OrganizationConfig) -> Plan:
         lock_kind=lock_kind_of(org),
         first_phase=phases_of(org)[0],
         listener_kind=ListenerKind.of(org.listener),
+        use_files=org.files == "vfs",
+        crosses=org.boundary == "syscall",
         forwards=org.handoff == "forward",
         to_consumer=org.owner == "consumer",
         accept_kind=AcceptKind.of(org.accept),

@@ -172,6 +172,8 @@ class Stack(Record):
     port_capacity: i8  # items in a port above which packets are dropped
     ipi_queue_first: i8  # the first queue on the way to a port
     backlog_first: i8  # the first queue that is a backlog
+    use_files: i8  # 1: each socket has an inode and a directory entry
+    crosses: i8  # 1: a system call for each request; 0: for all that were made since the last wait
     forwards: i8  # 1: packets of a poll go to their owners' cores at its end
     to_consumer: i8  # 1: the owner is the core of the application's last call
     accept_kind: i8  # AcceptKind
