@@ -5,6 +5,7 @@ A core runs its thread step by step. Preemption happens between steps. Knows thr
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge, charge_section
+from netstack.sim.machine.memory import evict_from_l1
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation, ThreadState
 from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, thread_on
 
@@ -90,7 +91,7 @@ def send_ipi(machine, core, target):
     cpu = core_of(machine, target)
     cpu.ipis += 1
     if _waits(cpu):
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(machine, core).clock + machine.ipi_latency))
+        _rouse(machine, cpu, core_of(machine, core).clock + machine.ipi_latency)
 
 
 @compiled
@@ -102,7 +103,15 @@ def forward_ipi(machine, core, target, now):
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
     cpu.ipis += 1
-    cpu.next_time = min(cpu.next_time, max(cpu.clock, now + machine.ipi_latency))
+    _rouse(machine, cpu, now + machine.ipi_latency)
+
+
+@compiled
+def _rouse(machine, cpu, now):
+    """Let a core that idles or spins act on an interrupt that reaches it at `now`. One that idles leaves its idle state first."""
+    if cpu.thread < 0:
+        now += machine.wake
+    cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
 
 
 @compiled
@@ -196,6 +205,8 @@ def take_interrupts(machine, core, now):
         cpu.polling = 0
     while cpu.interrupts > 0:
         cpu.interrupts -= 1
+        if machine.interrupt_evicts > 0 and cpu.thread >= 0:
+            evict_from_l1(machine, core, machine.interrupt_evicts)
         charge(machine, core, Operation.INTERRUPT)
     while cpu.timer_interrupts > 0:
         cpu.timer_interrupts -= 1
@@ -333,7 +344,7 @@ def interrupt_core(machine, core, now):
     cpu = core_of(machine, core)
     cpu.interrupts += 1
     if _waits(cpu):
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
+        _rouse(machine, cpu, now)
 
 
 @compiled
@@ -342,7 +353,7 @@ def interrupt_core_by_timer(machine, core, now):
     cpu = core_of(machine, core)
     cpu.timer_interrupts += 1
     if _waits(cpu):
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
+        _rouse(machine, cpu, now)
 
 
 @compiled
