@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from netstack.errors import ConfigError
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.costs import CostsConfig
-from netstack.sim.organization.config import OrganizationConfig
+from netstack.sim.organization.config import POLLS, QUEUES, OrganizationConfig
 from netstack.sim.workload.config import WorkloadConfig
 
 MAX_CONNECTIONS = 4_000_000
 MAX_WINDOW_US = 20.0
+MOST_CLIENTS = 16384  # of an address: each has four ports or more
 ENGINES = ("inline", "ray")
 
 
@@ -85,7 +86,32 @@ class SimulationConfig:
         self.org.validate(self.machine.cores)
         self.workload.validate()
         self.engine.validate()
+        self._validate_together()
+
+    def _validate_together(self) -> None:
+        """Raise ConfigError for the first value that another part contradicts."""
+        nic, org, workload = self.machine.nic, self.org, self.workload
+        if org.dispatch == "flow_table" and nic.flow_table == 0:
+            raise ConfigError("machine.nic.flow_table", 0, "must be above 0 with org.dispatch=flow_table")
+        if org.drive in POLLS and (nic.count > 1 or nic.queues < self.cores_used or workload.threads_per_core > 1):
+            raise ConfigError(
+                "org.drive", org.drive, "needs one card, a queue per core (machine.nic.queues) and workload.threads_per_core=1"
+            )
+        addresses = workload.client_addresses
+        if addresses is not None and -(-self.conns // addresses) > MOST_CLIENTS:
+            raise ConfigError(
+                "workload.client_addresses", addresses, f"must leave each address {MOST_CLIENTS} clients at most, of {self.conns}"
+            )
         if self.engine.window_us > 0 and self.machine.llc.size_bytes > 0:
             raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with a last-level cache, which cores share")
-        if self.engine.window_us > 0 and self.workload.name != "bulk_send":
+        if self.engine.window_us > 0:
+            self._validate_windows()
+
+    def _validate_windows(self) -> None:
+        """Raise ConfigError for what cores of a window would have to know of each other at once."""
+        if self.workload.connections_end or self.workload.application != "writer":
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with workload={self.workload.name}")
+        if self.org.drive != "interrupt" or self.org.dispatch in QUEUES or self.org.handoff == "forward":
+            raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with org={self.org.name}")
+        if self.costs.locks:
+            raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with costs={self.costs.name}")

@@ -15,7 +15,7 @@ from netstack.sim.stack.steering import steer
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
 from netstack.sim.workload.client import begin_exchange
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
-from netstack.sim.workload.peer import FIRST_PORT
+from netstack.sim.workload.peer import FIRST_PORT, first_client_port
 from netstack.tcp.lookup import lookup_insert
 from netstack.tcp.pcb import DEFAULT_MSS, pcb_init, window_scale
 
@@ -37,7 +37,8 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
     flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
     number = np.arange(config.conns)
-    assign(flows, nic=number % nics, app_thread=(number + number // nics) % sizes.app_threads)
+    served_by = number + number // nics if nics > 1 else number
+    assign(flows, nic=number % nics, app_thread=served_by % sizes.app_threads)
     assign(flows, queue=flows["nic"], consumer=-1)
     assign(flows, first_mbuf=-1, last_mbuf=-1, next_ready=-1, next_expired=-1)
     assign(flows, tick=-1, next_timer=-1, previous_timer=-1)
@@ -132,8 +133,12 @@ def _place_clients(stack):
         peer = peer_of(stack, index)
         peer.foreign_address = _host_address(stack, index)
         peer.foreign_port = SERVER_PORT
-        peer.local_address = peer.foreign_address + 1 + index
-        peer.local_port = FIRST_PORT + index % CLIENT_PORTS
+        if stack.client_addresses == 0:
+            peer.local_address = peer.foreign_address + 1 + index
+            peer.local_port = FIRST_PORT + index % CLIENT_PORTS
+        else:
+            peer.local_address = peer.foreign_address + 1 + index % stack.client_addresses
+            peer.local_port = first_client_port(stack, index)
 
 
 @compiled

@@ -51,6 +51,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         wake=round(config.wake_us * config.clock_mhz),
         interrupt_evicts=config.interrupt_evicts_lines,
         interrupt_interval=round(nic.interrupt_interval_us * config.clock_mhz),
+        interrupt_interval_most=round((nic.interrupt_interval_most_us or nic.interrupt_interval_us) * config.clock_mhz),
         link_units_per_byte=round(8 * config.clock_mhz * state.LINK_UNITS / nic.link_mbps),
         transmit_slots=sizes.transmit_slots,
         transmit_descriptors=nic.transmit_ring,
@@ -173,6 +174,7 @@ def _build_nics(simulation: Simulation, sizes: Sizes) -> None:
     machine, count = simulation.machine, sizes.population.machine.nics
     nics = simulation.add(machine, "nic", state.Nic.dtype, count)
     assign(nics, next_time=state.NEVER, last_interrupt=-int(machine["interrupt_interval"]), poller=-1)
+    assign(nics, interval=machine["interrupt_interval"])
     assign(nics["section"], start=-1, end=-1)
     first = np.random.Generator(np.random.PCG64([simulation.config.seed, FIRST_INTERRUPT])).integers(sizes.cores)
     nics["core"] = (first + np.arange(count)) % sizes.population.machine.cores_used
@@ -219,7 +221,8 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         atomics = 2 * operation.mutexes + operation.atomics
         mutexes = operation.mutexes if locked else 0
         lock = under.get(number.key, 0)
-        operations[number] = (operation.cycles, category, atomics * atomic_cycles, mutexes, lock, len(rows), last)
+        cycles = round(operation.cycles * costs.cycles_scale)
+        operations[number] = (cycles, category, atomics * atomic_cycles, mutexes, lock, len(rows), last)
         rows += touched
     touches = simulation.add(machine, "touch", state.Touch.dtype, len(rows))
     touches[: len(rows)] = rows

@@ -47,7 +47,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.conns
     population = population_of(config.org, machine, conns, workload.threads_per_core)
     nics, app_threads = population.machine.nics, workload.threads_per_core * population.machine.cores_used
-    threads = app_threads + nics + population.ports + 1
+    threads = app_threads + nics + population.ports + population.clocks
     transmit_slots = nic.transmit_ring + nic.interface_queue
     units = max(1, min(workload.send_buffer_bytes // workload.send_unit_bytes, workload.mbufs // conns))
     mbufs = conns * units + nics * transmit_slots + population.machine.cores_used * (ZONE_LIMIT + 2 * ZONE_BATCH) + app_threads

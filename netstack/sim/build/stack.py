@@ -4,6 +4,7 @@ import numpy as np
 
 from netstack.sim.build.simulation import Simulation, assign
 from netstack.sim.build.sizes import PORT_CAPACITY, Sizes
+from netstack.sim.config import SimulationConfig
 from netstack.sim.machine.costs import OperationCost
 from netstack.sim.machine.state import Section
 from netstack.sim.organization.plan import plan_of
@@ -12,10 +13,12 @@ from netstack.sim.stack.histogram import BUCKETS
 from netstack.sim.stack.numbers import ItemKind, Side
 from netstack.sim.stack.timer_wheel import TICK_US
 from netstack.sim.workload.distributions import SAMPLES, DistributionConfig
+from netstack.sim.workload.peer import ALL_PORTS
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
 from netstack.tcp.pcb import PCB
 
+NO_LIMIT = 1 << 40
 WHEEL_SLOTS = 4096
 
 
@@ -44,7 +47,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         tick_cycles=TICK_US * clock_mhz,
         next_tick=1,
         clock_next=TICK_US * clock_mhz,
-        expired_head=-1,
+        clocks=sizes.population.clocks,
         callout_last=-1,
         connections_end=workload.connections_end,
         bytes_per_connection=workload.bytes_per_connection,
@@ -54,6 +57,9 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         outstanding=workload.requests.outstanding,
         open_loop=workload.requests.rate_per_second is not None,
         copies_sent=_costs_something(config.costs.operations["copy_send"]) if "copy_send" in config.costs.operations else 0,
+        client_addresses=workload.client_addresses or 0,
+        client_ports=_client_ports(config),
+        backlog=workload.backlog or NO_LIMIT,
         think_cycles=round(workload.think_us * clock_mhz),
         client_closes_first=workload.closes_first == "client",
         global_lock=0,
@@ -84,8 +90,16 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     simulation.add(stack, "flow", state.Flow.dtype, config.conns)
     buckets = simulation.add(stack, "bucket", BUCKET, sizes.population.groups * sizes.buckets_per_group)
     assign(buckets, head=-1)
-    for name, count in (("listener", sizes.population.listeners), ("bucket_section", len(buckets))):
-        assign(simulation.add(stack, name, Section.dtype, count if churns else 0), start=-1, end=-1)
+    listeners = simulation.add(stack, "listener", state.Listener.dtype, sizes.population.listeners if churns else 0)
+    assign(listeners["section"], start=-1, end=-1)
+    assign(simulation.add(stack, "bucket_section", Section.dtype, len(buckets) if churns else 0), start=-1, end=-1)
+
+
+def _client_ports(config: SimulationConfig) -> int:
+    """Return how many ports each client has."""
+    if config.workload.client_addresses is None:
+        return ALL_PORTS
+    return ALL_PORTS // -(-config.conns // config.workload.client_addresses)
 
 
 def _costs_something(operation: OperationCost) -> bool:
@@ -112,8 +126,8 @@ def _build_exchanges(simulation: Simulation) -> None:
 
 
 def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:
-    """Put all mbufs into the shared zone, and all items into pools but the one item that each application and the clock own."""
-    stack, own_items = simulation.stack, sizes.app_threads + 1
+    """Put all mbufs into the shared zone, and all items into pools but the one item that each application and each clock owns."""
+    stack, own_items = simulation.stack, sizes.app_threads + sizes.population.clocks
     mbufs = simulation.add(stack, "mbuf", state.Mbuf.dtype, sizes.mbufs)
     mbufs["next"] = _chain(np.arange(sizes.mbufs))
     assign(stack, mbufs=sizes.mbufs, free_mbuf=0, free_mbufs=sizes.mbufs)

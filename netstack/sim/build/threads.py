@@ -18,13 +18,13 @@ def build_threads(simulation: Simulation, sizes: Sizes) -> None:
     population = sizes.population
     table = simulation.add(machine, "thread", Thread.dtype, sizes.threads)
     assign(table, state=ThreadState.BLOCKED, phase=Phase.NEXT, waits_for=WaitsFor.EVENTS)
-    assign(table, blocked_on=-1, item=-1, flow=-1, writes_to=-1)
+    assign(table, blocked_on=-1, item=-1, flow=-1, writes_to=-1, expired_head=-1)
     first = 0
     for kind, count, pinned in (
         (ThreadKind.APPLICATION, sizes.app_threads, population.pins_threads),
         (ThreadKind.INBOUND, nics, population.pins_threads),
         (ThreadKind.PORT, population.ports, population.pins_ports),
-        (ThreadKind.CLOCK, 1, population.pins_threads),
+        (ThreadKind.CLOCK, population.clocks, population.pins_threads),
     ):
         threads, index = table[first : first + count], np.arange(count)
         number = index // population.machine.links if kind == ThreadKind.INBOUND and nics > population.machine.links else index
@@ -32,10 +32,11 @@ def build_threads(simulation: Simulation, sizes: Sizes) -> None:
         assign(threads, kind=kind, index=index, core=core, pinned=core if pinned else -1)
         like_applications = kind == ThreadKind.INBOUND and population.inbound_like_applications
         priority = 0 if like_applications else PRIORITIES[kind]
-        light = population.machine.light_threads and kind in (ThreadKind.INBOUND, ThreadKind.PORT)
+        light = population.machine.light_threads and kind != ThreadKind.APPLICATION
+        light = light and (kind != ThreadKind.CLOCK or population.clocks > 1)
         assign(threads, priority=priority, base_priority=priority, own_priority=priority, light=light, own_light=light)
         first += count
     port_thread_first = sizes.app_threads + nics
-    assign(stack, app_thread_first=0, port_thread_first=port_thread_first, clock_thread=sizes.threads - 1)
+    assign(stack, app_thread_first=0, port_thread_first=port_thread_first, clock_thread=sizes.threads - population.clocks)
     simulation.tables["nic"]["thread"] = sizes.app_threads + np.arange(nics)
     simulation.tables["queue"]["thread"][: population.ports] = port_thread_first + np.arange(population.ports)

@@ -1,6 +1,8 @@
 """Turns counters before and after the measured interval into a result. Reads the state, never changes it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -96,13 +98,18 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         queue_drops=stack_difference("queue_drops"),
         connections_per_second=stack_difference("connections_closed") * 1000 / simulated_ms,
         connections_opened=stack_difference("connections_opened"),
+        listen_drops=stack_difference("listen_drops"),
         stray_segments=stack_difference("stray_segments"),
         resets_sent=stack_difference("resets_sent"),
         jain_fairness=_jain(difference("flow", "acked_bytes")),
         requests_per_second=answered * 1000 / simulated_ms,
         request_us=latency.statistics_us(),
         kilocycles_per_request=busy_cycles / 1000 / answered if answered else 0.0,
+        stall_kilocycles_per_request=_stalls(cycles) / 1000 / answered if answered else 0.0,
         request_histogram=latency.encode(),
+        **_receiving(difference, simulated_ms),
+        core_imbalance=_imbalance(cycles.sum(axis=1) - cycles[:, Category.IDLE]),
+        thread_connections=_thread_connections(simulation),
         write_to_ack_us=_percentiles(difference("latency", "value")),
         goodput_over_time_mbps=[round(float(step) * to_mbps, 3) for step in np.diff(acked)],
         slice_ms=slice_ms,
@@ -113,6 +120,38 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         wall_seconds=wall_seconds,
         wall_segments_per_second=total_segments / wall_seconds,
     )
+
+
+def _receiving(difference: Callable[[str, str], np.ndarray], simulated_ms: float) -> dict[str, Any]:
+    """Return what became of received frames, by the names of the statistics."""
+    frames, polls = difference("nic", "frames_received"), int(difference("nic", "polls").sum())
+    interrupts = int(difference("nic", "interrupts").sum())
+    per_second = 1000 / simulated_ms
+    return {
+        "interrupts_per_second": interrupts * per_second,
+        "frames_per_interrupt": float(frames.sum() / max(interrupts, 1)),
+        "frames_per_poll": float(frames.sum() / polls) if polls else 0.0,
+        "useful_polls_percent": 100 * float(difference("nic", "useful_polls").sum() / polls) if polls else 0.0,
+        "queue_frames_per_second": [round(float(count) * per_second, 3) for count in frames],
+        "queue_imbalance": _imbalance(frames),
+    }
+
+
+def _imbalance(loads: np.ndarray) -> float:
+    """Return the largest load by the mean, 0 if there is none."""
+    return float(loads.max() / loads.mean()) if loads.any() else 0.0
+
+
+def _thread_connections(simulation: Simulation) -> list[int]:
+    """Return how many open connections each application thread has."""
+    flows = simulation.tables["flow"]
+    threads = int(simulation.stack["app_threads"])
+    return np.bincount(flows["app_thread"][flows["open"] == 1], minlength=threads).tolist()
+
+
+def _stalls(cycles: np.ndarray) -> int:
+    """Return the cycles in which cores executed nothing, though they were busy; shape (cores, categories)."""
+    return int(cycles[:, [Category.CACHE_STALL, Category.LOCK_SPIN, Category.LOCK_ATOMIC]].sum())
 
 
 def _by_category(values: np.ndarray) -> dict[str, float]:

@@ -42,8 +42,8 @@ def admit_segment(machine, stack, core, packet):
     answer = tcp_listen_input(segment)
     admission = Admission.REFUSED
     if answer == LISTEN_OPEN and flow.open == 0 and segment.source_port == state.peer_of(stack, flow_index).local_port:
-        _open(machine, stack, core, flow_index, segment)
-        admission = Admission.OPENED
+        if _open(machine, stack, core, flow_index, segment):
+            admission = Admission.OPENED
     else:
         stack.stray_segments += 1
         if answer == TCP_REPLY_RESET:
@@ -54,11 +54,17 @@ def admit_segment(machine, stack, core, packet):
 
 @compiled
 def _open(machine, stack, core, flow_index, segment):
-    """Create the connection that a SYN asks for, and put it into the table and into the listener's queue of incomplete ones."""
+    """Create the connection that a SYN asks for, and put it into the table and into the listener's queue of incomplete ones.
+
+    Returns whether the listener had room for it.
+    """
     flow = flow_of(stack, flow_index)
     cpu = core_of(machine, core)
     assign_application(machine, stack, core, flow_index)
     score_listeners(machine, stack, core, flow_index)
+    if state.listener_of(stack, cpu.instance[Instance.LISTENER]).waiting >= stack.backlog:
+        stack.listen_drops += 1
+        return False
     charge(machine, core, Operation.CONNECTION_CREATE)
     state.renew_pcb(stack, flow_index, Side.LOCAL)
     pcb = pcb_of(stack, flow_index)
@@ -76,6 +82,7 @@ def _open(machine, stack, core, flow_index, segment):
     flow.ready = 0
     flow.unwritten_bytes = stack.bytes_per_connection  # a server's come with its requests
     stack.connections_opened += 1
+    return True
 
 
 @compiled

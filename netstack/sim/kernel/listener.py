@@ -70,13 +70,14 @@ def charge_listener(machine, stack, core, flow_index):
     """Charge a move of a connection into, between or out of the queues of its listening socket, under the socket's lock."""
     listener = listener_index(stack, flow_index)
     core_of(machine, core).instance[Instance.LISTENER] = listener
-    charge_in(machine, core, listener_of(stack, listener), LockClass.LISTENER, Operation.LISTENER_QUEUE)
+    charge_in(machine, core, listener_of(stack, listener).section, LockClass.LISTENER, Operation.LISTENER_QUEUE)
 
 
 @compiled
 def accept_connection(machine, stack, core, flow_index):
     """Run the system call accept(): the application takes a complete connection."""
     charge_listener(machine, stack, core, flow_index)
+    listener_of(stack, listener_index(stack, flow_index)).waiting -= 1
     if stack.use_files != 0:
         charge(machine, core, Operation.INODE_ALLOC)
         charge(machine, core, Operation.DENTRY_ALLOC)
@@ -92,6 +93,7 @@ def tell_application(machine, stack, core, flow_index, flags):
             _assign_any(machine, stack, flow_index)
         score_listeners(machine, stack, core, flow_index)
         charge(machine, core, Operation.CONNECTION_COMPLETE)
+        listener_of(stack, listener_index(stack, flow_index)).waiting += 1
         charge_listener(machine, stack, core, flow_index)
         wake_application(machine, stack, core, flow_index)
     elif flags & TCP_FINISHED and stack.client_closes_first != 0:

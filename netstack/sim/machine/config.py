@@ -77,6 +77,10 @@ class NicConfig:
     Interrupt k belongs to core k modulo the cores. With `interrupts` of `fixed` it always goes there, with `idle_core` to
     another one that idles if its own is busy. All are attached to the memory node `node`.
 
+    An interrupt comes `interrupt_interval_us` after the last one of its queue at the earliest. With `interrupt_interval_most_us`
+    the card adapts: a queue's interval is doubled, up to that, after a poll of more than 16 frames, and halved after one of less
+    than 8. Polls are those of drives other than `interrupt`.
+
     A card has `queues` receive and transmit queues for those organizations that use them, each with rings of these sizes. Receive
     side scaling takes a hash with `rss_key` (Toeplitz, 40 bytes in hexadecimal digits) to one of `rss_table` entries, which name
     the queues in turn. A `flow_table` of exact entries has so many of them.
@@ -88,6 +92,7 @@ class NicConfig:
     receive_ring: int = 256
     interface_queue: int = 255
     interrupt_interval_us: float = 125.0
+    interrupt_interval_most_us: float | None = None
     interrupts: str = "idle_core"
     queues: int = 1
     rss_table: int = 128
@@ -175,6 +180,9 @@ class MachineConfig:
         if self.nic.interrupts not in INTERRUPTS:
             raise ConfigError("machine.nic.interrupts", self.nic.interrupts, f"allowed are {', '.join(INTERRUPTS)}")
         _real("machine.nic.interrupt_interval_us", self.nic.interrupt_interval_us, 0.0, 100_000.0)
+        most_us = self.nic.interrupt_interval_most_us
+        if most_us is not None:
+            _real("machine.nic.interrupt_interval_most_us", most_us, self.nic.interrupt_interval_us, 100_000.0)
         _whole("machine.nic.node", self.nic.node, 0, self.nodes - 1)
 
     def _validate_llc(self) -> None:

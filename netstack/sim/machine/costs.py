@@ -80,6 +80,8 @@ SCOPED = ("run_queue", "mbuf_zone", "route", "callout", "page_queue")
 class CostsConfig:
     """All costs of one operating system's stack: of every operation, and at least the structures that are `REQUIRED`.
 
+    Instruction cycles of all operations are multiplied by `cycles_scale`.
+
     `instructions_in_l2_bytes` of hot kernel and application text stay in every core's unified L2, because they are used so often.
     They leave that much less of it for data, in whole ways. At least one way remains.
 
@@ -93,6 +95,7 @@ class CostsConfig:
     name: str = "none"
     source: str = ""
     hash_buckets: int = 512
+    cycles_scale: float = 1.0
     instructions_in_l2_bytes: int = 0
     lock_profiling: bool = False
     locks: dict[str, LockCost] = field(default_factory=dict)
@@ -103,6 +106,8 @@ class CostsConfig:
         """Raise ConfigError for the first cost that cannot be charged."""
         if not 1 <= self.hash_buckets <= 1 << 24 or self.hash_buckets & (self.hash_buckets - 1):
             raise ConfigError("costs.hash_buckets", self.hash_buckets, "must be a power of two up to 16777216")
+        if not 0.01 <= self.cycles_scale <= 100:
+            raise ConfigError("costs.cycles_scale", self.cycles_scale, "must be from 0.01 to 100")
         if not 0 <= self.instructions_in_l2_bytes <= 1 << 30:
             raise ConfigError(
                 "costs.instructions_in_l2_bytes", self.instructions_in_l2_bytes, "must be a whole number from 0 to 1073741824"

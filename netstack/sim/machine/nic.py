@@ -27,6 +27,7 @@ from netstack.sim.machine.state import (
 
 ETHERNET_OVERHEAD_BYTES = 38
 """Preamble 8, header 14, frame check sequence 4, interframe gap 12 (IEEE 802.3): 1,538 on the wire for 1,500."""
+MANY_FRAMES, FEW_FRAMES = 16, 8  # of a poll: a card that adapts makes interrupts rarer above and more frequent below
 SMALLEST_FRAME_BYTES = 84  # on the wire
 
 
@@ -214,7 +215,7 @@ def schedule_interrupt(machine, nic_index):
     pending = next_arrival(machine, nic_index)
     if nic.receive_head != nic.receive_tail:
         pending = nic.last_interrupt
-    nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + machine.interrupt_interval)
+    nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + nic.interval)
 
 
 @compiled
@@ -272,6 +273,10 @@ def end_poll(machine, nic_index, now):
         nic.empty_polls = 0
     else:
         nic.empty_polls += 1
+    if nic.polled > MANY_FRAMES:
+        nic.interval = min(2 * nic.interval, machine.interrupt_interval_most)
+    elif nic.polled < FEW_FRAMES:
+        nic.interval = max(nic.interval // 2, machine.interrupt_interval)
     nic.polled = 0
     nic.poller = -1
     if machine.defer == 0 or nic.empty_polls > machine.defer_limit:

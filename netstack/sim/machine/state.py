@@ -113,6 +113,7 @@ class Machine(Record):
     receive_slots: i8  # per NIC
     arrival_capacity: i8  # per NIC: most frames on the way
     interrupt_interval: i8  # per NIC: least cycles between two interrupts
+    interrupt_interval_most: i8  # up to which a NIC raises that by itself
     link_units_per_byte: i8  # time of a byte on the link, in 1/1024 cycles
     receive_ring_kind: i8  # structure of the descriptors that DMA writes on arrival, -1 for none
     receive_buffer_kind: i8  # structure of the buffers that DMA writes frames to, -1 for none
@@ -234,6 +235,8 @@ class Thread(Record):
     waits_for: i8  # WaitsFor: what it waits for while it sleeps without a lock
     light: i8  # 1: it runs in the context of an interrupt: switching to and from it costs nothing
     own_light: i8  # the same, unless it gives way after many frames
+    expired_head: i8  # clock: the first connection whose timer expired, -1 for none
+    expired_now: i8  # clock: 1 if one expired in this tick
     polls: i8  # application: 1 while it polls its receive queue
     polls_until: i8  # application: until when
     table_locked: i8  # 1: it holds the connection table's lock, which its next step releases
@@ -267,6 +270,7 @@ class Nic(Record):
     core: i8  # the core that it prefers to interrupt, if its thread is not pinned
     masked: i8  # 1: it must not interrupt
     last_interrupt: i8  # when it last interrupted
+    interval: i8  # least cycles between two interrupts at present
     poller: i8  # the core whose application polls it, -1 for none
     polled: i8  # frames of the present poll
     empty_polls: i8  # polls without a frame in a row

@@ -14,8 +14,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "contention": ("wait", "backlog"),
     "lookup": ("global_lock", "group", "rcu", "bucket_lock"),
     "transmit": ("caller", "owner"),
-    "listener": ("shared", "replicated", "partitioned"),
+    "listener": ("shared", "replicated", "partitioned", "local"),
     "accept": ("client", "hash", "local", "any"),
+    "timers": ("kernel", "core"),
     "boundary": ("syscall", "batch"),
     "files": ("vfs", "none"),
     "placement": ("pinned", "free"),
@@ -73,11 +74,12 @@ class OrganizationConfig:
         listener: How many sockets listen on the host's port. Each has a lock and queues of its own. A connection enters them with
             its SYN, moves between them when its handshake ends, and leaves them by accept(). `shared`: one for all.
             `partitioned`: one per connection group, like the table. `replicated`: one per application thread, for the
-            connections that it will accept.
+            connections that it will accept. `local`: the same, in a table of the thread's core, where others are not looked at.
         accept: Which application thread gets a new connection, and which one has a connection that is open from the beginning.
             `client`: the client's number decides. `hash`: the hash of addresses and ports, as SO_REUSEPORT does. `local`: a
             thread on the core that received the SYN, or that has the connection's receive queue. `any`: one that waits for
             events, in turn.
+        timers: Who runs expired timers. `kernel`: one thread. `core`: each core those of connections whose receive queue it has.
         boundary: How applications make requests. `syscall`: one system call each. `batch`: all those since the last wait for
             events enter the kernel together (MegaPipe).
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
@@ -102,6 +104,7 @@ class OrganizationConfig:
     transmit: str = "caller"
     listener: str = "partitioned"
     accept: str = "client"
+    timers: str = "kernel"
     boundary: str = "syscall"
     files: str = "vfs"
     batch: int = 1
@@ -188,6 +191,10 @@ class OrganizationConfig:
             )
         if self.dispatch == "flow_table" and self.owner != "consumer":
             raise ConfigError("org.owner", self.owner, "must be consumer with dispatch=flow_table")
+        if self.timers == "core" and self.placement != "pinned":
+            raise ConfigError("org.placement", self.placement, "must be pinned with timers=core")
+        if self.listener == "local" and self.accept != "local":
+            raise ConfigError("org.accept", self.accept, "must be local with listener=local, whose tables belong to cores")
         if self.accept == "local" and self.dispatch == "netisr":
             raise ConfigError("org.accept", "local", "needs the core of a connection, which dispatch=netisr does not have")
 

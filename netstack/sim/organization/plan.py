@@ -113,6 +113,7 @@ class Population:
     machine: MachinePart
     groups: int  # connection groups
     ports: int  # message ports or perimeters, each with a thread
+    clocks: int  # threads that run expired timers
     queues: int  # those of ports, then those on the way to each port, then backlogs
     listeners: int  # listening sockets
     lock_class: LockClass  # of all locks but the table's
@@ -134,6 +135,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
     else:
         ports = {"software_hash": cores, "netisr": 1}.get(org.dispatch, 0)
     pinned = org.placement == "pinned"
+    threads = app_threads_per_core * cores
     lock_kind = lock_kind_of(org)
     return Population(
         machine=MachinePart(
@@ -153,8 +155,9 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         inbound_like_applications=org.drive == "thread",
         groups=groups,
         ports=ports,
+        clocks=cores if org.timers == "core" else 1,
         queues=ports + (ports if org.port == "ipi_queue" else 0) + (conns if org.contention == "backlog" else 0),
-        listeners={"shared": 1, "partitioned": groups, "replicated": app_threads_per_core * cores}[org.listener],
+        listeners={"shared": 1, "partitioned": groups, "replicated": threads, "local": threads}[org.listener],
         lock_class=LockClass.CONNECTION if lock_kind == LockKind.CONNECTION else LockClass.GLOBAL,
         locked_instructions=org.serialize != "none",
         pins_threads=pinned,

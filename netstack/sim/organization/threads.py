@@ -15,6 +15,7 @@ from netstack.sim.machine.scheduler import (
     be_urgent_again,
     give_way,
     interrupt_core,
+    interrupt_core_by_timer,
     make_runnable_from_interrupt,
     sleep,
 )
@@ -99,14 +100,14 @@ def _next_frame(machine, stack, core):
 def _next_timer(machine, stack, core):
     """TCP clock: make an item of one connection whose timer expired."""
     thread = thread_on(machine, core)
-    if stack.expired_head < 0:
+    if thread.expired_head < 0:
         sleep(machine, core)
         return
-    flow_index = stack.expired_head
+    flow_index = thread.expired_head
     flow = flow_of(stack, flow_index)
-    stack.expired_head = flow.next_expired
+    thread.expired_head = flow.next_expired
     flow.expired = 0
-    index = stack.items + stack.app_threads
+    index = stack.items + stack.app_threads + thread.index
     if stack.queue_requests != 0:
         index = take_item(machine, stack)
     item = item_of(stack, index)
@@ -128,7 +129,6 @@ def clock_tick(machine, stack, now):
     slot.head = -1
     end_tick(stack)
     now_us = now // stack.cycles_per_us
-    woken = False
     while entry >= 0:
         flow_index = entry_flow(entry)
         side = entry_side(entry)
@@ -146,16 +146,29 @@ def clock_tick(machine, stack, now):
         elif flow.started == 0:
             _start(machine, stack, flow_index)
         elif deadline_us != 0 and flow.expired == 0:
+            clock = thread_of(machine, stack.clock_thread + _clock_of(machine, stack, flow))
             flow.expired = 1
-            flow.next_expired = stack.expired_head
-            stack.expired_head = flow_index
-            woken = True
+            flow.next_expired = clock.expired_head
+            clock.expired_head = flow_index
+            clock.expired_now = 1
     if stack.use_perimeter != 0:
         end_breaks(machine, stack, now)
-    if woken:
-        thread = thread_of(machine, stack.clock_thread)
-        make_runnable_from_interrupt(machine, thread.core, stack.clock_thread)
-        interrupt_core(machine, thread.core, now)
+    for index in range(stack.clock_thread, stack.clock_thread + stack.clocks):
+        thread = thread_of(machine, index)
+        if thread.expired_now == 0:
+            continue
+        thread.expired_now = 0
+        make_runnable_from_interrupt(machine, thread.core, index)
+        if stack.clocks == 1:
+            interrupt_core(machine, thread.core, now)
+        else:
+            interrupt_core_by_timer(machine, thread.core, now)
+
+
+@compiled
+def _clock_of(machine, stack, flow):
+    """Return which clock runs a connection's timers: the only one, or that of the core of its receive queue."""
+    return flow.queue // machine.links % machine.cores_used if stack.clocks > 1 else 0
 
 
 @compiled

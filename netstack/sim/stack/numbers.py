@@ -73,6 +73,7 @@ class ListenerKind(Number):
     SHARED = auto()  # per host
     PARTITIONED = auto()  # per connection group
     REPLICATED = auto()  # per application thread
+    LOCAL = auto()  # the same, and each is in a table of its thread's core, where nobody looks at others
 
 
 class AcceptKind(Number):

@@ -127,6 +127,13 @@ class WheelSlot(Record):
     head: i8  # the first entry, 2 x connection + side
 
 
+class Listener(Record):
+    """A listening socket."""
+
+    waiting: i8  # complete connections that no application has accepted
+    section: Section  # of its lock
+
+
 class Pool(Record):
     """Free items. In a windowed simulation each core has a pool, and takes from others if its own is empty."""
 
@@ -185,8 +192,8 @@ class Stack(Record):
     tick_cycles: i8  # time between ticks of the wheel
     next_tick: i8  # number of the wheel's next tick
     timers_listed: i8  # entries in the wheel
-    expired_head: i8  # the first connection whose timer expired
-    clock_thread: i8  # the thread that runs expired timers
+    clock_thread: i8  # the first thread that runs expired timers
+    clocks: i8  # threads that do, one or one per core
     clock_next: i8  # when the next tick is due
     # Counters: added up when cores are merged, for which COUNTERS has their names
     acked_bytes: i8  # payload that peers acknowledged
@@ -232,10 +239,14 @@ class Stack(Record):
     outstanding: i8  # requests of a connection that wait for their responses, at most
     open_loop: i8  # 1: requests have intended starts, whatever became of those before
     draw_seed: i8  # of sizes and times of requests
-    think_cycles: i8  # pause of a client between connections
+    think_cycles: i8  # pause of a client between connections or requests
+    client_addresses: i8  # that all clients share, 0 if each has one of its own
+    client_ports: i8  # ports that a client uses one after the other, from its first one on
     client_closes_first: i8  # 1: the client closes when it has all bytes; 0: when the host has closed
     listener_kind: i8  # ListenerKind
     connections_opened: i8  # by a SYN, or at the start
+    backlog: i8  # complete connections that may wait for an application, per listening socket
+    listen_drops: i8  # SYNs that a listening socket had no room for
     connections_closed: i8  # and removed from the table
     resets_sent: i8  # answers to segments of no connection
     stray_segments: i8  # received segments of no connection that opened none
@@ -264,7 +275,7 @@ class Stack(Record):
     out_segment_table: i8  # SEGMENT, by side
     pool_table: i8  # Pool
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
-    listener_table: i8  # Section, by listening socket
+    listener_table: i8  # Listener, by listening socket
     bucket_section_table: i8  # Section, by hash bucket
 
 
@@ -290,6 +301,7 @@ COUNTERS = (
     "connections_closed",
     "resets_sent",
     "stray_segments",
+    "listen_drops",
     "requests_sent",
     "requests_answered",
     "requests_lost",
@@ -335,8 +347,8 @@ The ports come first, from `ipi_queue_first` on what is on its way to each, from
 ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
 
-listener_of = table_accessor(Section.dtype, "listener_table", last=("start", "end"))
-"""Return the section of a listening socket's lock."""
+listener_of = table_accessor(Listener.dtype, "listener_table", last=("section",))
+"""Return a listening socket."""
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return the section of a hash bucket's lock."""

@@ -69,7 +69,10 @@ class WorkloadConfig:
     With `bytes_per_connection` of 0, connections are open from the beginning and never end. Otherwise a remote client opens each
     one, gets that many bytes, and both ends close it. The end that `closes_first` (`host` or `client`) is then in TIME-WAIT for
     `time_wait_us`. The client opens the next connection `think_us` after the host has forgotten the last one and the client's
-    end is done. A lost SYN or SYN-ACK is repeated after `initial_rto_us`.
+    end is done. Its next port follows the last one. With `client_addresses` so many computers share all clients, and a client
+    uses the ports of its own part of the port numbers; null is an address per client. A lost SYN or SYN-ACK is repeated after
+    `initial_rto_us`. A listening socket that has `backlog` complete connections which no application has accepted drops SYNs;
+    null is no limit.
     """
 
     name: str = "bulk_send"
@@ -96,6 +99,8 @@ class WorkloadConfig:
     closes_first: str = "host"
     time_wait_us: int = 0
     initial_rto_us: int = 1_000_000
+    client_addresses: int | None = None
+    backlog: int | None = None
 
     @property
     def mss_bytes(self) -> int:
@@ -139,6 +144,8 @@ class WorkloadConfig:
             "think_us": (0, 10_000_000),
             "time_wait_us": (0, 240_000_000),
             "initial_rto_us": (1000, 60_000_000),
+            "client_addresses": (1, 1 << 16),
+            "backlog": (1, 1 << 20),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

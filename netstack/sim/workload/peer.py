@@ -33,6 +33,7 @@ from netstack.tcp.states import State
 from netstack.tcp.timers import tcp_timeout
 
 FIRST_PORT, LAST_PORT = 1024, 65535
+ALL_PORTS = LAST_PORT - FIRST_PORT + 1
 
 
 @compiled
@@ -145,7 +146,8 @@ def peer_open(machine, stack, flow_index, now):
     """Open a connection from the client's next port: its SYN is sent at `now`."""
     peer = peer_of(stack, flow_index)
     client_address, host_address, host_port = peer.local_address, peer.foreign_address, peer.foreign_port
-    client_port = peer.local_port + 1 if peer.local_port < LAST_PORT else FIRST_PORT
+    first_port = first_client_port(stack, flow_index)
+    client_port = peer.local_port + 1 if peer.local_port < first_port + stack.client_ports - 1 else first_port
     renew_pcb(stack, flow_index, Side.REMOTE)
     if stack.exchanges != 0:
         begin_exchange(stack, flow_index)
@@ -160,6 +162,14 @@ def peer_open(machine, stack, flow_index, now):
     tcp_connect(peer, initial_sequence(value, now_us), now_us)
     _peer_output(machine, stack, flow_index, now)
     arm(stack, flow_index, Side.REMOTE)
+
+
+@compiled
+def first_client_port(stack, flow_index):
+    """Return the first port of those that a client uses. Clients of one address have parts of the port numbers."""
+    if stack.client_addresses == 0:
+        return FIRST_PORT
+    return FIRST_PORT + flow_index // stack.client_addresses * stack.client_ports
 
 
 @compiled
