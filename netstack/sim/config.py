@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from netstack.errors import ConfigError
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.costs import CostsConfig
-from netstack.sim.organization.config import POLLS, QUEUES, OrganizationConfig
+from netstack.sim.organization.config import OrganizationConfig
 from netstack.sim.workload.config import WorkloadConfig
 
 MAX_CONNECTIONS = 4_000_000
@@ -90,13 +90,8 @@ class SimulationConfig:
 
     def _validate_together(self) -> None:
         """Raise ConfigError for the first value that another part contradicts."""
-        nic, org, workload = self.machine.nic, self.org, self.workload
-        if org.dispatch == "flow_table" and nic.flow_table == 0:
-            raise ConfigError("machine.nic.flow_table", 0, "must be above 0 with org.dispatch=flow_table")
-        if org.drive in POLLS and (nic.count > 1 or nic.queues < self.cores_used or workload.threads_per_core > 1):
-            raise ConfigError(
-                "org.drive", org.drive, "needs one card, a queue per core (machine.nic.queues) and workload.threads_per_core=1"
-            )
+        workload = self.workload
+        self.org.validate_on(self.machine, workload.threads_per_core)
         addresses = workload.client_addresses
         if addresses is not None and -(-self.conns // addresses) > MOST_CLIENTS:
             raise ConfigError(
@@ -111,7 +106,7 @@ class SimulationConfig:
         """Raise ConfigError for what cores of a window would have to know of each other at once."""
         if self.workload.connections_end or self.workload.application != "writer":
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with workload={self.workload.name}")
-        if self.org.drive != "interrupt" or self.org.dispatch in QUEUES or self.org.handoff == "forward":
+        if not self.org.runs_in_windows:
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with org={self.org.name}")
         if self.costs.locks:
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with costs={self.costs.name}")

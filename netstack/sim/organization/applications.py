@@ -6,7 +6,7 @@ Each call is one step of the application's thread. Knows requests to the protoco
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import accept_connection, close_file
 from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
-from netstack.sim.kernel.receive import read_socket
+from netstack.sim.kernel.reading import read_socket
 from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.nic import begin_application_poll, end_poll, next_arrival, suspend_interrupts

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from netstack.errors import ConfigError
+from netstack.sim.machine.config import MachineConfig
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "dispatch": ("nic_thread", "software_hash", "netisr", "rss", "flow_table"),
@@ -166,6 +167,21 @@ class OrganizationConfig:
         if self.handoff == "inline_else_queue":
             self._validate_perimeter()
         self._validate_receiving()
+
+    def validate_on(self, machine: MachineConfig, threads_per_core: int) -> None:
+        """Raise ConfigError for the first choice that a machine, or a number of application threads per core, contradicts."""
+        nic = machine.nic
+        if self.dispatch == "flow_table" and nic.flow_table == 0:
+            raise ConfigError("machine.nic.flow_table", 0, "must be above 0 with org.dispatch=flow_table")
+        if self.drive in POLLS and (nic.count > 1 or nic.queues < self.core_count(machine.cores) or threads_per_core > 1):
+            raise ConfigError(
+                "org.drive", self.drive, "needs one card, a queue per core (machine.nic.queues) and workload.threads_per_core=1"
+            )
+
+    @property
+    def runs_in_windows(self) -> bool:
+        """Whether cores can be simulated apart from each other for a short time."""
+        return self.drive == "interrupt" and self.dispatch not in QUEUES and self.handoff != "forward"
 
     def _validate_receiving(self) -> None:
         for name, low, high in (("defer_us", 0, 1e6), ("busy_us", 0, 1e9), ("suspend_us", 0, 1e9), ("defer_limit", 0, 1e9)):

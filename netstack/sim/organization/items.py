@@ -7,7 +7,8 @@ step ends where another core could interfere: before a lock is tried or released
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.connections import admit_segment, keeps_table, remove_connection, send_reset
 from netstack.sim.kernel.listener import tell_application
-from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_read, process_timer
+from netstack.sim.kernel.reading import process_read
+from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_timer
 from netstack.sim.kernel.transmit import output_segment, process_send
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import acquire, enter, leave, release

@@ -78,7 +78,7 @@ def test_a_plan_has_the_fields_of_the_record() -> None:
 
 def choices_read(source: str) -> list[str]:
     """Return what a module reads of an organization's choices: attributes, and texts that are a choice's value only."""
-    unique = {value for allowed in CHOICES.values() for value in allowed if "_" in value}
+    unique = {value for allowed in CHOICES.values() for value in allowed if "_" in value} - set(Stack.dtype.names or ())
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and node.attr in CHOICES and ast.unparse(node.value).split(".")[-1] == "org":
