@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from netstack.tcp.flags import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
 from netstack.tcp.header import ACK, SEGMENT, SYN
 from netstack.tcp.pcb import MAX_REORDERED, window_scale
+from netstack.tcp.style import FREEBSD, LINUX, RFC
 from tests.helpers.packet_trace import MODULUS, Endpoint, record
 
 
@@ -293,15 +294,46 @@ class TestWindow:
         endpoint.receive(20, "ack 1000 win 1000")  # the edge does not move
         endpoint.sends(20)
 
-    def test_its_edge_stays_when_an_older_segment_acknowledges(self) -> None:
-        """The ACK of 1,000 bytes is older than the segment that set the window: 1,000 of its 2,000 bytes are left."""
+    def test_an_acknowledgment_of_something_new_sets_it_though_its_segment_is_older(self) -> None:
+        """Nobody acknowledges less than before: this segment was sent again, after the one that set the window."""
         endpoint = Endpoint(cwnd=20_000)
         endpoint.write(6000)
         endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 6000, 1000)])
         endpoint.receive(10, "100:200 ack 0 win 2000 val 5 ecr 0")
         endpoint.receive(20, "0:100 ack 1000 win 9000 val 5 ecr 0")
         assert (endpoint.pcb.snd_una - endpoint.iss) % MODULUS == 1000
-        assert endpoint.pcb.snd_wnd == 1000
+        assert endpoint.pcb.snd_wnd == 9000
+
+    @pytest.mark.parametrize("window", [0, 1000])
+    def test_a_forged_one_does_not_last(self, window: int) -> None:
+        """An ACK with a later number in the window, which the peer never sent: its next ACK of something new counts again."""
+        endpoint = Endpoint(cwnd=20_000)
+        endpoint.write(8000)
+        endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 8000, 1000)])
+        endpoint.receive(10, f"5000:5000 ack 0 win {window}")
+        assert endpoint.pcb.snd_wnd == window
+        endpoint.receive(20, "0:0 ack 1000 win 30000 val 11 ecr 0")
+        assert endpoint.pcb.snd_wnd == 30_000
+        endpoint.receive(30, "0:0 ack 1000 win 40000 val 12 ecr 0")
+        assert endpoint.pcb.snd_wnd == 40_000
+
+    @pytest.mark.parametrize(
+        ("style", "expected"),
+        [
+            (RFC, [9000, 5000, 9500, 0, 8000]),
+            (LINUX, [9000, 9000, 9500, 0, 8000]),
+            (FREEBSD, [9000, 9000, 9500, 9500, 9500]),
+        ],
+    )
+    def test_of_the_same_numbers(self, style: int, expected: list[int]) -> None:
+        """RFC 9293: WL1 = SEG.SEQ and WL2 = SEG.ACK. The kernels: tcp_may_update_window(), tcp_do_segment() step 6."""
+        endpoint = Endpoint()
+        endpoint.pcb.style = style
+        endpoint.write(2000)
+        endpoint.output(0)
+        for window, after in zip([9000, 5000, 9500, 0, 8000], expected, strict=True):
+            endpoint.receive(10, f"ack 1000 win {window}")
+            assert endpoint.pcb.snd_wnd == after
 
     def test_an_older_segment_does_not_change_it(self) -> None:
         """Two segments with data changed places on the way: the window of the later one stays."""
