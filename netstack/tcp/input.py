@@ -63,12 +63,13 @@ def tcp_input(pcb, segment, now_us):
             return _input_syn_sent(pcb, segment, now_us)
         if pcb.state <= State.LISTEN:
             return 0
+        if segment.flags & SYN:
+            segment.window >>= pcb.snd_scale  # that of a SYN is not scaled (RFC 7323, section 2.2), and will be below
         if segment.flags & (SYN | RST) == SYN and segment.seq == pcb.irs and pcb.style != FREEBSD:
             if not segment.flags & ACK:
                 return _repeat_syn(pcb, segment, now_us)
             segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
             segment.seq = seq_add(segment.seq, 1)
-            segment.window >>= pcb.snd_scale  # that of a SYN is not scaled (RFC 7323, section 2.2), and will be below
     if pcb.use_timestamps != 0 and not segment.flags & RST:
         if segment.has_timestamps == 0:
             if not segment.flags & SYN:

@@ -231,7 +231,7 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
     if before["use_timestamps"] and not flags & RST and stale:
         return {state}
     first = offset(seq, before["rcv_nxt"])
-    window = max(min(before["rcv_wnd"], 65535 << before["rcv_scale"]), offset(before["rcv_adv"], before["rcv_nxt"]))
+    window = max(offset(before["rcv_adv"], before["rcv_nxt"]), 0)
     inside = 0 <= first < window or (first + length > 0 and first < window)
     if window == 0:
         inside = first == 0 and (length == 0 or bool(flags & (ACK | RST)))
@@ -332,8 +332,8 @@ def check_scoreboard(socket: Socket) -> None:
 
 
 FIELDS = (
-    *("state", "iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_wnd", "rcv_adv", "use_timestamps", "ts_recent", "detached"),
-    *("fin_queued", "fin_seq", "fin_received", "reordered_count", "max_snd_wnd", "passive", "rcv_scale"),
+    *("state", "iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_adv", "use_timestamps", "ts_recent", "detached"),
+    *("fin_queued", "fin_seq", "fin_received", "reordered_count", "max_snd_wnd", "passive"),
 )
 
 

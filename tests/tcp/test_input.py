@@ -80,6 +80,47 @@ class TestData:
         endpoint.receive(20, "0:3000 ack 0")
         assert endpoint.pcb.delivered_bytes == 4000
 
+    @pytest.mark.parametrize("probe", ["3968:3969", "3968:4000", "3968:4968"])
+    def test_room_that_is_not_announced_takes_none(self, probe: str) -> None:
+        """Windows come in steps of 128 bytes: 32 bytes of the buffer are free, and cannot be announced. A probe must not fill them,
+        or the peer goes on byte by byte (RFC 9293, section 3.8.6.2: the silly window syndrome).
+        """
+        endpoint = Endpoint(receive_buffer=4000)
+        endpoint.pcb.rcv_scale = 7
+        endpoint.pcb.rcv_adv = endpoint.irs + 3968
+        endpoint.receive(10, "0:3968 ack 0")
+        endpoint.pcb.rcv_wnd = 32
+        endpoint.sends(10, "ack 3968 win 0")
+        endpoint.receive(20, f"{probe} ack 0")
+        assert (endpoint.pcb.delivered_bytes, endpoint.pcb.accepted_bytes) == (0, 0)
+        endpoint.sends(20, "ack 3968 win 0")
+
+    def test_a_probe_takes_none_of_what_the_scale_cuts_off(self) -> None:
+        """4,000 bytes were announced in a SYN, without scale, and 32 are left: less than a step. Data that was under way fits."""
+        endpoint = Endpoint(receive_buffer=4000, delayed_ack_us=0)
+        endpoint.pcb.rcv_scale = 7
+        endpoint.receive(10, "0:3968 ack 0")
+        endpoint.pcb.rcv_wnd = 32
+        endpoint.sends(10, "ack 3968 win 0")
+        endpoint.receive(20, "3968:3969 ack 0")
+        endpoint.sends(20, "ack 3968 win 0")
+        endpoint.receive(30, "3968:3978 ack 0")
+        endpoint.sends(30, "ack 3978 win 0")
+        endpoint.receive(40, "3978:4978 ack 0")
+        endpoint.sends(40, "ack 4000 win 0")
+        endpoint.pcb.rcv_wnd = 4000
+        endpoint.receive(50, "4000:4001 ack 0")  # the application has read
+        endpoint.sends(50, "ack 4000 win 3968")
+
+    def test_a_window_that_grew_too_little_to_be_announced_is_the_old_one(self) -> None:
+        """2,000 of 8,000 bytes were announced, the application has read 999: less than a segment."""
+        endpoint = Endpoint(receive_buffer=8000)
+        endpoint.receive(10, "0:6000 ack 0")
+        endpoint.pcb.rcv_wnd = 2999
+        endpoint.sends(10, "ack 6000 win 2000")
+        endpoint.receive(20, "6000:9000 ack 0")
+        assert endpoint.pcb.delivered_bytes == 2000
+
     def test_one_range_too_many_is_forgotten(self) -> None:
         """A receiver may drop what it has no place for (RFC 9293, section 3.10.7.4, says "should be held"): it is sent again."""
         endpoint = Endpoint()
@@ -109,17 +150,16 @@ class TestData:
     st.sampled_from([0, (1 << 32) - 20, (1 << 31) - 20]),
 )
 def test_reassembly_is_that_of_a_set_of_bytes(segments: list[tuple[int, int]], irs: int) -> None:
-    """RFC 9293, section 3.10.7.4: bytes inside the window are kept, in any order and overlap.
+    """RFC 9293, section 3.10.7.4: bytes inside the window that was announced are kept, in any order and overlap.
 
     The set remembers single bytes. A segment that would leave more separate runs than the receiver has places is forgotten.
     """
     endpoint = Endpoint(irs=irs, receive_buffer=24)
     ahead: set[int] = set()
-    delivered = 0
+    delivered, window_end = 0, 24
     for start, length in segments:
         endpoint.receive(1, f"{start}:{start + length} ack 0")
-        endpoint.output(1)
-        wanted = ahead | set(range(max(start, delivered), min(start + length, delivered + 24)))
+        wanted = ahead | set(range(max(start, delivered), min(start + length, window_end)))
         if delivered in wanted or sum(byte - 1 not in wanted for byte in wanted) <= MAX_REORDERED:
             ahead = wanted
         before = delivered
@@ -133,6 +173,8 @@ def test_reassembly_is_that_of_a_set_of_bytes(segments: list[tuple[int, int]], i
         runs = zip(endpoint.pcb.reordered_start[:count], endpoint.pcb.reordered_end[:count], strict=True)
         held = [byte for first, last in runs for byte in range((first - irs) % (1 << 32), (last - irs) % (1 << 32))]
         assert sorted(held) == sorted(ahead)
+        for segment in endpoint.output(1):
+            window_end = max(window_end, (int(segment.ack) - irs) % (1 << 32) + int(segment.window))
 
 
 class TestTimeStamps:
