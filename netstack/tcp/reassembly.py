@@ -20,8 +20,8 @@ MAX_WINDOW = 65535  # before scaling
 def receive_window(pcb):
     """Return how many bytes from rcv_nxt on are accepted: what was announced, which is never taken back, and no more.
 
-    There may be room for less than is worth announcing. Who took it, byte by byte from probes and in pieces from segments that are
-    sent again, would bring the silly windows back that `announced_window` avoids. FreeBSD takes what there is room for.
+    There may be room for less than is worth announcing. To take it, byte by byte from probes and in pieces from segments that
+    are sent again, would bring the silly windows back that `announced_window` avoids. FreeBSD takes what there is room for.
     """
     announced = max(seq_sub(pcb.rcv_adv, pcb.rcv_nxt), 0)
     if pcb.style == FREEBSD:

@@ -82,8 +82,8 @@ class TestData:
 
     @pytest.mark.parametrize("probe", ["3968:3969", "3968:4000", "3968:4968"])
     def test_room_that_is_not_announced_takes_none(self, probe: str) -> None:
-        """Windows come in steps of 128 bytes: 32 bytes of the buffer are free, and cannot be announced. A probe must not fill them,
-        or the peer goes on byte by byte (RFC 9293, section 3.8.6.2: the silly window syndrome).
+        """Windows come in steps of 128 bytes: 32 bytes of the buffer are free, and cannot be announced. A probe must not fill
+        them, or the peer goes on byte by byte (RFC 9293, section 3.8.6.2: the silly window syndrome).
         """
         endpoint = Endpoint(receive_buffer=4000)
         endpoint.pcb.rcv_scale = 7
