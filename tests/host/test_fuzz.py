@@ -41,7 +41,9 @@ def test_a_wrong_transition_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_rules_know_a_reset() -> None:
-    before = dict.fromkeys(("iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_adv", "use_timestamps", "fin_queued", "passive"), 0)
+    before = dict.fromkeys(
+        ("iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_adv", "use_timestamps", "fin_queued", "passive"), 0
+    )
     before |= {"state": int(State.ESTABLISHED), "rcv_nxt": 1000, "rcv_adv": 1500}
     assert allowed_states(False, False, before, Segment(1000, 0, 4)) == {State.CLOSED}
     assert allowed_states(False, False, before, Segment(1001, 0, 4)) == {State.ESTABLISHED}
