@@ -58,6 +58,13 @@ def _client(network: Network, folder: Path, end_s: float, seed: int, results: li
             results.append("" if good else f"{kind} of {size} bytes by {host}: curl ended with {code}")
 
 
+def _warm_up(network: Network) -> None:
+    """Let the process compile what it needs, before anybody waits for it."""
+    for host in (ENDPOINT_ADDRESSES[0], f"[{ENDPOINT_ADDRESSES[1]}]"):
+        command = network.command("curl", "--silent", "--globoff", "-m", "900", "-o", os.devnull, f"http://{host}/1000")
+        subprocess.run(command, check=False)
+
+
 def _watch(session: Session, end_s: float, minutes: float) -> list[tuple[float, float, int, int]]:
     """Return minute, memory, connections and payload, twenty times."""
     begin_s, found = time.monotonic(), []
@@ -91,12 +98,13 @@ def soak(minutes: float, seed: int) -> int:
         session.loop.applications.append(server)
         loop = threading.Thread(target=session.loop.run)
         loop.start()
-        end_s = time.monotonic() + minutes * 60
-        clients = [
-            threading.Thread(target=_client, args=(network, folder, end_s, seed * 100 + index, results))
-            for index in range(PARALLEL)
-        ]
         try:
+            _warm_up(network)
+            end_s = time.monotonic() + minutes * 60
+            clients = [
+                threading.Thread(target=_client, args=(network, folder, end_s, seed * 100 + index, results))
+                for index in range(PARALLEL)
+            ]
             for client in clients:
                 client.start()
             samples = _watch(session, end_s, minutes)

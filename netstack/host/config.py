@@ -87,7 +87,8 @@ class EndpointConfig:
     rto_slop_us: int = 0
     """A constant part of each retransmission timeout."""
     broadcast_addresses: tuple[str, ...] = ()
-    """Of the networks that the host is in: nothing from there is answered (RFC 1122, section 3.2.1.3)."""
+    """Of the networks that the host is in: nothing from there is answered (RFC 1122, section 3.2.1.3). They follow from the
+    length of a prefix, which the command knows, and a host's addresses do not have."""
     maximum_connections: int = 32768
     """In any state, with 14 kB each beside their payload. SYNs for more are dropped, and so is the host's own `connect`."""
     maximum_connections_of_peer: int = 16384

@@ -27,10 +27,11 @@ from netstack.host.ip import (
 )
 from netstack.host.listener import Listener
 from netstack.host.memory import Memory
+from netstack.host.options import TIMESTAMP_UNIT_US
 from netstack.host.outbox import Outbox
 from netstack.host.population import Population
 from netstack.host.secrets import Secrets
-from netstack.host.socket import TIME_WAIT, TIMESTAMP_UNIT_US, Socket
+from netstack.host.socket import TIME_WAIT, Socket
 from netstack.tcp.connection import LISTEN_OPEN
 from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, RST, SEGMENT, SYN

@@ -14,19 +14,15 @@ from netstack.host import buffers, core_calls
 from netstack.host.config import Address, EndpointConfig
 from netstack.host.ip import HEADER_FIELDS, get_header_field, key_of, packed, set_header_field
 from netstack.host.memory import NO_RING, Memory
-from netstack.host.options import CONGESTION, PCB_OPTIONS, check_option
+from netstack.host.options import CONGESTION, check_option, configure, get_from_pcb, set_in_pcb
 from netstack.host.outbox import Outbox
 from netstack.host.report import report
 from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_CONNECTED, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
 from netstack.tcp.pcb import PCB
-from netstack.tcp.probe import PROBE_ALWAYS, PROBE_NEVER, PROBE_TAIL
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
-from netstack.tcp.style import FREEBSD, LINUX, QUICK_ACKS, RFC
+from netstack.tcp.style import FREEBSD
 
-STYLES = {"any": RFC, "linux": LINUX, "freebsd": FREEBSD}
-PROBES = {"never": PROBE_NEVER, "tail": PROBE_TAIL, "always": PROBE_ALWAYS}
-TIMESTAMP_UNIT_US = 1000  # RFC 7323, section 5.4: 1 ms to 1 s
 NEWS = TCP_ACKED | TCP_DELIVERED | TCP_CONNECTED | TCP_FINISHED
 """What an application waits for, beside the end."""
 CLOSED, SYN_RECEIVED, ESTABLISHED = int(State.CLOSED), int(State.SYN_RECEIVED), int(State.ESTABLISHED)
@@ -135,33 +131,10 @@ class Socket:
         self.receive_ring = NO_RING
         self.send_ring = NO_RING
         self._linger_s = -1
-        self._configure(settings)
-
-    def _configure(self, config: EndpointConfig) -> None:
         pcb = self.pcb
-        pcb["local_port"], pcb["foreign_port"] = self.local.port, self.remote.port
-        pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
-        board = self.scoreboard
-        board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, PROBES[config.loss_probes], config.dsack
-        board["duplicate_threshold"] = config.duplicate_ack_threshold
+        pcb["local_port"], pcb["foreign_port"] = local.port, remote.port
         pcb["scoreboard_address"] = self._scoreboard.ctypes.data
-        pcb["congestion"] = CONGESTION[config.congestion_control]
-        pcb["initial_segments"] = config.initial_window_segments
-        pcb["burst_segments"] = pcb["limited_transmit"] = 1
-        pcb["min_rto_us"] = config.minimum_rto_us
-        pcb["initial_rto_us"] = config.initial_rto_us
-        pcb["delayed_ack_us"] = config.delayed_ack_us if config.delayed_ack else 0
-        pcb["quick_acks"] = config.quick_acks if config.platform == "any" else 0
-        pcb["user_timeout_us"] = config.user_timeout_us
-        pcb["max_retransmissions"] = config.data_retries
-        pcb["timestamp_unit_us"] = TIMESTAMP_UNIT_US
-        pcb["style"], pcb["rto_slop_us"] = STYLES[config.platform], config.rto_slop_us
-        pcb["keep_window"] = not config.slow_start_after_idle
-        pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
-        pcb["fin_wait_2_us"] = config.fin_wait_2_us
-        pcb["default_mss"] = config.default_mss_bytes
-        pcb["keepalive_interval_us"] = config.keepalive_interval_us
-        pcb["keepalive_probes"] = config.keepalive_probes
+        configure(pcb, self.scoreboard, settings)
 
     @property
     def pcb(self) -> Any:
@@ -474,10 +447,7 @@ class Socket:
         """
         check_option(name, value)
         pcb = self.pcb
-        if name == "congestion_control":
-            pcb["congestion"] = CONGESTION[str(value)]
-            return
-        number = int(value)
+        number = CONGESTION[str(value)] if name == "congestion_control" else int(value)
         if name == "keepalive":
             pcb["keepalive_idle_us"] = (pcb["keepalive_idle_us"] or self._config().keepalive_idle_us) if number else 0
             self._start_keepalive(now_us)
@@ -488,16 +458,7 @@ class Socket:
             self._linger_s = number
         elif name in HEADER_FIELDS:
             set_header_field(self.template, name, number)
-        elif name == "no_options":
-            pcb["no_options"] = number
-            if number:
-                pcb["use_timestamps"] = pcb["use_scaling"] = pcb["use_sack"] = 0
-        elif name == "quick_ack":
-            self._acknowledge_quickly(number != 0, now_us)
-        elif name == "maximum_segment_bytes":
-            pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
-        elif name in PCB_OPTIONS:
-            pcb[PCB_OPTIONS[name]] = number
+        elif set_in_pcb(pcb, name, number):
             if self.state_now >= State.ESTABLISHED:
                 self._outbox.output(self, now_us)
         elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
@@ -516,16 +477,6 @@ class Socket:
             self.pcb["receive_buffer_bytes"] = size_bytes
             self.pcb["rcv_wnd"] = max(size_bytes - self.unread_bytes, 0)
 
-    def _acknowledge_quickly(self, quickly: bool, now_us: int) -> None:
-        """Send an acknowledgment that waits, and delay none for a while; or wait for answers of the application again."""
-        pcb = self.pcb
-        pcb["interactive"] = not quickly
-        if quickly:
-            pcb["quick_acks"] = QUICK_ACKS
-            pcb["ack_now"] |= pcb["delack_deadline_us"] != 0
-        if self.state_now >= State.ESTABLISHED:
-            self._outbox.output(self, now_us)
-
     def _start_keepalive(self, now_us: int) -> None:
         pcb = self.pcb
         if self.state_now >= ESTABLISHED:  # else it begins with the connection
@@ -534,27 +485,15 @@ class Socket:
 
     def get_option(self, name: str) -> int | str:
         """Return an option as `set_option` takes it."""
-        pcb = self.pcb
-        if name == "congestion_control":
-            return next(key for key, number in CONGESTION.items() if number == pcb["congestion"])
-        if name == "keepalive":
-            return int(pcb["keepalive_idle_us"] > 0)
         own = {
             "send_buffer_bytes": self._send_buffer_bytes,
-            "receive_buffer_bytes": int(pcb["receive_buffer_bytes"]) or self.receive_buffer_bytes,
+            "receive_buffer_bytes": int(self.pcb["receive_buffer_bytes"]) or self.receive_buffer_bytes,
             "connect_timeout_us": self._connect_timeout_us,
             "linger_s": self._linger_s,
-            "maximum_segment_bytes": int(pcb["mss"]),
-            "no_options": int(pcb["no_options"]),
-            "quick_ack": int(not pcb["interactive"]),
         }
-        if name in HEADER_FIELDS:
-            return get_header_field(self.template, name)
         if name in own:
             return own[name]
-        if name in PCB_OPTIONS:
-            return int(pcb[PCB_OPTIONS[name]])
-        raise ValueError(f"{name}: no such option")
+        return get_header_field(self.template, name) if name in HEADER_FIELDS else get_from_pcb(self.pcb, name)
 
     def info(self) -> dict[str, int]:
         """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""

@@ -23,8 +23,8 @@ from netstack.tcp.rack import adapt_to_duplicates, rack_acknowledge, update_min_
 from netstack.tcp.recovery import acknowledge_duplicates, react, repeat_all, tail_was_lost
 from netstack.tcp.sack import sack_first_lost, sack_lost_again, sack_update
 from netstack.tcp.scoreboard import count_runs, rack_runs, scoreboard_at
-from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
-from netstack.tcp.style import timeout_us
+from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_lt, seq_sub
+from netstack.tcp.style import takes_window, timeout_us
 
 MAX_RTO_US = 64_000_000
 
@@ -71,9 +71,12 @@ def receive_ack(pcb, segment, now_us):
 
 @compiled
 def _advance(pcb, segment, acked, window):
-    """Take what an ACK newly acknowledges out of the send buffer and the peer's window."""
-    pcb.snd_wnd = max(pcb.snd_wnd - acked, 0)  # its right edge stays unless the segment moves it
-    _update_window(pcb, segment, window)
+    """Take what an ACK newly acknowledges out of the send buffer, and its window.
+
+    It is the peer's latest word, even if it came with an older segment: nobody acknowledges less than before. A forged ACK with a
+    later number, which would keep every window out until the peer sends data (SND.WL1), is so forgotten.
+    """
+    _set_window(pcb, segment, window)
     pcb.rexmt_shift = 0
     pcb.unanswered_since_us = 0
     pcb.snd_una = segment.ack
@@ -119,7 +122,7 @@ def _receive_by_record(pcb, board, segment, acked, window, now_us):
             react(pcb, board, segment, False, False, now_us)
             return TCP_OUTPUT
         return 0
-    moves = acked > 0 or board.newly_sacked != 0 or segment.length > 0 or window != window_before
+    moves = acked > 0 or board.newly_sacked != 0 or segment.length > 0 or pcb.snd_wnd != window_before
     if acked > 0:
         _restart_timer(pcb, now_us)
     elif board.newly_sacked != 0 and board.probe_deadline_us != 0 and board.run_count > 0:
@@ -152,8 +155,10 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
         elif sack_lost_again(pcb):
             repair(pcb)
         return TCP_OUTPUT
-    if segment.length > 0 or window != pcb.snd_wnd or window == 0 or pcb.snd_una == pcb.snd_max:
-        return _reopen_window(pcb, segment, window)
+    before = pcb.snd_wnd
+    flags = _reopen_window(pcb, segment, window)
+    if segment.length > 0 or pcb.snd_wnd != before or window == 0 or pcb.snd_una == pcb.snd_max:
+        return flags
     _count_duplicate(pcb)
     if pcb.in_recovery != 0:
         pcb.snd_cwnd += pcb.mss
@@ -181,9 +186,10 @@ def _notice_loss(pcb, now_us):
 
 @compiled
 def _reopen_window(pcb, segment, window):
-    """Take the window of an ACK of nothing new; return TCP_OUTPUT if it became larger."""
+    """Take the window of an ACK of nothing new unless a later segment has set it (SND.WL1); return TCP_OUTPUT if it grew."""
     before = pcb.snd_wnd
-    _update_window(pcb, segment, window)
+    if seq_gt(segment.seq, pcb.snd_wl1) or (segment.seq == pcb.snd_wl1 and takes_window(pcb, window)):
+        _set_window(pcb, segment, window)
     if pcb.snd_wnd <= before:
         return 0
     if before == 0:
@@ -201,15 +207,10 @@ def send_again(pcb):
 
 
 @compiled
-def _update_window(pcb, segment, window):
-    """Take the window unless a later segment has set it already (SND.WL1 of RFC 9293, section 3.10.7.4).
-
-    SND.WL2 is not needed: a segment that acknowledges less than an earlier one has been dropped.
-    """
-    if seq_leq(pcb.snd_wl1, segment.seq):
-        pcb.snd_wnd = window
-        pcb.max_snd_wnd = max(pcb.max_snd_wnd, window)
-        pcb.snd_wl1 = segment.seq
+def _set_window(pcb, segment, window):
+    pcb.snd_wnd = window
+    pcb.max_snd_wnd = max(pcb.max_snd_wnd, window)
+    pcb.snd_wl1 = segment.seq
 
 
 @compiled

@@ -38,7 +38,7 @@ def tcp_input(pcb, segment, now_us):
     limit of answers, or ends it; steps 1 and 3 name what else. "Answered" means with an ACK, within that limit (`acceptance`).
 
     1. A SYN that repeats the first one: our SYN or SYN-ACK is sent again, within the limit, without options that it lacks. The
-       timer goes on, so that this ends.
+       timer goes on, so that this ends. With an ACK it is the other half of a simultaneous open: from here on an ACK without SYN.
     2. Time stamps, if agreed, except in resets: a segment without them is dropped, but not a SYN; an older one is answered (RFC
        7323, sections 3.2 and 5.3).
     3. Sequence number: outside of the window a reset is dropped, all else is answered (section 3.10.7.4, first check). With a
@@ -52,7 +52,8 @@ def tcp_input(pcb, segment, now_us):
        [SND.UNA - MAX.SND.WND, SND.MAX] is answered (RFC 5961, section 5.2).
     7. Accepted. In SYN-RECEIVED the connection is established. The peer is alive; its time stamp is echoed (RFC 7323, section
        4.3); marks of congestion are echoed; payload and FIN are taken (seventh and eighth check); what is acknowledged leaves
-       the buffer, the window is set, and our own FIN may be done (fifth check).
+       the buffer, the window is set, and our own FIN may be done (fifth check). An ACK of something new sets the window even if
+       its segment is older than the last one that did, unlike SND.WL1 and SND.WL2 of the RFC (decision 0012).
     """
     pcb.acked_bytes = 0
     pcb.delivered_bytes = 0
@@ -62,12 +63,13 @@ def tcp_input(pcb, segment, now_us):
             return _input_syn_sent(pcb, segment, now_us)
         if pcb.state <= State.LISTEN:
             return 0
+        if segment.flags & SYN:
+            segment.window >>= pcb.snd_scale  # that of a SYN is not scaled (RFC 7323, section 2.2), and will be below
         if segment.flags & (SYN | RST) == SYN and segment.seq == pcb.irs and pcb.style != FREEBSD:
             if not segment.flags & ACK:
                 return _repeat_syn(pcb, segment, now_us)
             segment.flags &= ~SYN  # the other half of a simultaneous open (RFC 9293, figure 8)
             segment.seq = seq_add(segment.seq, 1)
-            segment.window >>= pcb.snd_scale  # that of a SYN is not scaled (RFC 7323, section 2.2), and will be below
     if pcb.use_timestamps != 0 and not segment.flags & RST:
         if segment.has_timestamps == 0:
             if not segment.flags & SYN:

@@ -17,7 +17,7 @@ def accept_syn(pcb, segment, now_us):
     """Take the number, window and options of the peer's SYN. An option that it does not offer is not used."""
     pcb.irs = segment.seq
     pcb.rcv_nxt = seq_add(segment.seq, 1)
-    pcb.rcv_adv = pcb.rcv_nxt
+    pcb.rcv_adv = seq_add(pcb.rcv_nxt, min(pcb.rcv_wnd, 65535))  # what a SYN announces
     pcb.last_ack_sent = pcb.rcv_nxt
     pcb.snd_wnd = segment.window  # never scaled in a SYN (RFC 7323, section 2.2)
     pcb.max_snd_wnd = pcb.snd_wnd

@@ -31,7 +31,7 @@ class ProtocolControlBlock(Record):
     * `snd_una`, `snd_nxt`, `snd_max`, `rcv_nxt` are where the connection is; `sacked_*`, `reordered_*` and their counts are
       within a window of them, and ACKs and data drop what is behind.
     * `rcv_adv`, `last_ack_sent`: every segment sent sets them.
-    * `snd_wl1`: every ACK that is not old sets it, unless its segment is older still.
+    * `snd_wl1`: every ACK of something new sets it, and others unless their segment is older.
     * `snd_recover`, `ecn_recover`: outside of a recovery every ACK of something new moves them up to just below snd_una.
     * `high_rxt`, `rescue_rxt`, `first_hole_max`: used while `in_recovery`, whose begin sets them; `flight_before_dupacks`
       while there are `dupacks`.
@@ -60,7 +60,7 @@ class ProtocolControlBlock(Record):
     snd_max: i8  # the highest number sent, plus one
     snd_wnd: i8  # SND.WND in bytes
     max_snd_wnd: i8  # the largest window that the peer has announced, in bytes
-    snd_wl1: i8  # SND.WL1: the number of the segment that last updated the window
+    snd_wl1: i8  # SND.WL1: the number of the segment that last set the window
     snd_cwnd: i8  # congestion window in bytes
     snd_ssthresh: i8  # slow start threshold in bytes
     snd_recover: i8  # recover (RFC 6582): snd_max at the last recovery or timeout, at least snd_una - 1

@@ -18,11 +18,15 @@ MAX_WINDOW = 65535  # before scaling
 
 @compiled
 def receive_window(pcb):
-    """Return how many bytes from rcv_nxt on are accepted: what was announced is never taken back.
+    """Return how many bytes from rcv_nxt on are accepted: what was announced, which is never taken back, and no more.
 
-    No more is accepted than a window field can announce, even if there is room.
+    There may be room for less than is worth announcing. To take it, byte by byte from probes and in pieces from segments that
+    are sent again, would bring the silly windows back that `announced_window` avoids. FreeBSD takes what there is room for.
     """
-    return max(min(pcb.rcv_wnd, MAX_WINDOW << pcb.rcv_scale), seq_sub(pcb.rcv_adv, pcb.rcv_nxt))
+    announced = max(seq_sub(pcb.rcv_adv, pcb.rcv_nxt), 0)
+    if pcb.style == FREEBSD:
+        return max(min(pcb.rcv_wnd, MAX_WINDOW << pcb.rcv_scale), announced)
+    return announced
 
 
 @compiled
@@ -50,8 +54,8 @@ def receive_data(pcb, segment, now_us):
         end = pcb.peer_fin_seq  # nothing comes after a FIN
     if pcb.scoreboard_address != 0:
         _note_duplicates(pcb, start, end)
-    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start):
-        pcb.ack_now = 1  # a duplicate, or beyond the window or beyond a FIN
+    if seq_leq(end, pcb.rcv_nxt) or seq_geq(start, window_end) or seq_leq(end, start) or _is_probe(pcb, start, end):
+        pcb.ack_now = 1  # a duplicate, beyond the window or beyond a FIN, or a probe
         note_duplicate_received(pcb)
         return TCP_OUTPUT
     if seq_gt(end, window_end):
@@ -86,6 +90,13 @@ def receive_data(pcb, segment, now_us):
         return TCP_OUTPUT | TCP_DELIVERED
     pcb.delack_deadline_us = now_us + pcb.delayed_ack_us
     return TCP_DELAYED_ACK | TCP_DELIVERED
+
+
+@compiled
+def _is_probe(pcb, start, end):
+    """Return whether a segment probes a window that is shut for its sender: one byte, where the scale cuts off what is left."""
+    alone = start == pcb.rcv_nxt and seq_sub(end, start) == 1 and pcb.fin_received == 0
+    return alone and announced_window(pcb) >> pcb.rcv_scale == 0 and pcb.style != FREEBSD
 
 
 @compiled

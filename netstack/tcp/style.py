@@ -36,6 +36,16 @@ def timeout_us(pcb):
 
 
 @compiled
+def takes_window(pcb, window):
+    """Return whether the window of an ACK counts that has the numbers of the one before.
+
+    RFC 9293, section 3.10.7.4, takes every one. ACKs may change places on the way: both kernels take one that opens the window
+    further, Linux also one that shuts it (tcp_may_update_window()).
+    """
+    return pcb.style == RFC or window > pcb.snd_wnd or (window == 0 and pcb.style == LINUX)
+
+
+@compiled
 def round_buffer(pcb, mss):
     """Enlarge the receive buffer of FreeBSD to whole segments of `mss` bytes (tcp_mss())."""
     if pcb.style == FREEBSD and pcb.receive_buffer_bytes > mss:

@@ -18,6 +18,10 @@ from netstack.wire.pcap import PcapWriter
 PACKETS_PER_TURN = 64
 """More would not make a packet cheaper, but keep the peer waiting for acknowledgments, and fill the queues of listeners."""
 
+STALL_US = 1_000_000
+"""A turn that takes longer, or a wait that ends so much too late, is time in which the process stood still: it compiled, or was
+stopped. Nobody could be heard meanwhile, and deadlines of peers do not come nearer."""
+
 
 class Application(Protocol):
     """Something that uses sockets."""
@@ -87,23 +91,24 @@ class EventLoop:
         self._arrived: deque[bytes] = deque()  # what the endpoint did not get yet
         self._backlog: deque[bytes] = deque()  # what the device did not take yet
         self._stopping = False
+        self._stalled_us = 0
         self._wake_up = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector = selectors.SelectSelector()  # of these, the one that waits for less than a millisecond
         self._selector.register(device, selectors.EVENT_READ)
         self._selector.register(self._wake_up, selectors.EVENT_READ)
 
     def now_us(self) -> int:
-        """Return the time that the endpoint and applications get, in microseconds of an arbitrary start."""
-        return self._clock()
+        """Return the time that the endpoint and applications get, in microseconds of an arbitrary start. Stalls do not count."""
+        return self._clock() - self._stalled_us
 
     def run(self, *, until: Callable[[], bool] = lambda: False, limit_us: int | None = None) -> bool:
         """Run until `until` is true after a turn, or `stop` was called; return False if `limit_us` microseconds passed before."""
-        end_us = None if limit_us is None else self._clock() + limit_us
+        end_us = None if limit_us is None else self.now_us() + limit_us
         while True:
             busy = self.turn()
             if self._stopping or until():
                 return True
-            if end_us is not None and self._clock() >= end_us:
+            if end_us is not None and self.now_us() >= end_us:
                 return False
             if not busy:
                 self._wait(end_us)
@@ -115,7 +120,7 @@ class EventLoop:
 
     def close(self) -> None:
         """Abort all connections, send what tells their peers so, and let go of the device, which stays open."""
-        now_us = self._clock()
+        now_us = self.now_us()
         for application in self.applications:
             application.abort(now_us)
         self._backlog.extend(self._take(now_us))
@@ -128,7 +133,7 @@ class EventLoop:
     def turn(self) -> bool:
         """Do once what can be done now; return whether it is worth looking again: packets were read, or are left."""
         packets = self._device.read(PACKETS_PER_TURN - min(len(self._arrived), PACKETS_PER_TURN))
-        now_us = self._clock()
+        now_us = self.now_us()
         busy = bool(packets)
         if self._inbound is not None:
             for packet in packets:
@@ -156,7 +161,15 @@ class EventLoop:
         if not self._backlog:  # else the endpoint keeps its packets, and the backlog stays a single batch
             self._backlog.extend(self._take(now_us))
         self._device.write(self._backlog)
+        self._forgive(now_us)
         return busy
+
+    def _forgive(self, since_us: int) -> None:
+        """Take the time since then out of the endpoint's if it is a stall."""
+        passed_us = self.now_us() - since_us
+        if passed_us > STALL_US:
+            self._stalled_us += passed_us
+            self._epoch_offset_us += passed_us
 
     def _take(self, now_us: int) -> list[bytes]:
         packets = self._endpoint.take_packets(now_us)
@@ -196,9 +209,12 @@ class EventLoop:
         deadlines += [application.next_deadline_us() for application in self.applications]
         deadlines += [stage.next_deadline_us() for stage in (self._inbound, self._outbound) if stage is not None]
         first_us = min((deadline for deadline in deadlines if deadline is not None), default=None)
-        timeout_s = None if first_us is None else max(0, first_us - self._clock()) / 1e6
+        now_us = self.now_us()
+        timeout_s = None if first_us is None else max(0, first_us - now_us) / 1e6
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._backlog else 0)
         self._selector.modify(self._device, events)
         for key, _ in self._selector.select(timeout_s):
             if key.fd == self._wake_up:
                 os.eventfd_read(self._wake_up)
+        if first_us is not None:
+            self._forgive(max(first_us, now_us))

@@ -222,16 +222,16 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
             reuses = not before["use_timestamps"] or later > 0 or (later == 0 and reuses)
         if reuses:
             return {State.CLOSED}  # makes way for a new connection (RFC 9293, section 3.10.7.4; RFC 6191)
-    stale = not segment.flags & SYN if segment.ts_val is None else offset(segment.ts_val, before["ts_recent"]) < 0
-    if before["use_timestamps"] and not segment.flags & RST and stale:
-        return {state}
     seq, length, flags = segment.seq, segment.length, segment.flags
     if state is State.SYN_RECEIVED and flags & (SYN | RST) == SYN and seq == before["irs"]:
         if not acknowledges:
             return {state}
-        seq, length, flags = (seq + 1) % MODULUS, length - 1, flags & ~SYN
+        seq, length, flags = (seq + 1) % MODULUS, length - 1, flags & ~SYN  # an ACK, whose SYN was agreed on before
+    stale = not flags & SYN if segment.ts_val is None else offset(segment.ts_val, before["ts_recent"]) < 0
+    if before["use_timestamps"] and not flags & RST and stale:
+        return {state}
     first = offset(seq, before["rcv_nxt"])
-    window = max(min(before["rcv_wnd"], 65535 << before["rcv_scale"]), offset(before["rcv_adv"], before["rcv_nxt"]))
+    window = max(offset(before["rcv_adv"], before["rcv_nxt"]), 0)
     inside = 0 <= first < window or (first + length > 0 and first < window)
     if window == 0:
         inside = first == 0 and (length == 0 or bool(flags & (ACK | RST)))
@@ -332,8 +332,8 @@ def check_scoreboard(socket: Socket) -> None:
 
 
 FIELDS = (
-    *("state", "iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_wnd", "rcv_adv", "use_timestamps", "ts_recent", "detached"),
-    *("fin_queued", "fin_seq", "fin_received", "reordered_count", "max_snd_wnd", "passive", "rcv_scale"),
+    *("state", "iss", "irs", "snd_una", "snd_max", "rcv_nxt", "rcv_adv", "use_timestamps", "ts_recent", "detached"),
+    *("fin_queued", "fin_seq", "fin_received", "reordered_count", "max_snd_wnd", "passive"),
 )
 
 

@@ -190,11 +190,16 @@ def shut_out(wire: Crowd, socket: Socket, ack: int, seconds: int) -> list[Packet
     return sent
 
 
+def sending(wire: Crowd, size: int) -> tuple[Socket, int]:
+    """A connection on which the application has written, and the number behind what was sent of it."""
+    socket, ack = wire.opened(5)
+    socket.send(bytes(size), wire.now)
+    return socket, ack + sum(len(packet[TCP].payload) for packet in wire.answers())
+
+
 def test_a_closed_connection_does_not_wait_for_ever_for_a_shut_window() -> None:
     wire = Crowd()
-    socket, ack = wire.opened(5)
-    socket.send(bytes(100_000), wire.now)
-    ack += sum(len(packet[TCP].payload) for packet in wire.answers())
+    socket, ack = sending(wire, 100_000)
     wire.send(wire.packet(5, "A", 1001, ack, window=0))
     socket.close(wire.now)
     sent = shut_out(wire, socket, ack, 300)
@@ -207,9 +212,7 @@ def test_a_closed_connection_does_not_wait_for_ever_for_a_shut_window() -> None:
 def test_a_connection_that_is_not_closed_waits_for_a_shut_window() -> None:
     """RFC 9293, section 3.8.6.1: probing may go on for as long as the peer answers; only an application knows better."""
     wire = Crowd()
-    socket, ack = wire.opened(5)
-    socket.send(bytes(100_000), wire.now)
-    ack += sum(len(packet[TCP].payload) for packet in wire.answers())
+    socket, ack = sending(wire, 100_000)
     wire.send(wire.packet(5, "A", 1001, ack, window=0))
     shut_out(wire, socket, ack, 3600)
     assert socket.state is State.ESTABLISHED
@@ -217,9 +220,7 @@ def test_a_connection_that_is_not_closed_waits_for_a_shut_window() -> None:
 
 def test_a_closed_connection_ends_though_its_peer_takes_a_byte_a_minute() -> None:
     wire = Crowd()
-    socket, ack = wire.opened(5)
-    socket.send(bytes(50_000), wire.now)
-    ack += sum(len(packet[TCP].payload) for packet in wire.answers())
+    socket, ack = sending(wire, 50_000)
     socket.close(wire.now)
     begin = wire.now
     for taken in count(1):

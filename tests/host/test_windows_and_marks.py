@@ -13,7 +13,8 @@ def test_linux_sends_what_fits_into_a_small_window() -> None:
     wire = Wire(platform="linux")
     socket, ours = wire.accepted()
     wire.send(wire.tcp("A", 1001, ours, window=60000))
-    wire.send(wire.tcp("A", 1001, ours, window=100))
+    wire.send(wire.tcp("A", 1001, ours, b"x", window=60000))
+    wire.send(wire.tcp("A", 1002, ours, window=100))
     socket.send(bytes(3000), wire.now)
     arrived, ended_us = ours, wire.now + 120 * SECOND_US
     packets = wire.answers()
@@ -22,7 +23,7 @@ def test_linux_sends_what_fits_into_a_small_window() -> None:
             if packet[TCP].seq == arrived:
                 arrived += min(len(packet[TCP].payload), 100)
         if packets:
-            wire.send(wire.tcp("A", 1001, arrived, window=100), checked=False)
+            wire.send(wire.tcp("A", 1002, arrived, window=100), checked=False)
             wire.now += 1000
         packets = wire.answers()
         if not packets and arrived - ours < 3000:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from netstack.tcp.flags import TCP_ACKED, TCP_DELAYED_ACK, TCP_DELIVERED, TCP_OUTPUT
 from netstack.tcp.header import ACK, SEGMENT, SYN
 from netstack.tcp.pcb import MAX_REORDERED, window_scale
+from netstack.tcp.style import FREEBSD, LINUX, RFC
 from tests.helpers.packet_trace import MODULUS, Endpoint, record
 
 
@@ -79,6 +80,47 @@ class TestData:
         endpoint.receive(20, "0:3000 ack 0")
         assert endpoint.pcb.delivered_bytes == 4000
 
+    @pytest.mark.parametrize("probe", ["3968:3969", "3968:4000", "3968:4968"])
+    def test_room_that_is_not_announced_takes_none(self, probe: str) -> None:
+        """Windows come in steps of 128 bytes: 32 bytes of the buffer are free, and cannot be announced. A probe must not fill
+        them, or the peer goes on byte by byte (RFC 9293, section 3.8.6.2: the silly window syndrome).
+        """
+        endpoint = Endpoint(receive_buffer=4000)
+        endpoint.pcb.rcv_scale = 7
+        endpoint.pcb.rcv_adv = endpoint.irs + 3968
+        endpoint.receive(10, "0:3968 ack 0")
+        endpoint.pcb.rcv_wnd = 32
+        endpoint.sends(10, "ack 3968 win 0")
+        endpoint.receive(20, f"{probe} ack 0")
+        assert (endpoint.pcb.delivered_bytes, endpoint.pcb.accepted_bytes) == (0, 0)
+        endpoint.sends(20, "ack 3968 win 0")
+
+    def test_a_probe_takes_none_of_what_the_scale_cuts_off(self) -> None:
+        """4,000 bytes were announced in a SYN, without scale, and 32 are left: less than a step. Data that was under way fits."""
+        endpoint = Endpoint(receive_buffer=4000, delayed_ack_us=0)
+        endpoint.pcb.rcv_scale = 7
+        endpoint.receive(10, "0:3968 ack 0")
+        endpoint.pcb.rcv_wnd = 32
+        endpoint.sends(10, "ack 3968 win 0")
+        endpoint.receive(20, "3968:3969 ack 0")
+        endpoint.sends(20, "ack 3968 win 0")
+        endpoint.receive(30, "3968:3978 ack 0")
+        endpoint.sends(30, "ack 3978 win 0")
+        endpoint.receive(40, "3978:4978 ack 0")
+        endpoint.sends(40, "ack 4000 win 0")
+        endpoint.pcb.rcv_wnd = 4000
+        endpoint.receive(50, "4000:4001 ack 0")  # the application has read
+        endpoint.sends(50, "ack 4000 win 3968")
+
+    def test_a_window_that_grew_too_little_to_be_announced_is_the_old_one(self) -> None:
+        """2,000 of 8,000 bytes were announced, the application has read 999: less than a segment."""
+        endpoint = Endpoint(receive_buffer=8000)
+        endpoint.receive(10, "0:6000 ack 0")
+        endpoint.pcb.rcv_wnd = 2999
+        endpoint.sends(10, "ack 6000 win 2000")
+        endpoint.receive(20, "6000:9000 ack 0")
+        assert endpoint.pcb.delivered_bytes == 2000
+
     def test_one_range_too_many_is_forgotten(self) -> None:
         """A receiver may drop what it has no place for (RFC 9293, section 3.10.7.4, says "should be held"): it is sent again."""
         endpoint = Endpoint()
@@ -108,17 +150,16 @@ class TestData:
     st.sampled_from([0, (1 << 32) - 20, (1 << 31) - 20]),
 )
 def test_reassembly_is_that_of_a_set_of_bytes(segments: list[tuple[int, int]], irs: int) -> None:
-    """RFC 9293, section 3.10.7.4: bytes inside the window are kept, in any order and overlap.
+    """RFC 9293, section 3.10.7.4: bytes inside the window that was announced are kept, in any order and overlap.
 
     The set remembers single bytes. A segment that would leave more separate runs than the receiver has places is forgotten.
     """
     endpoint = Endpoint(irs=irs, receive_buffer=24)
     ahead: set[int] = set()
-    delivered = 0
+    delivered, window_end = 0, 24
     for start, length in segments:
         endpoint.receive(1, f"{start}:{start + length} ack 0")
-        endpoint.output(1)
-        wanted = ahead | set(range(max(start, delivered), min(start + length, delivered + 24)))
+        wanted = ahead | set(range(max(start, delivered), min(start + length, window_end)))
         if delivered in wanted or sum(byte - 1 not in wanted for byte in wanted) <= MAX_REORDERED:
             ahead = wanted
         before = delivered
@@ -132,6 +173,8 @@ def test_reassembly_is_that_of_a_set_of_bytes(segments: list[tuple[int, int]], i
         runs = zip(endpoint.pcb.reordered_start[:count], endpoint.pcb.reordered_end[:count], strict=True)
         held = [byte for first, last in runs for byte in range((first - irs) % (1 << 32), (last - irs) % (1 << 32))]
         assert sorted(held) == sorted(ahead)
+        for segment in endpoint.output(1):
+            window_end = max(window_end, (int(segment.ack) - irs) % (1 << 32) + int(segment.window))
 
 
 class TestTimeStamps:
@@ -293,15 +336,46 @@ class TestWindow:
         endpoint.receive(20, "ack 1000 win 1000")  # the edge does not move
         endpoint.sends(20)
 
-    def test_its_edge_stays_when_an_older_segment_acknowledges(self) -> None:
-        """The ACK of 1,000 bytes is older than the segment that set the window: 1,000 of its 2,000 bytes are left."""
+    def test_an_acknowledgment_of_something_new_sets_it_though_its_segment_is_older(self) -> None:
+        """Nobody acknowledges less than before: this segment was sent again, after the one that set the window."""
         endpoint = Endpoint(cwnd=20_000)
         endpoint.write(6000)
         endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 6000, 1000)])
         endpoint.receive(10, "100:200 ack 0 win 2000 val 5 ecr 0")
         endpoint.receive(20, "0:100 ack 1000 win 9000 val 5 ecr 0")
         assert (endpoint.pcb.snd_una - endpoint.iss) % MODULUS == 1000
-        assert endpoint.pcb.snd_wnd == 1000
+        assert endpoint.pcb.snd_wnd == 9000
+
+    @pytest.mark.parametrize("window", [0, 1000])
+    def test_a_forged_one_does_not_last(self, window: int) -> None:
+        """An ACK with a later number in the window, which the peer never sent: its next ACK of something new counts again."""
+        endpoint = Endpoint(cwnd=20_000)
+        endpoint.write(8000)
+        endpoint.sends(0, *[f"{start}:{start + 1000} ack 0" for start in range(0, 8000, 1000)])
+        endpoint.receive(10, f"5000:5000 ack 0 win {window}")
+        assert endpoint.pcb.snd_wnd == window
+        endpoint.receive(20, "0:0 ack 1000 win 30000 val 11 ecr 0")
+        assert endpoint.pcb.snd_wnd == 30_000
+        endpoint.receive(30, "0:0 ack 1000 win 40000 val 12 ecr 0")
+        assert endpoint.pcb.snd_wnd == 40_000
+
+    @pytest.mark.parametrize(
+        ("style", "expected"),
+        [
+            (RFC, [9000, 5000, 9500, 0, 8000]),
+            (LINUX, [9000, 9000, 9500, 0, 8000]),
+            (FREEBSD, [9000, 9000, 9500, 9500, 9500]),
+        ],
+    )
+    def test_of_the_same_numbers(self, style: int, expected: list[int]) -> None:
+        """RFC 9293: WL1 = SEG.SEQ and WL2 = SEG.ACK. The kernels: tcp_may_update_window(), tcp_do_segment() step 6."""
+        endpoint = Endpoint()
+        endpoint.pcb.style = style
+        endpoint.write(2000)
+        endpoint.output(0)
+        for window, after in zip([9000, 5000, 9500, 0, 8000], expected, strict=True):
+            endpoint.receive(10, f"ack 1000 win {window}")
+            assert endpoint.pcb.snd_wnd == after
 
     def test_an_older_segment_does_not_change_it(self) -> None:
         """Two segments with data changed places on the way: the window of the later one stays."""

@@ -150,6 +150,14 @@ def test_a_folder_is_listed(running: Running) -> None:
     assert running.ask("GET", "/%3Cb%3E%26.html")[2] == b"x"
 
 
+def test_a_link_to_itself_does_not_hide_the_folder(running: Running, root: Path) -> None:
+    (root / "sub folder" / "self").symlink_to("self")
+    (root / "sub folder" / "file").write_text("x")
+    status, _, content = running.ask("GET", "/sub%20folder/")
+    assert (status, re.findall(rb'href="([^"]*)"', content)) == (200, [b"../", b"./file"])
+    assert running.ask("GET", "/sub%20folder/self")[0] == 404
+
+
 def test_a_folder_without_its_slash_is_redirected(running: Running) -> None:
     status, headers, _ = running.ask("GET", "/sub%20folder")
     assert (status, headers["location"]) == (301, "./sub%20folder/")
@@ -176,6 +184,19 @@ def test_nothing_is_put_outside_of_the_root(running: Running, root: Path) -> Non
 def test_a_fifo_is_not_opened(running: Running, root: Path) -> None:
     os.mkfifo(root / "fifo")
     assert running.ask("GET", "/fifo")[0] == 403
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket"])
+def test_nothing_is_put_in_the_place_of_what_is_no_file(running: Running, root: Path, kind: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        if kind == "fifo":
+            os.mkfifo(root / "odd")
+        else:
+            listener.bind(str(root / "odd"))
+        mode = (root / "odd").stat().st_mode
+        assert running.ask("PUT", "/odd", b"abc")[0] == 403
+    assert (root / "odd").stat().st_mode == mode
+    assert not list(root.glob(".netstack*"))
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -277,10 +298,47 @@ def test_http_1_0_closes(running: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_bytes", [b"nonsense\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n"]
+    "request_bytes",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: x\r\n\r\n",
+        b"GET empty.txt HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET x:empty.txt HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET * HTTP/1.1\r\nHost: x\r\n\r\n",
+    ],
 )
 def test_what_is_no_request_is_refused(running: Running, request_bytes: bytes) -> None:
     assert running.raw(request_bytes).startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize(
+    ("version", "status"), [("0.9", 505), ("1.0", 200), ("1.1", 200), ("1.9", 200), ("2.0", 505), ("3.0", 505)]
+)
+def test_another_major_version_is_refused(running: Running, version: str, status: int) -> None:
+    """RFC 9110, section 15.6.6; a later minor version is read as the latest that is known (section 2.5)."""
+    request = f"GET /empty.txt HTTP/{version}\r\nHost: x\r\n\r\n".encode()
+    answer = running.raw(request * 2)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert answer.count(b"HTTP/1.1 ") == (2 if status == 200 and version != "1.0" else 1)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /empty.txt HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", 431),
+        (b"GET /empty.txt HTTP/1.1\r\nHost: x\r\n\r\n" * 2 + b"GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n", 431),
+        (b"PUT /new HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1;%s\r\na\r\n0\r\n\r\n", 431),
+        (b"PUT /new HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: %s\r\n\r\n", 431),
+    ],
+    ids=["request", "pipelined", "chunk", "trailer"],
+)
+@pytest.mark.parametrize("size", [16_000, 17_000])
+def test_a_head_has_a_limit_however_it_is_cut(running: Running, root: Path, head: bytes, status: int, size: int) -> None:
+    answer = running.raw(head % (b"x" * size))
+    last = answer.rpartition(b"HTTP/1.1 ")[2][:3]
+    assert (last == b"%d" % status) == (size == 17_000)
+    assert (root / "new").exists() == (size == 16_000 and head.startswith(b"PUT"))
 
 
 def test_a_header_without_end_is_refused(running: Running) -> None:

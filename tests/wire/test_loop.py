@@ -112,6 +112,39 @@ def test_what_arrives_at_once_after_a_delay_is_taken_in_batches(device: QueueDev
     assert numbers(device.outbound) == list(range(2 * PACKETS_PER_TURN + 1))
 
 
+class Stalling(Recorder):
+    """Takes long in its second step, as if it compiled, or the process was stopped."""
+
+    def __init__(self, stall_us: int) -> None:
+        super().__init__()
+        self.clock_us = 0
+        self._stall_us = stall_us
+
+    def step(self, now_us: int) -> None:
+        super().step(now_us)
+        self.clock_us += self._stall_us if len(self.steps) == 2 else 10
+
+
+@pytest.mark.parametrize(("stall_us", "counts"), [(70_000_000, False), (1_000_001, False), (999_000, True)])
+def test_time_in_which_the_process_stood_still_is_nobodys(device: QueueDevice, stall_us: int, counts: bool) -> None:
+    """What peers sent meanwhile is read before a deadline of theirs has passed."""
+    application = Stalling(stall_us)
+    loop = EventLoop(device, EchoEndpoint(), [application], clock=lambda: application.clock_us)
+    for _ in range(4):
+        loop.turn()
+    assert application.steps == ([0, 10, 10 + stall_us, 20 + stall_us] if counts else [0, 10, 10, 20])
+    assert loop.now_us() == application.steps[-1] + 10
+
+
+@pytest.mark.parametrize("late_us", [70_000_000, 500_000])
+def test_a_wait_that_ends_late_ends_at_its_deadline(device: QueueDevice, late_us: int) -> None:
+    application = Recorder(deadline_us=1000)
+    times = iter([0, 0, 0, 0, *[1000 + late_us] * 100])
+    loop = EventLoop(device, EchoEndpoint(), [application], clock=lambda: next(times))
+    assert loop.run(until=lambda: len(application.steps) == 2)
+    assert application.steps[1] == (1000 if late_us > 1_000_000 else 1000 + late_us)
+
+
 def test_a_turn_takes_a_batch_and_answers_in_order(device: QueueDevice) -> None:
     application = Recorder()
     loop = EventLoop(device, EchoEndpoint(), [application], clock=lambda: 5)

@@ -52,12 +52,23 @@ def _number(digits: str) -> int:
 
 
 def path_of_target(target: str) -> str:
-    """Return the decoded path of a request's target, in origin or absolute form (RFC 9112 section 3.2)."""
+    """Return the decoded path of a request's target, in origin or absolute form (RFC 9112 section 3.2).
+
+    Raises:
+        HttpError: 400 for another form.
+    """
     try:
-        path = target.partition("?")[0] if target.startswith("/") else urlsplit(target).path or "/"
+        path = target.partition("?")[0] if target.startswith("/") else _path_of_url(target)
         return os.fsdecode(unquote(path, errors="surrogateescape").encode("utf-8", "surrogateescape"))
     except ValueError as error:
         raise HttpError(400, "the target is no URL") from error
+
+
+def _path_of_url(url: str) -> str:
+    parts = urlsplit(url)
+    if not (parts.scheme and parts.netloc):
+        raise ValueError("neither a path nor a URL")
+    return parts.path or "/"
 
 
 def locate(root: Path, path: str) -> Path:
@@ -208,7 +219,7 @@ def list_folder(folder: Path, path: str) -> bytes:
         HttpError: 403 if it may not be read.
     """
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: (not entry.is_dir(), entry.name))
+        entries = sorted(os.scandir(folder), key=lambda entry: (not _is_folder(entry), entry.name))
     except OSError as error:
         raise HttpError(403, "the folder may not be read") from error
     rows = [] if path.strip("/") == "" else ['<tr><td><a href="../">../</a></td><td></td></tr>']
@@ -216,9 +227,9 @@ def list_folder(folder: Path, path: str) -> bytes:
         if PARTIAL.fullmatch(entry.name):
             continue
         try:
-            slash, size = ("/", "") if entry.is_dir() else ("", f"{entry.stat().st_size:,} bytes")
+            slash, size = ("/", "") if _is_folder(entry) else ("", f"{entry.stat().st_size:,} bytes")
         except OSError:
-            continue  # it has gone, or is a link to nothing
+            continue  # it has gone, or is a link to nothing, to itself or to where nobody may look
         link = quote(os.fsencode(entry.name)) + slash
         rows.append(f'<tr><td><a href="./{link}">{_shown(entry.name)}{slash}</a></td><td align="right">{size}</td></tr>')
     title = _shown(path)
@@ -226,8 +237,28 @@ def list_folder(folder: Path, path: str) -> bytes:
     return (page + "\n".join(rows) + "\n</table></body></html>\n").encode()
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def _shown(name: str) -> str:
     return html.escape(os.fsencode(name).decode(errors="replace"))
+
+
+def _is_regular(path: Path) -> bool:
+    """Return whether there is a regular file of that name, False if there is nothing.
+
+    Raises:
+        HttpError: 403 for a FIFO, a device or a socket: a file must not take its place.
+    """
+    if not path.exists():
+        return False
+    if not path.is_file():
+        raise HttpError(403, "this is no regular file")
+    return True
 
 
 class Upload:
@@ -243,14 +274,14 @@ class Upload:
         """Begin.
 
         Raises:
-            HttpError: 409 if there is no such folder, or a folder of that name; 403 if it may not be written, 414 for a name that
-                is too long, 503 if too many files are open.
+            HttpError: 409 if there is no such folder, or a folder of that name; 403 if it may not be written or is no regular
+                file, 414 for a name that is too long, 503 if too many files are open.
         """
         self.path = path
         self.size_bytes = 0
         if is_folder(path):
             raise HttpError(409, "there is a folder of that name")
-        self.replaces = path.exists()
+        self.replaces = _is_regular(path)
         self._partial = partial_path(path)
         try:
             self._file = FileIO(self._partial, "xb")
@@ -282,10 +313,14 @@ class Upload:
         """
         try:
             self._file.close()
+            _is_regular(self.path)
             self._partial.replace(self.path)
         except OSError as error:
             self._partial.unlink(missing_ok=True)
             raise HttpError(403, f"the file cannot be written: {error.strerror}") from error
+        except HttpError:
+            self._partial.unlink(missing_ok=True)
+            raise
 
     def discard(self) -> None:
         """Forget what was received."""

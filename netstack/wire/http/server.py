@@ -37,7 +37,7 @@ for `STEP_BYTES` of an upload, or for the next chunk of an answer."""
 STEP_BYTES = 4096
 """Fewer bytes of an upload are no progress: a client that sends a byte a minute must not hold a connection."""
 MOST_HEAD_BYTES = 16 * 1024
-"""Of the head of a request, and of that of a chunk."""
+"""Of the head of a request, of that of a chunk, and of the trailer."""
 LINGER_US = 5_000_000
 """How long a refused upload is still received: closing at once would reset the connection, and the answer would be lost."""
 MOST_ACTIONS = 64
@@ -74,6 +74,12 @@ class Page:
 
     def close(self) -> None:
         self._text = b""
+
+
+def _limit(head_bytes: int) -> None:
+    """Refuse a head that is too large. h11 refuses one that is not complete; this one came complete, in one piece."""
+    if head_bytes > MOST_HEAD_BYTES:
+        raise HttpError(431, f"more than {MOST_HEAD_BYTES} bytes", Connection="close")
 
 
 class HttpConnection:
@@ -162,18 +168,24 @@ class HttpConnection:
     def _advance(self, now_us: int) -> bool:
         """Take the next event of the client; return False if there is none for now."""
         try:
+            buffered_bytes = len(self._http.trailing_data[0])
             event = self._http.next_event()
+            head_bytes = buffered_bytes - len(self._http.trailing_data[0])
             if event is h11.NEED_DATA:
+                _limit(head_bytes)
                 return self._read(now_us)
             if event is h11.PAUSED:
                 self._http.start_next_cycle()
             elif isinstance(event, h11.Request):
                 self._request = event
                 self._moved = True
+                _limit(head_bytes)
                 self._begin(event)
             elif isinstance(event, h11.Data):
+                _limit(head_bytes - len(event.data))
                 self._receive_body(bytes(event.data))
             elif isinstance(event, h11.EndOfMessage):
+                _limit(head_bytes)
                 self._end_request()
             elif isinstance(event, h11.ConnectionClosed):
                 self._http.send(h11.ConnectionClosed())
@@ -217,6 +229,8 @@ class HttpConnection:
     def _begin(self, request: h11.Request) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         method, target = request.method.decode("ascii"), request.target.decode("latin-1")
+        if not request.http_version.startswith(b"1."):  # of another minor version is read as 1.1 (RFC 9110, section 2.5)
+            raise HttpError(505, "the version is not 1.x", Connection="close")
         if "transfer-encoding" in headers and ("content-length" in headers or request.http_version != b"1.1"):
             raise HttpError(400, "the length of the request is not clear", Connection="close")  # RFC 9112, section 6.1
         if method not in self._methods:
