@@ -85,5 +85,7 @@ class SimulationConfig:
         self.org.validate(self.machine.cores)
         self.workload.validate()
         self.engine.validate()
+        if self.engine.window_us > 0 and self.machine.llc.size_bytes > 0:
+            raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with a last-level cache, which cores share")
         if self.engine.window_us > 0 and self.workload.name != "bulk_send":
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with workload={self.workload.name}")

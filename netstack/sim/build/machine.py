@@ -19,6 +19,7 @@ from netstack.sim.machine.cache_state import (
 from netstack.sim.machine.config import CacheConfig, LatencyConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
 from netstack.sim.machine.directory import DirectoryWord, words_per_line
+from netstack.sim.machine.last_level import Group, llc_set_stride
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
 
 FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
@@ -44,6 +45,8 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         lock_profiling=simulation.config.costs.lock_profiling,
         fixed_interrupts=nic.interrupts == "fixed",
         ipi_latency=round(config.ipi_latency_us * config.clock_mhz),
+        wake=round(config.wake_us * config.clock_mhz),
+        interrupt_evicts=config.interrupt_evicts_lines,
         interrupt_interval=round(nic.interrupt_interval_us * config.clock_mhz),
         link_units_per_byte=round(8 * config.clock_mhz * state.LINK_UNITS / nic.link_mbps),
         transmit_slots=sizes.transmit_slots,
@@ -53,13 +56,13 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     )
     assign(machine, **vars(population.machine))
     assign(machine, **_stalls(config.latency))
-    _build_caches(simulation, sizes)
     assign(simulation.add(machine, "section", state.KernelSection.dtype, len(LockClass)), starts=-1, ends=-1)
     cores = simulation.add(machine, "core", state.Core.dtype, sizes.cores)
     assign(cores, next_time=state.NEVER, thread=-1, spinning_on=-1, free_mbuf=-1)
     cores["node"] = np.arange(sizes.cores) * config.nodes // sizes.cores
     cores["instance"][:, Instance.CORE] = np.arange(sizes.cores)
     cores["instance"][:, Instance.CORE_PAIR] = np.arange(sizes.cores) // 2
+    _build_caches(simulation, sizes)
     locks = simulation.add(machine, "lock", state.Lock.dtype, population.machine.locks)
     assign(locks, owner=-1, lock_class=population.lock_class)
     locks["lock_class"][0] = LockClass.GLOBAL
@@ -83,20 +86,53 @@ def _build_caches(simulation: Simulation, sizes: Sizes) -> None:
         memory.view(np.int32)[:] = EMPTY
     orders = simulation.tables["l2"].reshape(-1, int(machine["l2_stride"]))[:, -ORDER_BYTES:]
     orders.view(np.int64)[:] = pseudo_lru.EMPTY_SET if l2.replacement == "plru" else recency.initial_order(l2.ways)
+    _build_llc(simulation, sizes)
     pages = simulation.add(machine, "page", Page.dtype, sizes.pages)
     if config.page_placement == "consecutive":
         pages["node"] = np.arange(len(pages)) % config.nodes
     else:
-        _place_at_random(pages, simulation.config.seed, config.nodes, int(machine["l2_sets"]))
+        sets = int(machine["l2_sets"]) if machine["llc_groups"] == 0 else MOST_SETS
+        _place_at_random(pages, simulation.config.seed, config.nodes, sets)
 
 
-def _place_at_random(pages: np.ndarray, seed: int, nodes: int, l2_sets: int) -> None:
+def _build_llc(simulation: Simulation, sizes: Sizes) -> None:
+    """Lay out the last-level caches, empty, if there are any, and the groups of cores that share them."""
+    config, machine, llc = simulation.config.machine, simulation.machine, simulation.config.machine.llc
+    groups_per_node = sizes.llcs // config.nodes
+    assign(
+        machine,
+        llc_groups=sizes.llcs,
+        llc_sets=llc.size_bytes // (config.line_bytes * llc.ways),
+        llc_ways=llc.ways,
+        llc_stride=llc_set_stride(llc.ways),
+        llc_inclusive=sizes.llcs > 0 and llc.policy == "inclusive",
+        ddio_ways=llc.ddio_ways,
+        ddio_llc=sizes.cores + config.nic.node * groups_per_node if llc.ddio_ways > 0 else -1,
+    )
+    sets = sizes.llcs * int(machine["llc_sets"])
+    memory = simulation.add(machine, "llc", np.dtype("u1"), sets * int(machine["llc_stride"]))
+    if sizes.llcs == 0:
+        return
+    rows = memory.reshape(sets, -1)
+    rows[:, : 4 * llc.ways].view(np.int32)[:] = EMPTY
+    rows[:, 4 * llc.ways : 5 * llc.ways] = np.arange(llc.ways)
+    groups = simulation.add(machine, "group", Group.dtype, sizes.llcs)
+    cores = simulation.tables["core"]
+    first_of_node = np.searchsorted(cores["node"], cores["node"])
+    group = cores["node"] * groups_per_node + (np.arange(sizes.cores) - first_of_node) // llc.cores_per
+    cores["llc"] = sizes.cores + group
+    groups["first_core"] = np.searchsorted(group, np.arange(sizes.llcs))
+    groups["end_core"] = np.searchsorted(group, np.arange(sizes.llcs), side="right")
+    groups["node"] = np.arange(sizes.llcs) // groups_per_node
+
+
+def _place_at_random(pages: np.ndarray, seed: int, nodes: int, most_sets: int) -> None:
     """Draw colour and node of each page, independent of other pages: a machine has far more memory than these pages.
 
-    What is drawn does not depend on the number of sets, so that a larger L2 has the pages of the smaller one.
+    What is drawn does not depend on the number of sets, so that a larger cache has the pages of the smaller one.
     """
     random = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(PAGE_DRAWS,))))
-    pages["colour"] = random.integers(MOST_SETS, size=len(pages)) & (l2_sets - 1) & ~(PAGE_LINES - 1)
+    pages["colour"] = random.integers(MOST_SETS, size=len(pages)) & (most_sets - 1) & ~(PAGE_LINES - 1)
     pages["node"] = random.integers(nodes, size=len(pages))
 
 
@@ -122,7 +158,7 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
         per = Instance.of(structure.per)
         layout[index] = (next_line, structure.lines, per)
         next_line += structure.lines * sizes.instances[per]
-    assign(machine, kinds=len(names), line_words=words_per_line(sizes.cores))
+    assign(machine, kinds=len(names), line_words=words_per_line(sizes.cores + sizes.llcs))
     simulation.add(machine, "line", DirectoryWord.dtype, sizes.lines * int(machine["line_words"]))
     simulation.add(machine, "count", MissCount.dtype, sizes.cores * len(names))
     operations = simulation.add(machine, "operation", state.OperationCost.dtype, len(Operation))

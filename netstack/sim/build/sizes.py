@@ -6,6 +6,7 @@ from netstack.sim.config import SimulationConfig
 from netstack.sim.kernel.mbufs import ZONE_BATCH, ZONE_LIMIT
 from netstack.sim.machine.cache_state import PAGE_LINES, Page
 from netstack.sim.machine.directory import WORD_BYTES, words_per_line
+from netstack.sim.machine.last_level import LLC_BYTES_PER_LINE
 from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
 from netstack.sim.machine.numbers import Instance
 from netstack.sim.machine.state import Arrival, Lock
@@ -25,6 +26,7 @@ class Sizes:
     """How many of everything a configuration needs."""
 
     cores: int  # of the machine
+    llcs: int  # last-level caches
     population: Population  # of the organization
     threads: int  # of the kernel and of applications
     app_threads: int  # application threads
@@ -78,6 +80,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     lines = sum(structure.lines * instances[Instance.of(structure.per)] for structure in config.costs.structures.values())
     return Sizes(
         cores=machine.cores,
+        llcs=machine.llcs,
         population=population,
         threads=threads,
         app_threads=app_threads,
@@ -99,7 +102,8 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
     sizes = sizes_of(config)
     flow_bytes = 2 * PCB.itemsize + Flow.dtype.itemsize + Lock.dtype.itemsize
     return (
-        sizes.lines * words_per_line(sizes.cores) * WORD_BYTES
+        sizes.lines * words_per_line(sizes.cores + sizes.llcs) * WORD_BYTES
+        + sizes.llcs * config.machine.llc.size_bytes // config.machine.line_bytes * LLC_BYTES_PER_LINE
         + sizes.pages * Page.dtype.itemsize
         + config.conns * flow_bytes
         + sizes.mbufs * Mbuf.dtype.itemsize

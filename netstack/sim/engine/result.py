@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _statistic(unit: str, meaning: str) -> Any:
-    return field(metadata={"unit": unit, "meaning": meaning})
+def _statistic(unit: str, meaning: str, **default: Any) -> Any:
+    return field(metadata={"unit": unit, "meaning": meaning}, **default)
 
 
 @dataclass(kw_only=True)
@@ -32,6 +32,9 @@ class MissStatistics:
     l1_misses_per_kb: float = _statistic("1/KB", "accesses that left the L1")
     l2_misses_per_kb: float = _statistic("1/KB", "accesses that left the L2")
     coherence_misses_per_kb: float = _statistic("1/KB", "L2 misses on lines that another core wrote since")
+    llc_misses_per_kb: float = _statistic(
+        "1/KB", "L2 misses that left the group of cores with an LLC; 0 without one", default=0.0
+    )
 
 
 @dataclass(kw_only=True)
@@ -46,6 +49,9 @@ class Result:
     l2_misses_per_kb: float = _statistic("1/KB", "data accesses that left the L2, per KB of payload")
     coherence_misses_per_kb: float = _statistic("1/KB", "L2 misses on lines that another core or a NIC wrote since")
     upgrades_per_kb: float = _statistic("1/KB", "writes to lines held shared")
+    llc_misses_per_kb: float = _statistic(
+        "1/KB", "L2 misses that left the group of cores with an LLC; 0 without one", default=0.0
+    )
     misses: dict[str, MissStatistics] = _statistic("1/KB", "misses by data structure")
     lock: dict[str, LockStatistics] = _statistic("", "lock classes; `global` are the global TCP/IP locks")
     context_switches_per_segment: float = _statistic("1", "thread switches per data segment")
@@ -89,7 +95,10 @@ class Result:
         return cls(**values)
 
     def metrics(self) -> dict[str, float]:
-        """Return the statistics as flat metrics, named ``statistic``, ``statistic/part`` or ``lock/class/statistic``."""
+        """Return the statistics as flat metrics, named ``statistic``, ``statistic/part`` or ``lock/class/statistic``.
+
+        Those of last-level caches are left out if there is none.
+        """
         flat: dict[str, float] = {}
         for name, value in vars(self).items():
             if isinstance(value, bool | int | float):
@@ -102,4 +111,6 @@ class Result:
                     flat.update({f"lock/{lock_class}/{statistic}": float(number) for statistic, number in vars(row).items()})
             elif isinstance(value, dict):
                 flat.update({f"{name}/{part}": float(number) for part, number in value.items()})
+        if self.llc_misses_per_kb == 0:
+            flat = {name: value for name, value in flat.items() if not name.startswith("llc_misses_per_kb")}
         return flat

@@ -54,7 +54,7 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         .reshape(int(machine["cores"]), -1)
         .sum(axis=0)
         / kilobytes
-        for name in ("l1_misses", "l2_misses", "coherence_misses", "upgrades")
+        for name in ("l1_misses", "l2_misses", "coherence_misses", "upgrades", "llc_misses")
     }
     middle = warm_slices + (slices - warm_slices) // 2
     halves = np.array([acked[middle] - acked[warm_slices], acked[-1] - acked[middle]], float)
@@ -70,11 +70,13 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         l2_misses_per_kb=float(counts["l2_misses"].sum()),
         coherence_misses_per_kb=float(counts["coherence_misses"].sum()),
         upgrades_per_kb=float(counts["upgrades"].sum()),
+        llc_misses_per_kb=float(counts["llc_misses"].sum()),
         misses={
             name: MissStatistics(
                 l1_misses_per_kb=float(counts["l1_misses"][index]),
                 l2_misses_per_kb=float(counts["l2_misses"][index]),
                 coherence_misses_per_kb=float(counts["coherence_misses"][index]),
+                llc_misses_per_kb=float(counts["llc_misses"][index]),
             )
             for index, name in enumerate(simulation.structures)
         },

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from netstack.errors import ConfigError
+from netstack.sim.machine.last_level import MAX_LLC_WAYS
 from netstack.sim.machine.recency import MAX_WAYS
 
-MAX_CORES = 64  # a line's sharers are the bits of one 64-bit word
+MAX_CORES = 128
 MAX_NICS = 32
 INTERRUPTS = ("fixed", "idle_core")
 
@@ -24,11 +25,34 @@ class CacheConfig:
 
 
 @dataclass
+class LastLevelConfig:
+    """A cache that each group of `cores_per` consecutive cores of a node shares. There is none if `size_bytes` is 0.
+
+    With the `policy` `victim` it takes the lines that leave the private caches, and gives away those that are fetched from it.
+    With `inclusive` it has all lines of the private caches: a line that leaves it leaves them too. It replaces the least recently
+    used line. Its sets may be any number.
+
+    Devices write to lines of the memory of their node in the cache of its first group, and put such a line into one of its first
+    `ddio_ways` ways if it is not there. With 0 they write to memory.
+    """
+
+    size_bytes: int = 0
+    ways: int = 16
+    cores_per: int = 1
+    policy: str = "victim"
+    ddio_ways: int = 0
+
+
+@dataclass
 class LatencyConfig:
     """The stall of one access in core cycles, by where its line is found, and the cycles of a locked instruction on top.
 
     A store retires before its core owns the line. The core runs at most `store_run_ahead_cycles` ahead of its stores, then the
     store buffer is full. A locked instruction waits until the buffer is empty. With 0 a core waits for each store.
+
+    Where groups of cores share a last-level cache, a fetch from a cache is from that one (`llc_hit_cycles`), from another private
+    cache of the group (`cache_same_group_cycles`), or from any cache of another group in the same node or another one. A write to
+    a line that only the own group holds takes `upgrade_same_group_cycles`.
     """
 
     l2_hit_cycles: int = 12
@@ -39,6 +63,9 @@ class LatencyConfig:
     upgrade_cycles: int = 90
     store_run_ahead_cycles: int = 0
     atomic_cycles: int = 55
+    llc_hit_cycles: int = 40
+    cache_same_group_cycles: int = 70
+    upgrade_same_group_cycles: int = 70
 
 
 @dataclass
@@ -46,7 +73,7 @@ class NicConfig:
     """The network interfaces. All are alike and are numbered from 0.
 
     Interrupt k belongs to core k modulo the cores. With `interrupts` of `fixed` it always goes there, with `idle_core` to
-    another one that idles if its own is busy.
+    another one that idles if its own is busy. All are attached to the memory node `node`.
     """
 
     count: int = 6
@@ -56,15 +83,19 @@ class NicConfig:
     interface_queue: int = 255
     interrupt_interval_us: float = 125.0
     interrupts: str = "idle_core"
+    node: int = 0
 
 
 @dataclass
 class MachineConfig:
-    """A shared-memory multiprocessor: cores with private L1 and L2, memory nodes and NICs.
+    """A shared-memory multiprocessor: cores with private L1 and L2, perhaps shared last-level caches, memory nodes and NICs.
 
     `page_placement` says where the pages of the kernel's structures lie in physical memory, which decides the L2 sets of their
     lines and their memory nodes: one after the other, on the nodes in turn (`consecutive`), or drawn from the point's seed
     (`random`). An L1 is indexed before addresses are translated: pages lie there as the structures do.
+
+    An idle core needs `wake_us` to leave its idle state before it acts on an interrupt. An interrupt that a core takes while it
+    runs a thread takes `interrupt_evicts_lines` lines out of its L1: of one set after the other the one used least recently.
     """
 
     name: str = "opteron_2x2"
@@ -75,10 +106,19 @@ class MachineConfig:
     l1: CacheConfig = field(default_factory=lambda: CacheConfig(65536, 2))
     l2: CacheConfig = field(default_factory=lambda: CacheConfig(1048576, 16))
     l2_policy: str = "exclusive"
+    llc: LastLevelConfig = field(default_factory=LastLevelConfig)
     page_placement: str = "consecutive"
     latency: LatencyConfig = field(default_factory=LatencyConfig)
     ipi_latency_us: float = 1.0
+    wake_us: float = 0.0
+    interrupt_evicts_lines: int = 0
     nic: NicConfig = field(default_factory=NicConfig)
+
+    @property
+    def llcs(self) -> int:
+        """How many last-level caches there are: as many in each node, by the one with the most cores."""
+        most_cores = -(-self.cores // self.nodes)
+        return self.nodes * -(-most_cores // self.llc.cores_per) if self.llc.size_bytes > 0 else 0
 
     def validate(self) -> None:
         """Raise ConfigError for the first value that no machine can have."""
@@ -102,10 +142,13 @@ class MachineConfig:
         if self.l1.replacement != "lru":
             raise ConfigError("machine.l1.replacement", self.l1.replacement, "must be lru: only an L2 may have plru")
         _one_of("machine.l2_policy", self.l2_policy, "exclusive", "inclusive")
+        self._validate_llc()
         _one_of("machine.page_placement", self.page_placement, "consecutive", "random")
         for name, value in vars(self.latency).items():
             _whole(f"machine.latency.{name}", value, 0, 100_000)
         _real("machine.ipi_latency_us", self.ipi_latency_us, 0.0, 1000.0)
+        _real("machine.wake_us", self.wake_us, 0.0, 1000.0)
+        _whole("machine.interrupt_evicts_lines", self.interrupt_evicts_lines, 0, 65536)
         _whole("machine.nic.count", self.nic.count, 1, MAX_NICS)
         if not 0 < self.nic.link_mbps <= 1_000_000:
             raise ConfigError("machine.nic.link_mbps", self.nic.link_mbps, "must be above 0 and at most 1000000")
@@ -115,6 +158,26 @@ class MachineConfig:
         if self.nic.interrupts not in INTERRUPTS:
             raise ConfigError("machine.nic.interrupts", self.nic.interrupts, f"allowed are {', '.join(INTERRUPTS)}")
         _real("machine.nic.interrupt_interval_us", self.nic.interrupt_interval_us, 0.0, 100_000.0)
+        _whole("machine.nic.node", self.nic.node, 0, self.nodes - 1)
+
+    def _validate_llc(self) -> None:
+        """Raise ConfigError for the first value that no last-level cache can have."""
+        llc = self.llc
+        _whole("machine.llc.ways", llc.ways, 1, MAX_LLC_WAYS)
+        _whole("machine.llc.cores_per", llc.cores_per, 1, MAX_CORES)
+        _one_of("machine.llc.policy", llc.policy, "victim", "inclusive")
+        _whole("machine.llc.ddio_ways", llc.ddio_ways, 0, llc.ways)
+        _whole("machine.llc.size_bytes", llc.size_bytes, 0, 1 << 30)
+        if llc.size_bytes % (self.line_bytes * llc.ways):
+            raise ConfigError(
+                "machine.llc.size_bytes",
+                llc.size_bytes,
+                f"must be a multiple of line_bytes x ways ({self.line_bytes} x {llc.ways}), or 0 for none",
+            )
+        if llc.ddio_ways > 0 and llc.size_bytes == 0:
+            raise ConfigError(
+                "machine.llc.ddio_ways", llc.ddio_ways, "must be 0 without a last-level cache (machine.llc.size_bytes)"
+            )
 
 
 def _whole(key: str, value: int, low: int, high: int) -> None:

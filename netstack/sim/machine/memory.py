@@ -1,33 +1,40 @@
-"""Private L1 and L2 caches, kept coherent by a directory (MOESI).
+"""Private L1 and L2 caches and the last-level caches behind them, kept coherent by a directory (MOESI).
 
 A line's state follows from its record: held by one core only (E, or M if that core is its owner), by several (S, or O for the
-owner), by none (I). A record may say that a core holds a line that it has evicted: the tags in its sets decide. Knows lines and
-structures, not what they hold.
+owner), by none (I). A record may say that a core holds a line that it has evicted: the tags in its sets decide. With last-level
+caches, which are holders like the cores, records are exact. Knows lines and structures, not what they hold.
 """
 
 from netstack.jit.compilation import compiled
 from netstack.jit.journal import add_event, save_words
 from netstack.jit.tables import has_journal, journal_of
 from netstack.sim.machine import cache_state, directory
-from netstack.sim.machine.cache_state import (
-    count_address,
-    count_of,
-    find_in_l2,
-    l1_set_address,
-    l2_set_address,
-    l2_set_at,
-    l2_set_of,
-    order_at,
-)
+from netstack.sim.machine.cache_state import count_of, find_in_l2, l1_set_address, l2_set_address, l2_set_of, order_at
 from netstack.sim.machine.numbers import Access, LineEvent
-from netstack.sim.machine.replacement import emptied, filled, next_victim, used
+from netstack.sim.machine.private_caches import (
+    find_in_l1,
+    forbid_writes,
+    move_to_front,
+    remove_from_l1,
+    remove_from_l2,
+    take_line,
+)
+from netstack.sim.machine.replacement import filled, next_victim, used
+from netstack.sim.machine.shared_caches import (
+    FROM_AFAR,
+    FROM_OTHERS,
+    FROM_OWNER,
+    fetch_through_llc,
+    invalidate_all,
+    leave_core,
+    stall_from_memory,
+    write_by_device,
+)
 from netstack.sim.machine.state import core_of, node_of, structure_of
 from netstack.sim.machine.ways import prefetch, tag_at
 
 EVENT_KIND_BITS, EVENT_CORE_BITS = 2, 8
 JOURNAL_WORD_BYTES = 8
-_FROM_OTHERS, _FROM_OWNER = 1, 2
-"""From whom a line was taken."""
 
 
 @compiled
@@ -65,41 +72,11 @@ def touch_line(machine, core, line, kind, access):
         return _miss(machine, core, line, l1_set, kind, access)
     if way > 0:
         _save(machine, l1_set, machine.l1_stride)
-        _move_to_front(l1_set, way)
-    if access == Access.READ or tag_at(l1_set, 0).tag & cache_state.WRITABLE or not _own(machine, core, line, l1_set):
+        move_to_front(l1_set, way)
+    if access == Access.READ or tag_at(l1_set, 0).tag & cache_state.WRITABLE:
         return 0
-    return _upgrade(machine, core, kind, access)
-
-
-@compiled
-def find_in_l1(machine, l1_set, line):
-    """Return the position of a line in its L1 set, 0 for the line used last, -1 if it is not there."""
-    if tag_at(l1_set, 0).tag >> 1 == line:
-        return 0
-    way = 1  # no range(): the compiler would unroll the loop, which is slower for few ways
-    while way < machine.l1_ways:
-        if tag_at(l1_set, way).tag >> 1 == line:
-            return way
-        way += 1
-    return -1
-
-
-@compiled
-def _move_to_front(l1_set, way):
-    tag = tag_at(l1_set, way).tag
-    while way > 0:
-        tag_at(l1_set, way).tag = tag_at(l1_set, way - 1).tag
-        way -= 1
-    tag_at(l1_set, 0).tag = tag
-
-
-@compiled
-def _remove_from_l1(machine, l1_set, way):
-    last = machine.l1_ways - 1
-    while way < last:  # no range(), see above
-        tag_at(l1_set, way).tag = tag_at(l1_set, way + 1).tag
-        way += 1
-    tag_at(l1_set, last).tag = cache_state.EMPTY
+    taken = _own(machine, core, line, l1_set)
+    return _upgrade(machine, core, kind, access, taken) if taken != 0 else 0
 
 
 @compiled
@@ -113,36 +90,36 @@ def _miss(machine, core, line, l1_set, kind, access):
     if victim >= 0:
         prefetch(l2_set_address(machine, core, victim >> 1))
     count = count_of(machine, core, kind)
-    _save(machine, count_address(machine, core, kind), cache_state.COUNT_BYTES)
+    _save(machine, cache_state.count_address(machine, core, kind), cache_state.COUNT_BYTES)
     _save(machine, l1_set, machine.l1_stride)
     count.l1_misses += 1
     l2_set = l2_set_address(machine, core, line)
     way = find_in_l2(machine, l2_set, line) if directory.is_sharer(directory.line_address(machine, line), core) else -1
     in_l2 = way >= 0
-    others_held = False
+    taken = 0
     if in_l2:
         stall = machine.l2_hit
         _save(machine, l2_set, machine.l2_stride)
         if machine.exclusive != 0:
-            _remove_from_l2(machine, l2_set, way)
+            remove_from_l2(machine, l2_set, way)
         else:
             recency = order_at(machine, l2_set)
             recency.order = used(machine, recency.order, way)
-    elif access == Access.READ or has_journal(machine):
+    elif access == Access.READ or has_journal(machine) or machine.llc_groups != 0:
         stall = _fetch(machine, core, line, count)
     else:
-        stall, others_held = _fetch_to_own(machine, core, line, count)
+        stall, taken = _fetch_to_own(machine, core, line, count)
     if not in_l2 and machine.exclusive == 0:
         _fill_l2(machine, core, line)
     _fill_l1(machine, core, line, l1_set)
     if access == Access.READ:
         return stall
-    if in_l2 or has_journal(machine):
-        others_held = _own(machine, core, line, l1_set)
+    if in_l2 or has_journal(machine) or machine.llc_groups != 0:
+        taken = _own(machine, core, line, l1_set)
     else:
         tag_at(l1_set, 0).tag |= cache_state.WRITABLE
-    if others_held and (in_l2 or access == Access.WRITE):
-        stall += _upgrade(machine, core, kind, access)
+    if taken != 0 and (in_l2 or access == Access.WRITE):
+        stall += _upgrade(machine, core, kind, access, taken)
     if access == Access.STORE and machine.store_run_ahead > 0:
         core_of(machine, core).store_cycles += stall
         return 0
@@ -150,19 +127,23 @@ def _miss(machine, core, line, l1_set, kind, access):
 
 
 @compiled
-def _upgrade(machine, core, kind, access):
-    """Count a write to a line that others held as well; return the stall in cycles. Only a locked instruction waits for it."""
-    _save(machine, count_address(machine, core, kind), cache_state.COUNT_BYTES)
+def _upgrade(machine, core, kind, access, taken):
+    """Count a write to a line that was taken from others; return the stall in cycles. Only a locked instruction waits for it."""
+    _save(machine, cache_state.count_address(machine, core, kind), cache_state.COUNT_BYTES)
     count_of(machine, core, kind).upgrades += 1
+    stall = machine.upgrade if machine.llc_groups == 0 or taken & FROM_AFAR else machine.upgrade_same_group
     if access == Access.LOCKED or machine.store_run_ahead == 0:
-        return machine.upgrade
-    core_of(machine, core).store_cycles += machine.upgrade
+        return stall
+    core_of(machine, core).store_cycles += stall
     return 0
 
 
 @compiled
 def _own(machine, core, line, l1_set):
-    """Make `core` the only holder and owner of the line that is first in `l1_set`; return whether others held it, too."""
+    """Make `core` the only holder and owner of the line that is first in `l1_set`; return from whom it was taken, 0 for nobody.
+
+    An inclusive last-level cache of its group keeps the line.
+    """
     address = directory.line_address(machine, line)
     shared = directory.is_shared_beside(machine, address, core)
     if has_journal(machine):
@@ -171,15 +152,17 @@ def _own(machine, core, line, l1_set):
         if shared or directory.owner_of(address) != core + 1 or not directory.is_sharer(address, core):
             _notify_others(machine, core, line, LineEvent.OWNED)
     tag_at(l1_set, 0).tag |= cache_state.WRITABLE
-    held = shared
+    taken = FROM_OTHERS if shared else 0
     if shared:
         if not has_journal(machine):
-            held = _invalidate(machine, line, core) != 0
+            taken = _invalidate(machine, line, core)
         directory.set_only_sharer(machine, address, core)
+        if machine.llc_inclusive != 0:
+            directory.add_sharer(address, core_of(machine, core).llc)
     else:
         directory.add_sharer(address, core)
         directory.set_owner(address, core + 1)
-    return held
+    return taken
 
 
 @compiled
@@ -191,6 +174,8 @@ def _fetch(machine, core, line, count):
     count.coherence_misses += directory.has_lost(address, core)
     directory.add_sharer(address, core)
     owner = directory.owner_of(address)
+    if machine.llc_groups != 0:
+        return fetch_through_llc(machine, core, line, address, count)
     if has_journal(machine):
         _notify_others(machine, core, line, LineEvent.FETCHED)
         if owner != 0:  # a holder that evicts a line notifies the others
@@ -204,7 +189,7 @@ def _fetch(machine, core, line, count):
         if way >= 0 or find_in_l2(machine, l2_set_address(machine, holder, line), line) >= 0:
             return _stall_from_cache(machine, core, holder)
         directory.set_owner(address, 0)  # written back when it was evicted
-    return _stall_from_memory(machine, core, line)
+    return stall_from_memory(machine, core, line)
 
 
 @compiled
@@ -214,16 +199,10 @@ def _stall_from_cache(machine, core, holder):
 
 
 @compiled
-def _stall_from_memory(machine, core, line):
-    """Return the stall of a fetch by `core` from the memory of a line, in cycles."""
-    return machine.memory_local if cache_state.home_of(machine, line) == node_of(machine, core) else machine.memory_remote
-
-
-@compiled
 def _fetch_to_own(machine, core, line, count):
     """Bring a line that `core` does not hold and will write, and take it from all others.
 
-    Returns the stall in cycles, and whether others held it.
+    Returns the stall in cycles, and from whom it was taken, 0 for nobody.
     """
     address = directory.line_address(machine, line)
     count.l2_misses += 1
@@ -232,17 +211,19 @@ def _fetch_to_own(machine, core, line, count):
     taken = _invalidate(machine, line, core) if directory.is_shared_beside(machine, address, core) else 0
     directory.add_sharer(address, core)
     directory.set_only_sharer(machine, address, core)
-    if taken & _FROM_OWNER:
-        return _stall_from_cache(machine, core, owner - 1), True
-    return _stall_from_memory(machine, core, line), taken != 0
+    if taken & FROM_OWNER:
+        return _stall_from_cache(machine, core, owner - 1), taken
+    return stall_from_memory(machine, core, line), taken
 
 
 @compiled
 def _invalidate(machine, line, keeper):
     """Take a line from all cores that may hold it but `keeper`, -1 for none.
 
-    Returns `_FROM_OTHERS` if any of them still held it, and `_FROM_OWNER` if its owner did.
+    Returns `FROM_OTHERS` if any of them still held it, and `FROM_OWNER` if its owner did.
     """
+    if machine.llc_groups != 0:
+        return invalidate_all(machine, line, keeper, core_of(machine, keeper).llc if machine.llc_inclusive != 0 else -1)
     address = directory.line_address(machine, line)
     number = l2_set_of(machine, line)
     owner = directory.owner_of(address)
@@ -251,37 +232,10 @@ def _invalidate(machine, line, keeper):
         sharers = directory.other_sharers(address, position, keeper)
         while sharers != 0:
             other = directory.first_of(sharers, position)
-            if _take(machine, other, line, address, number):
-                taken |= _FROM_OTHERS | (_FROM_OWNER if other + 1 == owner else 0)
+            if take_line(machine, other, line, address, number):
+                taken |= FROM_OTHERS | (FROM_OWNER if other + 1 == owner else 0)
             sharers &= sharers - 1
     return taken
-
-
-@compiled
-def _take(machine, core, line, address, number):
-    """Take a line from the caches of `core`, where it is in L2 set `number`; return whether they held it."""
-    held = False
-    l1_set = l1_set_address(machine, core, line)
-    way = find_in_l1(machine, l1_set, line)
-    if way >= 0:
-        _remove_from_l1(machine, l1_set, way)
-        held = True
-    if machine.exclusive == 0 or not held:
-        l2_set = l2_set_at(machine, core, number)
-        way = find_in_l2(machine, l2_set, line)
-        if way >= 0:
-            _remove_from_l2(machine, l2_set, way)
-            held = True
-    if held:
-        directory.set_lost(address, core)
-    return held
-
-
-@compiled
-def _remove_from_l2(machine, l2_set, way):
-    recency = order_at(machine, l2_set)
-    recency.order = emptied(machine, recency.order, way)
-    tag_at(l2_set, way).tag = cache_state.EMPTY
 
 
 @compiled
@@ -290,7 +244,7 @@ def _fill_l1(machine, core, line, l1_set):
     last = machine.l1_ways - 1
     victim = tag_at(l1_set, last).tag
     tag_at(l1_set, last).tag = line << 1
-    _move_to_front(l1_set, last)
+    move_to_front(l1_set, last)
     if victim >= 0 and machine.exclusive != 0:
         _fill_l2(machine, core, victim >> 1)
 
@@ -299,7 +253,7 @@ def _fill_l1(machine, core, line, l1_set):
 def _fill_l2(machine, core, line):
     """Put a line into L2. The victim leaves the core: an inclusive L2 takes it from L1 too.
 
-    The victim's record is not touched, for that would be slow. The next reader finds it stale.
+    The victim's record is not touched, for that would be slow. The next reader finds it stale. Last-level caches need it exact.
     """
     l2_set = l2_set_address(machine, core, line)
     _save(machine, l2_set, machine.l2_stride)
@@ -314,9 +268,30 @@ def _fill_l2(machine, core, line):
         l1_way = find_in_l1(machine, l1_set, victim)
         if l1_way >= 0:
             _save(machine, l1_set, machine.l1_stride)
-            _remove_from_l1(machine, l1_set, l1_way)
-    if victim >= 0 and has_journal(machine):
-        _note_eviction(machine, core, victim)
+            remove_from_l1(machine, l1_set, l1_way)
+    if victim >= 0:
+        if machine.llc_groups != 0:
+            leave_core(machine, core, victim)
+        if has_journal(machine):
+            _note_eviction(machine, core, victim)
+
+
+@compiled
+def evict_from_l1(machine, core, count):
+    """Take `count` lines out of the L1 of `core`: of one set after the other the one used least recently."""
+    cpu = core_of(machine, core)
+    for _ in range(count):
+        l1_set = l1_set_address(machine, core, cpu.evict_next)
+        cpu.evict_next = (cpu.evict_next + 1) & (machine.l1_sets - 1)
+        way = machine.l1_ways - 1
+        while way > 0 and tag_at(l1_set, way).tag < 0:
+            way -= 1
+        victim = tag_at(l1_set, way).tag
+        if victim >= 0:
+            _save(machine, l1_set, machine.l1_stride)
+            tag_at(l1_set, way).tag = cache_state.EMPTY
+            if machine.exclusive != 0:
+                _fill_l2(machine, core, victim >> 1)
 
 
 @compiled
@@ -329,14 +304,16 @@ def _note_eviction(machine, core, line):
 
 @compiled
 def dma_write(machine, kind, instance, first_line, count):
-    """Write lines of a structure, -1 for none, to memory by a device: every cached copy is invalidated."""
+    """Write lines of a structure, -1 for none, by a device: cached copies are invalidated, except one that is written itself."""
     if kind < 0:
         return
     layout = structure_of(machine, kind)
     start = layout.first_line + instance * layout.lines + first_line
     for line in range(start, start + count):
         address = directory.line_address(machine, line)
-        if directory.has_sharers(machine, address):
+        if machine.llc_groups != 0:
+            write_by_device(machine, line, address)
+        elif directory.has_sharers(machine, address):
             if has_journal(machine):
                 _save_record(machine, line)
                 _drop_copy(machine, machine.own_core, line)
@@ -353,7 +330,7 @@ def _drop_copy(machine, core, line):
     if directory.is_sharer(address, core):
         _save(machine, l1_set_address(machine, core, line), machine.l1_stride)
         _save(machine, l2_set_address(machine, core, line), machine.l2_stride)
-        _take(machine, core, line, address, l2_set_of(machine, line))
+        take_line(machine, core, line, address, l2_set_of(machine, line))
 
 
 @compiled
@@ -379,9 +356,6 @@ def apply_directory(machine, core, event):
     line = event >> (EVENT_KIND_BITS + EVENT_CORE_BITS)
     address = directory.line_address(machine, line)
     if not directory.is_sharer(address, core):
-        _take(machine, core, line, address, l2_set_of(machine, line))
+        take_line(machine, core, line, address, l2_set_of(machine, line))
     elif directory.is_shared_beside(machine, address, core):
-        l1_set = l1_set_address(machine, core, line)
-        way = find_in_l1(machine, l1_set, line)
-        if way >= 0:
-            tag_at(l1_set, way).tag &= ~cache_state.WRITABLE
+        forbid_writes(machine, core, line)

@@ -5,6 +5,7 @@ A core runs its thread step by step. Preemption happens between steps. Knows thr
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge, charge_section
+from netstack.sim.machine.memory import evict_from_l1
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation, ThreadState
 from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, thread_on
 
@@ -75,7 +76,7 @@ def send_ipi(machine, core, target):
     cpu = core_of(machine, target)
     cpu.ipis += 1
     if cpu.thread < 0 or cpu.spinning_on >= 0:
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, core_of(machine, core).clock + machine.ipi_latency))
+        _rouse(machine, cpu, core_of(machine, core).clock + machine.ipi_latency)
 
 
 @compiled
@@ -87,7 +88,15 @@ def forward_ipi(machine, core, target, now):
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
     cpu.ipis += 1
-    cpu.next_time = min(cpu.next_time, max(cpu.clock, now + machine.ipi_latency))
+    _rouse(machine, cpu, now + machine.ipi_latency)
+
+
+@compiled
+def _rouse(machine, cpu, now):
+    """Let a core that idles or spins act on an interrupt that reaches it at `now`. One that idles leaves its idle state first."""
+    if cpu.thread < 0:
+        now += machine.wake
+    cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
 
 
 @compiled
@@ -148,6 +157,8 @@ def take_interrupts(machine, core, now):
         settle_idle(machine, core, now)
     while cpu.interrupts > 0:
         cpu.interrupts -= 1
+        if machine.interrupt_evicts > 0 and cpu.thread >= 0:
+            evict_from_l1(machine, core, machine.interrupt_evicts)
         charge(machine, core, Operation.INTERRUPT)
     while cpu.ipis > 0:
         cpu.ipis -= 1
@@ -225,7 +236,7 @@ def interrupt_core(machine, core, now):
     cpu = core_of(machine, core)
     cpu.interrupts += 1
     if cpu.thread < 0 or cpu.spinning_on >= 0:
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
+        _rouse(machine, cpu, now)
 
 
 @compiled
