@@ -19,7 +19,7 @@ from netstack.sim.machine.cache_state import (
 from netstack.sim.machine.config import CacheConfig, LatencyConfig
 from netstack.sim.machine.costs import CostsConfig, OperationCost, parse_touch
 from netstack.sim.machine.directory import DirectoryWord, words_per_line
-from netstack.sim.machine.last_level import Group, llc_set_stride
+from netstack.sim.machine.last_level import Group, LlcMissCount, llc_set_stride
 from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation
 
 FIRST_INTERRUPT = 1  # the stream of a point's seed that draws to which core the first NIC's interrupt goes
@@ -161,6 +161,7 @@ def _build_costs(simulation: Simulation, sizes: Sizes) -> None:
     assign(machine, kinds=len(names), line_words=words_per_line(sizes.cores + sizes.llcs))
     simulation.add(machine, "line", DirectoryWord.dtype, sizes.lines * int(machine["line_words"]))
     simulation.add(machine, "count", MissCount.dtype, sizes.cores * len(names))
+    simulation.add(machine, "llc_count", LlcMissCount.dtype, sizes.cores * len(names))
     operations = simulation.add(machine, "operation", state.OperationCost.dtype, len(Operation))
     locked = sizes.population.locked_instructions
     atomic_cycles = simulation.config.machine.latency.atomic_cycles if locked else 0

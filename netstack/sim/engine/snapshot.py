@@ -10,7 +10,9 @@ from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 from netstack.sim.machine.numbers import Category, LockClass
 from netstack.sim.stack.state import LATENCY_BUCKETS_PER_OCTAVE
 
-_COPIED = ("core", "lock_class", "nic", "latency", "count", "flow")
+_COPIED = ("core", "lock_class", "nic", "latency", "count", "llc_count", "flow")
+_MISSES = {"count": ("l1_misses", "l2_misses", "coherence_misses", "upgrades"), "llc_count": ("llc_misses",)}
+"""Counters by core and structure, by their tables."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,12 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
     per_core = [_by_category(row / kilobytes) for row in cycles]
     segments = max(stack_difference("data_segments"), 1)
     counts = {
-        name: difference("count", name)[: int(machine["cores"]) * len(simulation.structures)]
+        name: difference(table, name)[: int(machine["cores"]) * len(simulation.structures)]
         .reshape(int(machine["cores"]), -1)
         .sum(axis=0)
         / kilobytes
-        for name in ("l1_misses", "l2_misses", "coherence_misses", "upgrades", "llc_misses")
+        for table, names in _MISSES.items()
+        for name in names
     }
     middle = warm_slices + (slices - warm_slices) // 2
     halves = np.array([acked[middle] - acked[warm_slices], acked[-1] - acked[middle]], float)

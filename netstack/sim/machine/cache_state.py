@@ -34,7 +34,6 @@ class MissCount(Record):
     l2_misses: i8  # accesses that left the L2
     coherence_misses: i8  # L2 misses on lines that the core lost to a write of another core or a device
     upgrades: i8  # writes to lines that other cores held as well
-    llc_misses: i8  # L2 misses that no cache of the core's group served, if cores share last-level caches
 
 
 ORDER_BYTES = Order.dtype.itemsize

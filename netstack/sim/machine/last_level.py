@@ -20,12 +20,19 @@ class Group(Record):
     node: i8  # their memory node
 
 
+class LlcMissCount(Record):
+    """What one core missed on one structure in all caches of its group. Apart from other counters, which are hot."""
+
+    llc_misses: i8  # L2 misses that no cache of the group served
+
+
 class Rank(Record):
     """How long ago a way was used, in comparison with the other ways of its set."""
 
     rank: u1  # how many ways were used later
 
 
+_count_at = record_accessor(LlcMissCount.dtype)
 _rank_at = record_accessor(Rank.dtype)
 _group_at = record_accessor(Group.dtype)
 
@@ -42,6 +49,12 @@ def llc_set_stride(ways: int) -> int:
 def group_of(machine, llc):
     """Return the group that shares the cache that the directory knows as holder `llc`."""
     return _group_at(machine.group_table, llc - machine.cores)
+
+
+@compiled
+def count_llc_miss(machine, core, kind):
+    """Count a miss of `core` on the structure `kind`."""
+    _count_at(machine.llc_count_table, core * machine.kinds + kind).llc_misses += 1
 
 
 @compiled

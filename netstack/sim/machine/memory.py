@@ -106,7 +106,7 @@ def _miss(machine, core, line, l1_set, kind, access):
             recency = order_at(machine, l2_set)
             recency.order = used(machine, recency.order, way)
     elif access == Access.READ or has_journal(machine) or machine.llc_groups != 0:
-        stall = _fetch(machine, core, line, count)
+        stall = _fetch(machine, core, line, kind, count)
     else:
         stall, taken = _fetch_to_own(machine, core, line, count)
     if not in_l2 and machine.exclusive == 0:
@@ -166,7 +166,7 @@ def _own(machine, core, line, l1_set):
 
 
 @compiled
-def _fetch(machine, core, line, count):
+def _fetch(machine, core, line, kind, count):
     """Bring a line that `core` does not hold from another cache or from memory; return the stall in cycles."""
     address = directory.line_address(machine, line)
     _save_record(machine, line)
@@ -175,7 +175,7 @@ def _fetch(machine, core, line, count):
     directory.add_sharer(address, core)
     owner = directory.owner_of(address)
     if machine.llc_groups != 0:
-        return fetch_through_llc(machine, core, line, address, count)
+        return fetch_through_llc(machine, core, line, kind, address)
     if has_journal(machine):
         _notify_others(machine, core, line, LineEvent.FETCHED)
         if owner != 0:  # a holder that evicts a line notifies the others

@@ -6,7 +6,7 @@ They are holders of lines in the directory, as cores are, and its records are ex
 from netstack.jit.compilation import compiled
 from netstack.sim.machine import directory
 from netstack.sim.machine.cache_state import EMPTY, home_of, l2_set_of
-from netstack.sim.machine.last_level import group_of, insert_into_llc, remove_from_llc, use_in_llc
+from netstack.sim.machine.last_level import count_llc_miss, group_of, insert_into_llc, remove_from_llc, use_in_llc
 from netstack.sim.machine.private_caches import drop_line, forbid_writes, take_line
 from netstack.sim.machine.state import core_of, node_of
 
@@ -21,7 +21,7 @@ def stall_from_memory(machine, core, line):
 
 
 @compiled
-def fetch_through_llc(machine, core, line, address, count):
+def fetch_through_llc(machine, core, line, kind, address):
     """Bring a line that `core` does not hold by way of the last-level cache of its group; return the stall in cycles.
 
     A cache of victims gives the line away, together with its ownership. An inclusive one keeps it, and takes over what a core of
@@ -50,7 +50,7 @@ def fetch_through_llc(machine, core, line, address, count):
         for other in range(group.first_core, group.end_core):
             if other != core and directory.is_sharer(address, other):
                 return machine.cache_same_group
-    count.llc_misses += 1
+    count_llc_miss(machine, core, kind)
     if owner < 0:
         return stall_from_memory(machine, core, line)
     node = node_of(machine, owner) if owner < machine.cores else group_of(machine, owner).node

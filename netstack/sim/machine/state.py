@@ -56,27 +56,15 @@ class Machine(Record):
     l2_stride: i8  # bytes per set
     l2_pseudo_lru: i8  # 1: the L2 replaces by a tree, see `pseudo_lru`; 0: the least recently used line
     exclusive: i8  # 1: a line is in L1 or in L2; 0: L2 has all lines of L1
-    llc_groups: i8  # groups of cores that share a last-level cache; 0: there is none
-    llc_sets: i8  # per group
-    llc_ways: i8  # per set
-    llc_stride: i8  # bytes per set
-    llc_inclusive: i8  # 1: it has all lines of the private caches of its group; 0: it takes the lines that leave them
-    ddio_ways: i8  # ways that a device may put lines into
-    ddio_llc: i8  # the last-level cache that devices write to, as a holder in the directory, -1 for none
     # Latencies in cycles
     l2_hit: i8  # stall of a hit in the core's own L2
     memory_local: i8  # stall of a fetch from memory of the core's own node
     memory_remote: i8  # stall of a fetch from memory of another node
     cache_same_node: i8  # stall of a fetch from another core's cache in the same node
     cache_other_node: i8  # stall of a fetch from a core's cache in another node
-    llc_hit: i8  # stall of a hit in the last-level cache of the core's group
-    cache_same_group: i8  # stall of a fetch from another core's private cache in the same group
-    upgrade_same_group: i8  # as upgrade, if all others are in the core's group
     upgrade: i8  # stall of a locked write to a line that other cores hold as well, or time of a store to it
     store_run_ahead: i8  # how far a core runs ahead of its stores; 0: it waits for each
     ipi_latency: i8  # until an interprocessor interrupt reaches a core that waits
-    wake: i8  # until an idle core that is interrupted acts
-    interrupt_evicts: i8  # lines that leave the L1 of a core that is interrupted while it runs a thread
     # The kernel's choices
     lock_profiling: i8  # 1: every mutex is profiled
     affine: i8  # 1: a woken thread returns to the core that it ran on, if that idles
@@ -103,8 +91,6 @@ class Machine(Record):
     line_table: i8  # DirectoryWord, `line_words` by cache line, see `directory`
     l1_table: i8  # sets, by core
     l2_table: i8  # sets, by number and core
-    llc_table: i8  # sets, by group
-    group_table: i8  # Group, by number, see `last_level`
     count_table: i8  # MissCount, by core and structure
     kind_table: i8  # Structure, by number of the structure
     operation_table: i8  # OperationCost, by Operation
@@ -112,6 +98,23 @@ class Machine(Record):
     transmit_table: i8  # TransmitSlot, by NIC
     receive_table: i8  # ReceiveSlot, by NIC
     arrival_table: i8  # Arrival, by NIC
+    # Last-level caches
+    llc_groups: i8  # groups of cores that share a last-level cache; 0: there is none
+    llc_sets: i8  # per group
+    llc_ways: i8  # per set
+    llc_stride: i8  # bytes per set
+    llc_inclusive: i8  # 1: it has all lines of the private caches of its group; 0: it takes the lines that leave them
+    ddio_ways: i8  # ways that a device may put lines into
+    ddio_llc: i8  # the last-level cache that devices write to, as a holder in the directory, -1 for none
+    llc_hit: i8  # stall of a hit in the last-level cache of the core's group
+    cache_same_group: i8  # stall of a fetch from another core's private cache in the same group
+    upgrade_same_group: i8  # as upgrade, if all others are in the core's group
+    llc_table: i8  # sets, by group
+    group_table: i8  # Group, by number, see `last_level`
+    llc_count_table: i8  # LlcMissCount, by core and structure
+    # Interrupts
+    wake: i8  # until an idle core that is interrupted acts
+    interrupt_evicts: i8  # lines that leave the L1 of a core that is interrupted while it runs a thread
 
 
 class Structure(Record):
@@ -160,12 +163,12 @@ class Core(Record):
     store_cycles: i8  # what the stores of the running operation take until their lines are owned
     stores_done: i8  # when the store buffer is empty
     node: i8  # its memory node
-    llc: i8  # the last-level cache of its group, as a holder in the directory
     free_mbuf: i8  # the head of its free list of mbufs
     free_mbufs: i8  # mbufs on that list
-    evict_next: i8  # the L1 set that loses a line to the next interrupt
     cycles: Annotated[i8, len(Category)]  # by Category
     instance: Annotated[i8, len(Instance)]  # by Instance: the one that operations are charged against now
+    llc: i8  # the last-level cache of its group, as a holder in the directory
+    evict_next: i8  # the L1 set that loses a line to the next interrupt
 
 
 class Thread(Record):
