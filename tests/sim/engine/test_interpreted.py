@@ -35,6 +35,20 @@ def test_exact_lru_on_consecutive_pages_as_well(composed: Callable[..., Simulati
     assert same_result(composed, ["org=msgp", *OVERRIDES, *caches])["data_segments"] > 50
 
 
+SHARED = [
+    ["machine=epyc_7662", "machine.cores=5", "machine.interrupt_evicts_lines=3"],
+    ["machine=e5_2697v2_2x12", "machine.cores=4", "machine.llc.cores_per=1", "machine.llc.size_bytes=163840"],
+]
+"""Machines with last-level caches: of victims, and inclusive ones that are too small."""
+
+
+@pytest.mark.parametrize("machine", SHARED, ids=lambda overrides: overrides[0])
+def test_last_level_caches_as_well(composed: Callable[..., SimulationConfig], machine: list[str]) -> None:
+    result = same_result(composed, ["org=connp_l", *OVERRIDES, *machine])
+    assert result["data_segments"] > 50
+    assert 0 < result["llc_misses_per_kb"] < result["l2_misses_per_kb"]
+
+
 @pytest.mark.parametrize("org", ["msgp", "connp_t", "linux", "solaris10"])
 @pytest.mark.parametrize("first", ["host", "client"])
 def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfig], org: str, first: str) -> None:

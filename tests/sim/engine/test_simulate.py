@@ -14,6 +14,7 @@ from netstack.sim.build.build import build
 from netstack.sim.build.sizes import memory_needed_bytes
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
+from tests.helpers.cache_contents import contents, known_holders
 
 Compose = Callable[..., SimulationConfig]
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
@@ -115,6 +116,35 @@ def test_other_choices_run_and_conserve(composed: Compose, overrides: tuple[str,
     assert simulate(composed("conns=48", *SHORT, *overrides)).goodput_mbps > 100
 
 
+LLC_MACHINES = ("epyc_7662", "e5_2697v2_2x12", "xeon_6128_4x6", "xeon_5418n")
+
+
+@pytest.mark.parametrize("name", LLC_MACHINES)
+def test_caches_that_cores_share_serve_misses_and_their_records_are_exact(composed: Compose, name: str) -> None:
+    result = simulate(composed("org=connp_l", "conns=48", f"machine={name}", *SHORT))
+    assert 0 < result.llc_misses_per_kb < result.l2_misses_per_kb
+    assert {"llc_misses_per_kb", "llc_misses_per_kb/tcpcb"} <= result.metrics().keys()
+    assert sum(row.llc_misses_per_kb for row in result.misses.values()) == pytest.approx(result.llc_misses_per_kb)
+    simulation = build(composed("org=connp_l", "conns=48", f"machine={name}"))
+    run_until(simulation.machine, simulation.stack, 3000 * simulation.config.machine.clock_mhz)
+    found, (known, owners) = contents(simulation), known_holders(simulation)
+    cores = simulation.config.machine.cores
+    assert known[:cores] == [l1 | l2 for l1, l2 in zip(found["l1"], found["l2"], strict=True)]
+    assert known[cores:] == found["llc"]
+    assert max(map(len, found["llc"])) > 100
+    assert all(line in known[owners[line]] for line in np.flatnonzero(owners >= 0))
+
+
+def test_a_shared_cache_shortens_the_stall_of_a_miss(composed: Compose) -> None:
+    """In one socket, a line that another core wrote is 75 cycles away in place of 338, and memory is left alone."""
+    machine = ("machine=e5_2697v2_2x12", "machine.cores=6", "machine.nodes=1", "machine.latency.cache_same_node_cycles=338")
+    stalls = []
+    for llc in ((), ("machine.llc.size_bytes=0", "machine.llc.ddio_ways=0")):
+        result = simulate(composed("org=connp_l", "conns=48", *machine, *llc, *SHORT))
+        stalls.append(result.cycles_per_kb["cache_stall"] / result.l2_misses_per_kb)
+    assert stalls[0] < stalls[1] / 2
+
+
 def test_a_short_buffer_of_many_connections_still_sends(composed: Compose) -> None:
     """One page a connection: two full segments, and a tail that waits for the peer's delayed ACK of 100 ms."""
     config = composed("conns=3000", "workload.mbufs=3000", "engine.warmup_ms=150", "engine.measure_ms=400")
@@ -185,6 +215,7 @@ def test_statistics_have_units_and_survive_json(composed: Compose) -> None:
     assert all("meaning" in field.metadata and field.metadata["meaning"] for field in dataclasses.fields(Result))
     metrics = result.metrics()
     assert {"goodput_mbps", "l2_misses_per_kb", "l2_misses_per_kb/tcpcb", "cycles_per_kb/protocol"} <= metrics.keys()
+    assert not any(name.startswith("llc_misses") for name in metrics)  # of a machine without such caches
     assert {"lock/global/not_immediate_percent", "utilization", "retransmitted_segments"} <= metrics.keys()
     assert np.isfinite(list(metrics.values())).all()
 

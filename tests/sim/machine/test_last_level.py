@@ -17,6 +17,7 @@ from netstack.sim.machine.costs import CostsConfig, StructureCost
 from netstack.sim.machine.memory import dma_write, touch_line
 from netstack.sim.machine.numbers import Access
 from netstack.sim.organization.config import OrganizationConfig
+from tests.helpers.cache_contents import contents
 from tests.helpers.reference_caches import SharedReference
 
 LINE_BYTES, PAGE_LINES = 64, 64
@@ -56,27 +57,6 @@ def machine_of(
     machine.validate()
     costs = CostsConfig(structures={"thing": StructureCost(lines, "kernel")})
     return build(SimulationConfig(conns=1, machine=machine, costs=costs, org=OrganizationConfig(serialize="group_lock")))
-
-
-def contents(simulation: Simulation) -> dict[str, list[set[int]]]:
-    """Return the lines of each cache, from the tags in its sets."""
-    machine, cores, llcs = simulation.machine, simulation.config.machine.cores, simulation.config.machine.llcs
-
-    def tags(level: str) -> np.ndarray:
-        rows = simulation.tables[level].reshape(-1, int(machine[f"{level}_stride"]))
-        return np.ascontiguousarray(rows[:, : 4 * int(machine[f"{level}_ways"])]).view(np.int32)
-
-    def lines(rows: np.ndarray) -> set[int]:
-        return set(rows[rows >= 0].tolist())
-
-    l1 = tags("l1").reshape(cores, -1)
-    l2 = tags("l2").reshape(int(machine["l2_sets"]), cores, -1)
-    llc = tags("llc").reshape(llcs, -1)
-    return {
-        "l1": [lines(l1[core] >> 1) for core in range(cores)],
-        "l2": [lines(l2[:, core] >> 1) for core in range(cores)],
-        "llc": [lines(llc[group]) for group in range(llcs)],
-    }
 
 
 def holders(simulation: Simulation, line: int) -> tuple[set[int], int]:
