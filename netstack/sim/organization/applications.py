@@ -87,7 +87,8 @@ def _next_event(machine, stack, core):
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     if thread.events == 0:
-        charge(machine, core, Operation.SYSCALL)
+        if stack.crosses_to_wait != 0:
+            charge(machine, core, Operation.SYSCALL)
         charge(machine, core, Operation.APP_WAIT)
         thread.events = min(ready_of(stack, thread.index).count, stack.events_per_call)
         if stack.suspends != 0 and thread.events > 0:

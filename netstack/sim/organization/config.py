@@ -11,14 +11,14 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "drive": ("interrupt", "napi", "thread", "poll", "suspend"),
     "handoff": ("inline", "queue", "inline_else_queue", "forward"),
     "port": ("locked", "ipi_queue"),
-    "serialize": ("none", "connection_lock", "group_lock", "group_thread"),
+    "serialize": ("none", "connection_lock", "group_lock", "group_thread", "own_core"),
     "contention": ("wait", "backlog"),
     "lookup": ("global_lock", "group", "rcu", "bucket_lock"),
     "transmit": ("caller", "owner"),
     "listener": ("shared", "replicated", "partitioned", "local"),
     "accept": ("client", "hash", "local", "any"),
     "timers": ("kernel", "core"),
-    "boundary": ("syscall", "batch"),
+    "boundary": ("syscall", "batch", "call"),
     "files": ("vfs", "none"),
     "placement": ("pinned", "free"),
     "scheduler": ("bsd4", "ule"),
@@ -65,7 +65,8 @@ class OrganizationConfig:
             processes them. All else is processed by the thread that has it.
         port: How an item reaches the thread of a message port. `locked`: it is appended under the port's lock. `ipi_queue`: only
             the port's own core appends it, without a lock. Other cores post it to that core and interrupt it.
-        serialize: What keeps two cores out of one connection.
+        serialize: What keeps two cores out of one connection. `own_core`: nobody else comes, since all that happens to it is done
+            by the application thread that polls its receive queue.
         contention: What happens to a received packet that finds an application inside its connection. It `wait`s, or goes on the
             connection's `backlog`, which the application empties before it leaves.
         groups: How many connection groups there are. Null makes as many as cores.
@@ -82,7 +83,7 @@ class OrganizationConfig:
             events, in turn.
         timers: Who runs expired timers. `kernel`: one thread. `core`: each core those of connections whose receive queue it has.
         boundary: How applications make requests. `syscall`: one system call each. `batch`: all those since the last wait for
-            events enter the kernel together (MegaPipe).
+            events enter the kernel together (MegaPipe). `call`: the application runs in the thread of the stack (IX, Seastar).
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
@@ -154,6 +155,10 @@ class OrganizationConfig:
             raise ConfigError(
                 "org.lookup", "group", "a group's table needs the group's lock or thread: use global_lock with connection_lock"
             )
+        if self.serialize == "own_core":
+            self._validate_own_core()
+        if self.boundary == "call" and self.serialize != "own_core":
+            raise ConfigError("org.boundary", "call", "needs serialize=own_core: application and stack are one thread")
         if self.contention == "backlog" and (self.serialize != "connection_lock" or self.lookup not in FINDS_FIRST):
             raise ConfigError(
                 "org.contention", "backlog", f"needs serialize=connection_lock and lookup={' or '.join(FINDS_FIRST)}"
@@ -167,6 +172,13 @@ class OrganizationConfig:
         if self.handoff == "inline_else_queue":
             self._validate_perimeter()
         self._validate_receiving()
+
+    def _validate_own_core(self) -> None:
+        needed = {"drive": "poll", "accept": "local", "timers": "core", "lookup": "group", "handoff": "inline", "groups": None}
+        for choice, value in needed.items():
+            if getattr(self, choice) != value:
+                said = "null" if value is None else value
+                raise ConfigError(f"org.{choice}", getattr(self, choice), f"must be {said} with serialize=own_core")
 
     def validate_on(self, machine: MachineConfig, threads_per_core: int) -> None:
         """Raise ConfigError for the first choice that a machine, or a number of application threads per core, contradicts."""

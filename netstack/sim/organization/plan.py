@@ -42,6 +42,7 @@ class Plan:
     listener_kind: ListenerKind
     use_files: bool  # each socket has an inode and a directory entry
     crosses: bool  # a system call for each request
+    crosses_to_wait: bool  # a system call to wait for events
     forwards: bool  # packets of a poll go to their owners' cores at its end
     to_consumer: bool  # the owner is the core of the application's last call
     accept_kind: AcceptKind
@@ -67,6 +68,7 @@ def plan_of(org: OrganizationConfig) -> Plan:
         listener_kind=ListenerKind.of(org.listener),
         use_files=org.files == "vfs",
         crosses=org.boundary == "syscall",
+        crosses_to_wait=org.boundary != "call",
         forwards=org.handoff == "forward",
         to_consumer=org.owner == "consumer",
         accept_kind=AcceptKind.of(org.accept),
@@ -159,7 +161,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         queues=ports + (ports if org.port == "ipi_queue" else 0) + (conns if org.contention == "backlog" else 0),
         listeners={"shared": 1, "partitioned": groups, "replicated": threads, "local": threads}[org.listener],
         lock_class=LockClass.CONNECTION if lock_kind == LockKind.CONNECTION else LockClass.GLOBAL,
-        locked_instructions=org.serialize != "none",
+        locked_instructions=org.serialize not in ("none", "own_core"),
         pins_threads=pinned,
         pins_ports=pinned or org.handoff != "inline" or org.dispatch != "netisr",
         queued_units=org.handoff == "inline_else_queue",

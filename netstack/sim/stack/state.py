@@ -181,6 +181,7 @@ class Stack(Record):
     backlog_first: i8  # the first queue that is a backlog
     use_files: i8  # 1: each socket has an inode and a directory entry
     crosses: i8  # 1: a system call for each request; 0: for all that were made since the last wait
+    crosses_to_wait: i8  # 1: a system call to wait for events
     forwards: i8  # 1: packets of a poll go to their owners' cores at its end
     to_consumer: i8  # 1: the owner is the core of the application's last call
     accept_kind: i8  # AcceptKind
