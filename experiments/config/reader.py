@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-import yaml
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from experiments.config.files import read_yaml
 from experiments.config.schema import KEYS, SURROUNDINGS, RunConfig
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, memory_needed_bytes
@@ -123,15 +123,10 @@ def read_structured(path: Path, schema: type[Schema]) -> Schema:
     """Read a YAML file that has the keys and types of a dataclass.
 
     Raises:
-        ConfigError: The file is missing or no YAML.
+        InputError: The file is missing or no YAML.
         OmegaConfBaseException: A key or a type is wrong.
     """
-    try:
-        given = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError("specification", path, f"must be YAML ({' '.join(str(error).split())})") from error
+    _, given = read_yaml(path)
     values = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
     assert isinstance(values, schema)
     return values

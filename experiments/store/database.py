@@ -31,6 +31,11 @@ def check_database(uri: str, path: Path, experiment: str) -> None:
             raise ConfigError(
                 "tracking.uri", uri, f"must be a database that can be written, and {each} cannot: {_permission(each)}"
             )
+    for each in (path, path.with_name(f"{path.name}.lock")):
+        if each.exists() and not each.is_file():
+            raise ConfigError(
+                "tracking.uri", uri, f"must be a database file, and {each} is no file: move it, or name another one"
+            )
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
