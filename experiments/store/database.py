@@ -68,6 +68,12 @@ def _check_version(uri: str, versions: Sequence[str]) -> None:
     raise ConfigError("tracking.uri", uri, allowed)
 
 
+def latest_migration() -> str:
+    """Return the version of the tables of the installed MLflow, nothing if it is not known."""
+    known = _migrations()
+    return known[-1] if known else ""
+
+
 @cache
 def _migrations() -> tuple[str, ...]:
     """Return the versions of the tables that the installed MLflow knows, its own last; none if it keeps them elsewhere."""
