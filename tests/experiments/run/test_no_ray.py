@@ -141,3 +141,20 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
     done = subprocess.run(point, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert len(results(tmp_path)) == 1
+
+
+def test_ray_on_this_computer_starts_no_helpers_and_leaves_no_process(tmp_path: Path) -> None:
+    """What grows clusters, prints for workers and serves pages is left out; workers still work."""
+    script = """
+import psutil
+from experiments.run.cluster import start_or_join
+ray = start_or_join(2, 1, None, False)
+assert ray.get(ray.remote(lambda: 6 * 7).remote()) == 42
+children = psutil.Process().children(recursive=True)
+print(sorted({name for one in children for name in ("monitor.py", "dashboard.py", "raylet") if name in " ".join(one.cmdline())}))
+ray.shutdown()
+psutil.wait_procs(children, 30)
+print([one.pid for one in children if one.is_running()])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["['raylet']", "[]"], done.stdout + done.stderr
