@@ -6,6 +6,7 @@ The one place where Hydra starts. What is run is in `experiments.launch`; here i
 import gc
 import os
 import sys
+from contextlib import nullcontext
 from typing import NoReturn
 
 os.environ["HYDRA_FULL_ERROR"] = "1"  # errors are raised here, not printed by Hydra
@@ -15,10 +16,11 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from experiments.config.command_line import arguments_for_hydra, command, exit_code_of
+from experiments.config.command_line import PRINTING, arguments_for_hydra, command, exit_code_of
+from experiments.config.files import use_checked_files
 from experiments.config.interrupts import end_at_once
 from experiments.config.locations import CONF
-from experiments.config.output import drop_broken_streams
+from experiments.config.output import drop_broken_streams, printed_whole
 from experiments.config.overrides import check_overrides
 from experiments.config.reader import Composition
 from experiments.config.schema import register_schema
@@ -39,15 +41,18 @@ def run(config: DictConfig) -> None:
 def main() -> int:
     """Return the exit code: 0, 1 if a point is not done, kept and logged, 2 for input that cannot be used, 130 if interrupted."""
     register_schema()
+    use_checked_files()
     OmegaConf.register_new_resolver("command", command, replace=True)  # for the help
     return exit_code_of(_run_as_typed, sys.argv[1:])
 
 
 def _run_as_typed() -> None:
     """Let Hydra read the command line, and run what it says."""
-    sys.argv[1:] = arguments_for_hydra(sys.argv[1:])
-    check_overrides(OverridesParser.create().parse_overrides(get_args_parser().parse_args(sys.argv[1:]).overrides))
-    run()
+    prints = any(argument.partition("=")[0] in PRINTING for argument in sys.argv[1:])
+    with printed_whole() if prints else nullcontext():
+        sys.argv[1:] = arguments_for_hydra(sys.argv[1:])
+        check_overrides(OverridesParser.create().parse_overrides(get_args_parser().parse_args(sys.argv[1:]).overrides))
+        run()
     if _raised:
         raise _raised.pop()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from hydra._internal.utils import get_args_parser
 
-from experiments.config.interrupts import INTERRUPTED, KEPT, interrupt_line, interruptible
+from experiments.config.interrupts import INTERRUPTED, KEPT, interrupt_line, interruptible, open_standard_streams
 from experiments.config.output import drop_broken_streams, replace_unknown_characters, say_error
 from experiments.config.schema import MOST_WORKERS
 from experiments.config.user_errors import InputError, UnfinishedError, describe
@@ -21,6 +21,8 @@ BAD_INPUT, FAILED_POINTS = 2, 1
 PLACES = ("output_dir", "tracking.uri")
 """Keys of paths and addresses, which have characters that Hydra wants quoted, such as ``~`` and ``?``."""
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
+PRINTING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+"""Options that make a command print something and do nothing else."""
 WITH_OPTIONAL_VALUE = ("--info", "-i")
 
 
@@ -36,6 +38,7 @@ def exit_code_of(action: Callable[[], object], arguments: Sequence[str], kept: s
         arguments: What the user typed.
         kept: What an interrupt leaves.
     """
+    open_standard_streams()
     replace_unknown_characters()
     line = interrupt_line(kept)
     try:

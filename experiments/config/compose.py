@@ -8,6 +8,7 @@ from pathlib import Path
 
 import hydra
 
+from experiments.config.files import use_checked_files
 from experiments.config.locations import CONF
 from experiments.config.reader import simulation_config
 from experiments.config.schema import SIMULATED, register_schema
@@ -30,6 +31,7 @@ def compose(*overrides: str) -> Composed:
         HydraException: An override or a file cannot be used.
     """
     register_schema()
+    use_checked_files()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         found = hydra.compose("config", list(overrides), return_hydra_config=True)
     choices = found.hydra.runtime.choices

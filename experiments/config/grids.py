@@ -3,16 +3,20 @@
 Turns an experiment and the rest of the command line into lists of overrides. Knows no points and runs nothing.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.types import Override, Transformer
+from hydra.errors import HydraException
 
 from experiments.config.elements import comparable, elements
 from netstack.errors import ConfigError
 
 GROUP = "experiment"
+KEY = re.compile(r"[^\s=,:@]+")
+VARIANT = "variant"
 REPORTS = ("paper", "ablation")
 """What an experiment may ask for as its report."""
 
@@ -41,8 +45,9 @@ class ExperimentConfig:
     def validate(self) -> None:
         """Raise ConfigError for the first value that cannot be used."""
         for name in ("grids", "variants"):
-            if not isinstance(getattr(self, name) or [], list):
-                raise ConfigError(f"{GROUP}.{name}", getattr(self, name), f"must be a list of {name}")
+            given = getattr(self, name)
+            if given is not None and not (isinstance(given, list) and given):
+                raise ConfigError(f"{GROUP}.{name}", given, f"must be a list of {name}, or be left out")
         if not self.name and (self.common or self.grids or self.variants):
             raise ConfigError(f"{GROUP}.name", "", "must be given, as the file is called")
         if self.report is not None and self.report not in REPORTS:
@@ -51,6 +56,17 @@ class ExperimentConfig:
         for name in ("grids", "variants"):
             for number, values in enumerate(getattr(self, name) or []):
                 _check(f"{GROUP}.{name}[{number}]", values)
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Raise ConfigError for a variant that names its points as another one does, or by several names."""
+        names: dict[str, str] = {}
+        for number, values in enumerate(self.variants or []):
+            where, name = f"{GROUP}.variants[{number}].{VARIANT}", values.get(VARIANT)
+            if isinstance(name, list):
+                raise ConfigError(where, name, "must be one name")
+            if name is not None and names.setdefault(str(name), where) != where:
+                raise ConfigError(where, name, f"must be another name than that of {names[str(name)]}")
 
     def overrides(self, given: Sequence[Override], parse: Callable[[str], Override]) -> list[list[str]]:
         """Return the overrides of each grid in each variant.
@@ -99,6 +115,8 @@ def _check(where: str, values: Any) -> None:
     if not isinstance(values, dict):
         raise ConfigError(where, values, "must be a mapping of keys to values or lists of values")
     for key, value in values.items():
+        if not isinstance(key, str) or not KEY.fullmatch(key):
+            raise ConfigError(f"{where}.{key}", value, "must be a dotted key and its value or list of values")
         if key.split(".")[0].split("/")[0] in (GROUP, "hydra"):
             raise ConfigError(f"{where}.{key}", value, "cannot be set by an experiment")
         items = value if isinstance(value, list) else [value]
@@ -111,7 +129,10 @@ def _texts(key: str, value: Any, parse: Callable[[str], Override]) -> dict[objec
     texts: dict[object, str] = {}
     for item in value if isinstance(value, list) else [value]:
         text = "null" if item is None else str(item).lower() if isinstance(item, bool) else str(item)
-        override = parse(f"{key}={text}")
+        try:
+            override = parse(f"{key}={text}")
+        except HydraException as error:
+            raise ConfigError(key, text, f"must be a value or a list of values ({' '.join(str(error).split())})") from error
         several = override.is_sweep_override()
         texts |= {comparable(each): Transformer.str(each) if several else text for each in elements(override)}
     return texts

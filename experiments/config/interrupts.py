@@ -1,10 +1,11 @@
-"""What signals that ask a command to end do to it: one line, whenever they come and however many.
+"""What signals that ask a command to end do to it: one line, whenever they come and however many. And the streams for that line.
 
 Imports nothing heavy, since it is at work before anything else is imported. Knows no command.
 """
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -17,6 +18,21 @@ KEPT = "finished points are kept, the same command runs the rest"
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The keyboard's, that of batch systems, and that of a terminal which is closed."""
 ONE_SECONDS = 1.0  # signals within this time are one interrupt: a terminal and a wrapper may both send it
+
+
+def open_standard_streams() -> None:
+    """Let the standard streams that are closed lead nowhere: else the next file that is opened has the number of one."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", errors="replace", closefd=False))  # noqa: SIM115
 
 
 def interrupt_line(kept: str = KEPT) -> str:

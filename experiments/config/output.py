@@ -6,12 +6,20 @@ Knows no command.
 import io
 import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, redirect_stdout
 from typing import IO, TextIO, cast
 
 from rich.console import Console
 
+from experiments.config.user_errors import UnfinishedError
+
 PLAIN_WIDTH = 140  # of output that is not a terminal
 IN_ASCII = str.maketrans({"±": "+/-", "–": "-", "—": "-", "…": "...", "×": "x"})
+
+
+class UnwrittenError(UnfinishedError):
+    """What a command was asked to print cannot be written."""
 
 
 class Output(io.TextIOBase):
@@ -61,6 +69,27 @@ class Output(io.TextIOBase):
         except UnicodeEncodeError:
             return text.translate(IN_ASCII).encode(self.encoding, "replace").decode(self.encoding)
         return text
+
+
+@contextmanager
+def printed_whole() -> Generator[None, None, None]:
+    """Print at the end what is printed meanwhile. Nothing is said of a reader who has gone.
+
+    Raises:
+        UnwrittenError: It cannot be written, to a full disk for example.
+    """
+    try:
+        with redirect_stdout(io.StringIO()) as text:
+            yield
+    finally:  # some of Hydra's options end the process
+        try:
+            sys.stdout.write(text.getvalue())
+            sys.stdout.flush()
+        except BrokenPipeError:
+            drop_broken_streams()
+        except OSError as error:
+            drop_broken_streams()
+            raise UnwrittenError(f"the standard output cannot be written ({error.strerror})") from error
 
 
 def terminal() -> Console:

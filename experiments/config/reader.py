@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
-import yaml
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
+from experiments.config.files import read_yaml
+from experiments.config.limits import check_pauses
 from experiments.config.schema import KEYS, SURROUNDINGS, RunConfig
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, memory_needed_bytes
@@ -103,6 +104,7 @@ class Reader:
         costs = self._costs.get(id(simulation.costs))
         (simulation if costs is None else replace(simulation, costs=_VALID_COSTS)).validate()
         self._costs[id(simulation.costs)] = simulation.costs
+        check_pauses(simulation)
         needed = memory_needed_bytes(simulation)
         if needed > self._available_bytes:
             raise ConfigError(
@@ -123,15 +125,10 @@ def read_structured(path: Path, schema: type[Schema]) -> Schema:
     """Read a YAML file that has the keys and types of a dataclass.
 
     Raises:
-        ConfigError: The file is missing or no YAML.
+        InputError: The file is missing or no YAML.
         OmegaConfBaseException: A key or a type is wrong.
     """
-    try:
-        given = OmegaConf.create(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError("specification", path, f"must be a file that can be read ({error.strerror})") from error
-    except yaml.YAMLError as error:
-        raise ConfigError("specification", path, f"must be YAML ({' '.join(str(error).split())})") from error
+    _, given = read_yaml(path)
     values = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), given))
     assert isinstance(values, schema)
     return values

@@ -71,7 +71,7 @@ def _composition(error: BaseException, overrides: Sequence[str]) -> str:
     current: BaseException | None = error
     while current is not None:
         texts.append(str(current))
-        if isinstance(current, ConfigError):
+        if isinstance(current, ConfigError | InputError):
             return str(current)
         current = current.__cause__
     text = "\n".join(texts)
@@ -96,7 +96,9 @@ def _composition(error: BaseException, overrides: Sequence[str]) -> str:
     file = re.match(r"In '([^']+)': \w+ raised", first)
     if file and others:
         return f"{file[1]}: {name}: {others[0]}" if "." in name else f"{file[1]}: {others[0]}"
-    return f"{name}={value}: {first}" if name else first
+    if not name:
+        return first
+    return f"{name}={value}: {first}" if value else f"{name}: {first}"
 
 
 def _known_keys() -> list[str]:

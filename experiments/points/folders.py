@@ -4,6 +4,7 @@ Knows files, not points.
 """
 
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -20,7 +21,7 @@ from netstack.errors import ConfigError
 
 UNFINISHED = ".unfinished-"
 IDENTITY = "identity"
-PARTS = ("points", "failures", "sweeps", "artifacts")
+PARTS = ("points", "failures", "sweeps", "damaged", "artifacts")
 """Folders of an output folder."""
 
 
@@ -100,12 +101,25 @@ def check_output_dir(output_dir: Path) -> None:
         Path(name).unlink()
     except OSError as error:
         raise ConfigError("output_dir", output_dir, f"must be a folder that can be written ({error.strerror})") from error
+    for name in (*PARTS, IDENTITY):
+        path = output_dir / name
+        kind, is_kind = ("folder", path.is_dir()) if name in PARTS else ("file", path.is_file())
+        if path.is_symlink() and not path.exists():
+            raise ConfigError("output_dir", output_dir, f"must be a folder that can be used, and {path} is a link to nothing")
+        if path.exists() and not is_kind:
+            raise ConfigError(
+                "output_dir", output_dir, f"must be a folder that can be used: {path} must be a {kind}, or not be there"
+            )
     for path, needed in [(output_dir / name, os.W_OK | os.X_OK) for name in PARTS] + [(output_dir / IDENTITY, os.R_OK)]:
         if path.exists() and not os.access(path, needed):
             allowed = (
                 f"must be a folder that can be used, and another user made {path}: its owner can `chmod -R g+rwX {output_dir}`"
             )
             raise ConfigError("output_dir", output_dir, allowed)
+    identity = output_dir / IDENTITY
+    if identity.exists() and not re.fullmatch(rb"[0-9a-f]{32}", identity.read_bytes()):
+        allowed = f"must be a folder that can be used, and {identity} is damaged: without it, points get new runs in MLflow"
+        raise ConfigError("output_dir", output_dir, allowed)
 
 
 def output_id(output_dir: Path) -> str:

@@ -6,18 +6,26 @@ Knows no tracking and no Ray.
 import errno
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from experiments.config.values import config_json, config_text, plain_values
+import yaml
+
+from experiments.config.values import config_json, config_text, is_number, plain_values
 from experiments.points.folders import keep_folder, writing
 from experiments.points.names import PointName
 from experiments.points.provenance import provenance
 from netstack.sim import Result, SimulationConfig, model_version
+
+CONFIG, PROVENANCE = "config.yaml", "provenance.json"
+IDENTITY, DIGEST = "fingerprint", "result.sha256"
+"""What is kept beside the origin of a result: of which point it is, and the digest of its file."""
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -71,14 +79,17 @@ class Point:
 
     def provenance(self) -> dict[str, str]:
         """Return what a finished point was computed by."""
-        return _read_provenance((self.folder / "provenance.json").read_text(encoding="utf-8"))
+        known = _read_provenance((self.folder / PROVENANCE).read_text(encoding="utf-8"))
+        return {name: value for name, value in known.items() if name not in (IDENTITY, DIGEST)}
 
     def save(self, result: Result) -> None:
         """Keep the result. Raises UnwritableError when it cannot be kept."""
+        text = result.to_json()
+        known = {**provenance(), IDENTITY: self.fingerprint, DIGEST: _digest(text)}
         files = {
-            "config.yaml": config_text(self.config),
-            "provenance.json": json.dumps(provenance(), indent=2) + "\n",
-            self.result_file.name: result.to_json(),
+            CONFIG: config_text(self.config),
+            PROVENANCE: json.dumps(known, indent=2) + "\n",
+            self.result_file.name: text,
         }
         self.set_aside()
         keep_folder(self.folder, files)
@@ -106,23 +117,40 @@ class Point:
         A full disk, a loss of power or somebody's hand may leave such a folder. This decides for all others whether a point is
         finished.
         """
-        read: Any = None
-        if self.folder.exists():
-            for name, reader in _FILES.items():
-                try:
-                    text = (self.folder / name).read_text(encoding="utf-8")
-                    if not text.strip("\0\n "):
-                        return None, f"{name} is empty"
-                    read = reader(text)
-                except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                    return None, f"{name} is missing"
-                except OSError as error:
-                    if error.errno != errno.ELOOP:
-                        raise
-                    return None, f"{name} is a link to itself"
-                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                    return None, f"{name} is cut off or damaged"
-        return read, ""
+        if not self.folder.exists():
+            return None, ""
+        texts: dict[str, str] = {}
+        read: dict[str, Any] = {}
+        for name, reader in _FILES.items():
+            try:
+                texts[name] = (self.folder / name).read_text(encoding="utf-8")
+                if not texts[name].strip("\0\n "):
+                    return None, f"{name} is empty"
+                read[name] = reader(texts[name])
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None, f"{name} is missing"
+            except OSError as error:
+                if error.errno != errno.ELOOP:
+                    raise
+                return None, f"{name} is a link to itself"
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                return None, f"{name} is cut off or damaged"
+        if not self._is_configuration(texts[CONFIG]):
+            return None, f"{CONFIG} is another configuration than that of the point"
+        known = read[PROVENANCE]
+        if known.get(IDENTITY, self.fingerprint) != self.fingerprint:
+            return None, f"{PROVENANCE} is of another point"
+        text, result = texts[self.result_file.name], read[self.result_file.name]
+        if known.get(DIGEST, _digest(text)) != _digest(text):  # folders of earlier versions have none
+            return None, f"{self.result_file.name} is not what was kept: of another point, or changed"
+        return result, ""
+
+    def _is_configuration(self, text: str) -> bool:
+        """Return whether a text is the point's configuration, however it is set."""
+        try:
+            return text == config_text(self.config) or yaml.load(text, LOADER) == self.values
+        except (yaml.YAMLError, ValueError, RecursionError):
+            return False
 
     def save_failure(self, details: str) -> None:
         """Keep why the point failed. Raises UnwritableError when that cannot be written."""
@@ -139,10 +167,32 @@ def _read_provenance(text: str) -> dict[str, str]:
     return known
 
 
+def _read_result(text: str) -> Result:
+    """Return a result. Raises what `Result.from_json` raises, and ValueError for a value that is no finite number."""
+    result = Result.from_json(text)
+    for value in _leaves(asdict(result)):
+        if not (is_number(value) or isinstance(value, bool)) or not math.isfinite(value):
+            raise ValueError(f"all values must be finite numbers, and one is {value!r}")
+    return result
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """Yield the values in nested ones."""
+    if isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(each)
+    else:
+        yield value
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 _FILES: dict[str, Callable[[str], object]] = {
-    "config.yaml": str,
-    "provenance.json": _read_provenance,
-    "result.json": Result.from_json,
+    CONFIG: str,
+    PROVENANCE: _read_provenance,
+    "result.json": _read_result,
 }
 """Files of a finished point, and how they are read; the result is the last one."""
 

@@ -27,8 +27,12 @@ OBJECT_STORE_BYTES = 80 * 1024 * 1024  # the least that Ray takes; configuration
 WARNING_FACTOR = 4  # Ray warns when processes that start are this many times those that it starts at a time
 MEMORY_SHARE = 0.9  # of the free memory that points in flight may need together
 CONNECT_SECONDS = 3
+GREET_SECONDS = 10  # of a cluster that is busy
+NO_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # a frame of HTTP/2: length, type, flags, stream
 LEAST_FILES = 512  # that processes of Ray have open on a computer with few CPUs
 LONGEST_REASON = 200  # characters of an error of Ray's
+HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
+"""What starts processes of a head node that a sweep on this computer does without."""
 SENT = (PACKAGE, EXPERIMENTS)
 """The packages that workers import: a cluster gets them."""
 CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
@@ -55,9 +59,22 @@ def check_cluster(address: str | None) -> None:
     if not host or not port.isdecimal():
         raise ConfigError("ray.address", address, CLUSTER)
     try:
-        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+        with socket.create_connection((host, int(port)), CONNECT_SECONDS) as connection:
+            greeted = bool(os.environ.get("RAY_USE_TLS")) or _is_greeted(connection)
     except (OSError, OverflowError) as error:
         raise ConfigError("ray.address", address, f"{CLUSTER} ({error})") from error
+    if not greeted:
+        raise ConfigError("ray.address", address, f"{CLUSTER} (something else answers there)")
+
+
+def _is_greeted(connection: socket.socket) -> bool:
+    """Return whether the other end speaks gRPC, as Ray does: it answers with its settings of HTTP/2 (RFC 9113, section 3.4)."""
+    connection.settimeout(GREET_SECONDS)
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + NO_SETTINGS)
+    answer = b""
+    while len(answer) < len(NO_SETTINGS) and (more := connection.recv(len(NO_SETTINGS) - len(answer))):
+        answer += more
+    return answer[3:4] == NO_SETTINGS[3:4]
 
 
 def start_or_join(processes: int, workers: int | None, address: str | None, send_sources: bool, actors: int = 0) -> Any:
@@ -87,7 +104,7 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
             cpus = workers or (processes if processes < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
             _check_files()
             startup = {"worker_maximum_startup_concurrency": max(os.cpu_count() or 1, actors // WARNING_FACTOR + 1)}
-            with unshared(), _without_standard_error():
+            with unshared(), _without_standard_error(), _without_helpers():
                 ray.init(
                     address="local",
                     num_cpus=cpus and min(cpus, processes),
@@ -113,6 +130,24 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits silently
     return ray
+
+
+@contextmanager
+def _without_helpers() -> Generator[None, None, None]:
+    """Leave out processes of Ray that nobody asks here: each takes half a second of a CPU, and one more to end.
+
+    They grow clusters, print what workers print, and serve pages. A Ray that is arranged differently inside starts all of them.
+    """
+    from ray._private.node import Node
+
+    there = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
+    for name in there:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, start in there.items():
+            setattr(Node, name, start)
 
 
 @contextmanager

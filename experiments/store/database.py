@@ -31,6 +31,11 @@ def check_database(uri: str, path: Path, experiment: str) -> None:
             raise ConfigError(
                 "tracking.uri", uri, f"must be a database that can be written, and {each} cannot: {_permission(each)}"
             )
+    for each in (path, path.with_name(f"{path.name}.lock")):
+        if each.exists() and not each.is_file():
+            raise ConfigError(
+                "tracking.uri", uri, f"must be a database file, and {each} is no file: move it, or name another one"
+            )
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
@@ -61,6 +66,12 @@ def _check_version(uri: str, versions: Sequence[str]) -> None:
     else:
         allowed = "is of a newer MLflow than the installed one: install that version, or name another file"
     raise ConfigError("tracking.uri", uri, allowed)
+
+
+def latest_migration() -> str:
+    """Return the version of the tables of the installed MLflow, nothing if it is not known."""
+    known = _migrations()
+    return known[-1] if known else ""
 
 
 @cache

@@ -4,7 +4,6 @@ Knows what to log, not how MLflow keeps it.
 """
 
 import fcntl
-import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -12,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from experiments.config.schema import TrackingConfig
 from experiments.points.folders import UnwritableError
@@ -20,10 +18,10 @@ from experiments.points.point import Outcome
 from experiments.store.address import database_file, tracking_uri
 from experiments.store.database import check_database
 from experiments.store.runs import Tracker
+from experiments.store.server import check_server
 from experiments.store.writers import may_pass
 from netstack.errors import ConfigError
 
-CONNECT_SECONDS = 3
 LONGEST_PAUSE_SECONDS = 5.0  # between two tries to reach a store that is away
 
 
@@ -34,12 +32,7 @@ def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
     uri = tracking_uri(tracking, output_dir)
     path = database_file(uri)
     if uri.startswith(("http://", "https://")):
-        try:
-            parts = urlsplit(uri)
-            port = parts.port or (443 if parts.scheme == "https" else 80)
-            socket.create_connection((parts.hostname or "", port), CONNECT_SECONDS).close()
-        except (OSError, ValueError) as error:
-            raise ConfigError("tracking.uri", uri, f"must be a tracking server that answers ({error})") from error
+        check_server(uri, tracking.experiment)
     elif path is not None:
         check_database(uri, path, tracking.experiment)
     else:

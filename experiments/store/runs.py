@@ -16,6 +16,7 @@ from experiments.points.folders import output_id
 from experiments.points.point import Outcome
 from experiments.points.provenance import commit_label, provenance
 from experiments.store.address import database_file, tracking_uri
+from experiments.store.template import fill_from_template, keep_template
 from experiments.store.writers import RunRecord, log_values, writer_for
 from netstack.installation import started_as
 
@@ -42,10 +43,14 @@ class Tracker:
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         uri = tracking_uri(tracking, output_dir)
+        path = database_file(uri)
+        is_new = path is not None and fill_from_template(path)
         self.client = MlflowClient(uri)
         self.output_id = output_id(output_dir)
-        local = database_file(uri) is not None
+        local = path is not None
         experiment = self._experiment(tracking.experiment, (output_dir / "artifacts").resolve().as_uri() if local else None)
+        if is_new and path is not None:
+            keep_template(path)
         self.experiment_id = experiment.experiment_id
         self.write = writer_for(self.client, experiment)
         self.parent: str | None = None

@@ -65,6 +65,13 @@ BAD = {
     "server without a host": (["tracking.uri='http://['"], "tracking.uri=http://[", "answers"),
     "no output folder": (["output_dir="], "output_dir=:", "must be a folder"),
     "outputs in the home of nobody": (["output_dir=~nobody_at_all/a"], "~nobody_at_all/a", "a home that exists"),
+    "nothing to measure": (["engine.measure_ms=1e-3"], "engine.measure_ms=0.001", "0.01 ms or more"),
+    "next to nothing of a run": (["engine.run_ms=1e-9"], "engine.run_ms=1e-09", "0.01 ms or more"),
+    "a run that is warm-up": (["engine.run_ms=50", "engine.warmup_ms=49.999"], "engine.run_ms=50", "0.01 ms or more"),
+    "a long warm-up": (["engine.measure_ms=1", "engine.warmup_ms=600000"], "engine.measure_ms=1", "a 1000th of the warm-up"),
+    "a warm-up of its own": (["engine.measure_ms=0.015"], "engine.measure_ms=0.015", "which takes 20 ms"),
+    "a window of no cycle": (["engine.window_us=1e-9"], "engine.window_us=1e-09", "a cycle or more: 0.00045"),
+    "endless patience": (["tracking.patience_s=nan"], "tracking.patience_s=nan", "0 or more"),
     "a key that is added": (["+conn=6"], "+conn=6", "did you mean conns?"),
     "a nested key that is added": (["+machine.l2.way=4"], "+machine.l2.way=4", "did you mean machine.l2.ways?"),
     "a key of an operation": (

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from rich.progress import track
 
+from experiments.config.command_line import FAILED_POINTS
 from experiments.config.output import Output, say_error, terminal
 from tests.helpers.folders import ROOT
+from tests.helpers.launching import SHORT, results
 
 
 def ascii_stream() -> tuple[io.BytesIO, io.TextIOWrapper]:
@@ -66,6 +68,36 @@ def test_a_process_whose_output_ends_early_succeeds(target: str, tmp_path: Path)
     command = f"set -o pipefail; {sys.executable} run.py -m --dry-run seed={many} output_dir={tmp_path} {target}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+PRINTING = ["--help", "--hydra-help", "--info config", "--cfg job", "--cfg=job --resolve", "--version"]
+
+
+@pytest.mark.parametrize("options", PRINTING)
+def test_what_is_asked_for_and_cannot_be_written_is_one_line(options: str) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} run.py {options} > /dev/full"], cwd=ROOT, capture_output=True, text=True
+    )
+    said = "error: the standard output cannot be written (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (FAILED_POINTS, said)
+
+
+@pytest.mark.parametrize("target", ["| head -n 1", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_nobody_reads_is_no_error(target: str) -> None:
+    command = f"set -o pipefail; {sys.executable} run.py --cfg job {target}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_sweep_without_standard_streams_runs_its_points(closed: str, tmp_path: Path) -> None:
+    arguments = f"-m conns=6,7 {' '.join(SHORT)} output_dir={tmp_path} tracking=none"
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} run.py {arguments} {closed}"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(results(tmp_path)) == 2
+    assert not (tmp_path / "failures").exists()
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("-m", "--dry-run", "variant='±中'")])

@@ -10,6 +10,7 @@ from experiments.config import reader
 from experiments.config.compose import compose_simulation
 from experiments.config.reader import Composition, Reader, Setting, read_structured, simulation_config
 from experiments.config.schema import RayConfig, RunConfig
+from experiments.config.user_errors import InputError
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig
 
@@ -91,7 +92,7 @@ def test_a_file_with_the_keys_of_a_dataclass(tmp_path: Path) -> None:
     with pytest.raises(OmegaConfBaseException, match="retry"):
         read_structured(path, RayConfig)
     path.write_text("a: b: c")
-    with pytest.raises(ConfigError, match="must be YAML"):
+    with pytest.raises(InputError, match="must be YAML"):
         read_structured(path, RayConfig)
-    with pytest.raises(ConfigError, match="must be a file that can be read"):
+    with pytest.raises(InputError, match="must be a file that can be read"):
         read_structured(tmp_path / "none.yaml", RayConfig)

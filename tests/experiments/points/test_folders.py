@@ -1,6 +1,7 @@
 """Folders appear whole or not at all, keep their identity, and lose what killed processes left."""
 
 import os
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -64,6 +65,31 @@ def test_an_output_folder_keeps_its_identity_when_it_is_moved(tmp_path: Path) ->
     (tmp_path / "outputs").rename(tmp_path / "moved")
     assert output_id(tmp_path / "moved") == one
     assert output_id(tmp_path / "another") != one
+
+
+@pytest.mark.parametrize("name", ["points", "failures", "sweeps", "damaged", "artifacts"])
+def test_a_file_in_place_of_a_folder_of_outputs(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("in the way")
+    said = f"output_dir={tmp_path}: must be a folder that can be used: {tmp_path / name} must be a folder, or not be there"
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+        check_output_dir(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / "nothing")
+    with pytest.raises(ConfigError, match=f"{name} is a link to nothing"):
+        check_output_dir(tmp_path)
+
+
+def test_an_identity_that_is_none(tmp_path: Path) -> None:
+    identity = output_id(tmp_path)
+    check_output_dir(tmp_path)
+    for damaged in (b"", identity.encode()[:9], b"\xff" * 32, b"'" * 32):
+        (tmp_path / "identity").write_bytes(damaged)
+        with pytest.raises(ConfigError, match="identity is damaged"):
+            check_output_dir(tmp_path)
+    (tmp_path / "identity").unlink()
+    (tmp_path / "identity").mkdir()
+    with pytest.raises(ConfigError, match="identity must be a file"):
+        check_output_dir(tmp_path)
 
 
 def test_an_output_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -42,7 +42,21 @@ def test_a_finished_point_is_kept_with_its_configuration_and_origin(point: Point
     assert not point.failure_file.exists()
 
 
-DAMAGE: dict[str, tuple[str, str | None, str]] = {
+def changed(old: str, new: str) -> Callable[[str], str]:
+    """Return what puts another text in place of one that is there."""
+
+    def change(text: str) -> str:
+        assert old in text
+        return text.replace(old, new, 1)
+
+    return change
+
+
+NOT_A_NUMBER = changed('"idle": 100.0', '"idle": NaN')
+ENDLESS = changed('"goodput_over_time_mbps": [', '"goodput_over_time_mbps": [1e999,')
+WORD = changed('"idle": 100.0', '"idle": "lots"')
+CHANGED = changed('"goodput_mbps": 1000.0', '"goodput_mbps": 1001.0')
+DAMAGE: dict[str, tuple[str, str | Callable[[str], str] | None, str]] = {
     "an empty result": ("result.json", "", "is empty"),
     "a result of zeros, as after a loss of power": ("result.json", "\0" * 512, "is empty"),
     "half a result": ("result.json", '{"goodput_mbps": 1', "is cut off or damaged"),
@@ -52,6 +66,13 @@ DAMAGE: dict[str, tuple[str, str | None, str]] = {
     "lists without end": ("result.json", "[" * 100_000, "is cut off or damaged"),
     "a list for a result": ("result.json", "[]", "is cut off or damaged"),
     "no result": ("result.json", None, "is missing"),
+    "no number in a table": ("result.json", NOT_A_NUMBER, "is cut off or damaged"),
+    "an endless number in a list": ("result.json", ENDLESS, "is cut off or damaged"),
+    "a word in a table": ("result.json", WORD, "is cut off or damaged"),
+    "a number that was changed": ("result.json", CHANGED, "is not what was kept: of another point, or changed"),
+    "an origin of another point": ("provenance.json", '{"fingerprint": "1234"}', "is of another point"),
+    "a configuration that was changed": ("config.yaml", "conns: 7\n", "is another configuration than that of the point"),
+    "a configuration that is none": ("config.yaml", "conns: [", "is another configuration than that of the point"),
     "an empty origin": ("provenance.json", "", "is empty"),
     "an origin that says nothing": ("provenance.json", "{}", "is cut off or damaged"),
     "half an origin": ("provenance.json", '{"git', "is cut off or damaged"),
@@ -60,8 +81,9 @@ DAMAGE: dict[str, tuple[str, str | None, str]] = {
 }
 
 
-def damage(folder: Path, name: str, text: str | None) -> None:
-    (folder / name).unlink() if text is None else (folder / name).write_text(text)
+def damage(folder: Path, name: str, text: str | Callable[[str], str] | None) -> None:
+    path = folder / name
+    path.unlink() if text is None else path.write_text(text if isinstance(text, str) else text(path.read_text()))
 
 
 @pytest.mark.parametrize("case", DAMAGE)
@@ -81,6 +103,29 @@ def test_a_point_that_is_not_whole_is_set_aside_and_is_not_finished(
         assert point.set_aside() == said
         assert {path.name: path.read_bytes() for path in place.iterdir()} == left
         assert not point.folder.exists()
+
+
+@pytest.mark.parametrize("names", [["result.json"], ["config.yaml", "provenance.json", "result.json"]])
+def test_the_files_of_another_point_are_not_believed(
+    names: list[str], point: Point, composed: Callable[..., SimulationConfig], make_result: Callable[..., Result]
+) -> None:
+    configs = [point.config, composed("conns=7")]
+    other = Point(configs[1], name_points(configs)[1], point.output_dir)
+    point.save(make_result())
+    other.save(make_result(goodput=2.0))
+    for name in names:
+        (point.folder / name).write_bytes((other.folder / name).read_bytes())
+    assert not point.is_finished
+    assert other.is_finished
+    assert f"{names[0]} is " in point.set_aside()
+
+
+def test_a_point_that_an_earlier_version_kept_is_finished(point: Point, make_result: Callable[..., Result]) -> None:
+    """Its origin named no point, and its configuration may be set in another way."""
+    point.save(make_result())
+    (point.folder / "provenance.json").write_text('{"model.version": "1"}')
+    (point.folder / "config.yaml").write_text(yaml.safe_dump(plain_values(point.config)))
+    assert point.load() == make_result()
 
 
 def test_a_point_that_is_damaged_while_it_runs_is_kept_all_the_same(point: Point, make_result: Callable[..., Result]) -> None:

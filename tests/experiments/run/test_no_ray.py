@@ -3,15 +3,18 @@
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from experiments.config.command_line import FAILED_POINTS
 from experiments.run import cluster
-from experiments.run.cluster import NoRayError, start_or_join
+from experiments.run.cluster import NoRayError, check_cluster, start_or_join
+from netstack.errors import ConfigError
 from tests.helpers.folders import ROOT
 from tests.helpers.launching import SHORT, results
 
@@ -108,3 +111,50 @@ def test_the_folder_is_the_one_that_the_environment_names(monkeypatch: pytest.Mo
     assert cluster.ray_folder() == "/a"
     monkeypatch.setenv("RAY_TMPDIR", "/b")
     assert cluster.ray_folder() == "/b"
+
+
+def answer(listener: socket.socket, text: bytes) -> None:
+    """Answer whoever comes first with a text, and go."""
+    connection, _ = listener.accept()
+    with connection:
+        connection.sendall(text)
+        connection.recv(4096)
+
+
+@pytest.mark.parametrize("said", [b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b""])
+def test_an_address_where_something_else_answers(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=answer, args=(listener, said), daemon=True).start()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=rf"^ray\.address={address}: .*something else answers there\)$"):
+            check_cluster(address)
+
+
+def test_files_that_may_not_grow(tmp_path: Path) -> None:
+    """A result is larger than the limit. What is there of it is not taken for a point."""
+    point = [sys.executable, "run.py", "conns=6", "tracking=none", *SHORT, f"output_dir={tmp_path}"]
+    limited = subprocess.run(["bash", "-c", 'ulimit -f 4 && exec "$@"', "-", *point], cwd=ROOT, capture_output=True, text=True)
+    (line,) = limited.stderr.splitlines()
+    assert limited.returncode == FAILED_POINTS
+    assert "cannot be written (File too large); finished points are kept, the same command runs the rest" in line
+    assert not results(tmp_path)
+    done = subprocess.run(point, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(results(tmp_path)) == 1
+
+
+def test_ray_on_this_computer_starts_no_helpers_and_leaves_no_process(tmp_path: Path) -> None:
+    """What grows clusters, prints for workers and serves pages is left out; workers still work."""
+    script = """
+import psutil
+from experiments.run.cluster import start_or_join
+ray = start_or_join(2, 1, None, False)
+assert ray.get(ray.remote(lambda: 6 * 7).remote()) == 42
+children = psutil.Process().children(recursive=True)
+print(sorted({name for one in children for name in ("monitor.py", "dashboard.py", "raylet") if name in " ".join(one.cmdline())}))
+ray.shutdown()
+psutil.wait_procs(children, 30)
+print([one.pid for one in children if one.is_running()])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-2:] == ["['raylet']", "[]"], done.stdout + done.stderr
