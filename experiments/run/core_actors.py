@@ -6,18 +6,34 @@ cores did in a window, and blocks until theirs is there. Actors share nothing. K
 
 import time
 from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from experiments.run.cluster import cpus_of
-from experiments.run.mesh import Keys, Mesh, new_keys
+from experiments.run.mesh import Address, Keys, Mesh, new_keys
 from experiments.run.task import compile_once
-from netstack.sim import Result, SimulationConfig, WindowedCore
+from netstack.sim import Lockstep, Result, SimulationConfig, are_over, gather, no_messages, planned_ms
 
 CPU_SHARE = 0.001  # of a CPU that an actor asks for: actors take turns where there are more of them than CPUs
-NO_WORDS = np.zeros(0, np.int64)
+
+
+@dataclass
+class Half:
+    """Half of the points of a batch: while the messages of one half travel, the other half computes.
+
+    Attributes:
+        points: Their numbers.
+        lockstep: An actor's cores of them.
+        parts: The messages of all cores of the last round.
+        own: The messages of the actor's cores of this round.
+    """
+
+    points: list[int]
+    lockstep: Lockstep
+    parts: np.ndarray
+    own: np.ndarray
 
 
 class CoreActor:
@@ -32,71 +48,74 @@ class CoreActor:
         self._index, self._shares = index, list(shares)
         first = sum(self._shares[:index])
         self._numbers = range(first, first + self._shares[index])
-        self._used: list[int] = []
-        self._cores: list[list[WindowedCore | None]] = []
-        self._messages = no_messages(0)
+        self._halves: list[Half] = []
         self._mesh: Mesh | None = None
         compile_once(windows=True)
 
-    def listen(self, keys: Keys) -> str:
+    def listen(self, keys: Keys) -> Address:
         """Become a member of the actors' mesh; return the address for the others."""
+        from ray import get_runtime_context
         from ray.util import get_node_ip_address
 
-        self._mesh = Mesh(self._index, keys, get_node_ip_address())
+        self._mesh = Mesh(self._index, keys, get_node_ip_address(), get_runtime_context().get_node_id())
         return self._mesh.address
 
-    def connect(self, addresses: Sequence[str]) -> None:
+    def connect(self, addresses: Sequence[Address]) -> None:
         """Connect to the other actors."""
         assert self._mesh is not None
         self._mesh.connect(addresses)
 
     def load(self, configs: Sequence[SimulationConfig]) -> None:
         """Build the cores of every point of a batch, and drop those of the batch before."""
-        self._cores = []  # first, so that two batches never lie in memory together
-        self._used = [config.cores_used for config in configs]
-        self._cores = [
-            [WindowedCore(config, number) if number < used else None for number in self._numbers]
-            for config, used in zip(configs, self._used, strict=True)
-        ]
-        self._messages = no_messages(len(configs) * sum(self._shares))
-
-    def run(self, rounds: int | None = None) -> tuple[int, float]:
-        """Exchange messages until no point has any left, or for so many rounds; return how many it took, and the seconds."""
-        assert self._mesh is not None
-        count, started = 0, time.perf_counter()
-        while count == 0 or (len(self._messages) > self._messages[0] and (rounds is None or count < rounds)):
-            self._messages = gather(self._mesh.exchange(self.round(self._messages)), len(self._cores), self._shares)
-            count += 1
-        return count, time.perf_counter() - started
-
-    def round(self, messages: np.ndarray) -> np.ndarray:
-        """Take the gathered messages of the last round; return those of this actor's cores, by point and core."""
+        self._halves = []  # first, so that two batches never lie in memory together
         width = sum(self._shares)
-        return pack(
-            [
-                self._step(core, messages, point * width, self._used[point])
-                for point, cores in enumerate(self._cores)
-                for core in cores
-            ]
-        )
+        for points in halves_of(configs):
+            lockstep = Lockstep([configs[point] for point in points], self._numbers, width)
+            nothing = no_messages(len(points) * width)
+            self._halves.append(Half(points, lockstep, nothing, nothing))
 
-    def _step(self, core: WindowedCore | None, messages: np.ndarray, first: int, used: int) -> np.ndarray:
-        if core is None or core.is_over:
-            return NO_WORDS
-        starts = messages[first : first + used + 1]
-        return core.step(messages[starts[0] : starts[-1]], starts - starts[0])
+    def run(self, rounds: int | None = None) -> float:
+        """Exchange messages until no point has any left, or for so many rounds; return the seconds."""
+        assert self._mesh is not None
+        started = time.perf_counter()
+        running = list(self._halves)
+        for half in running:
+            self._send(half)
+        count = 0
+        while running:
+            count += 1
+            for half in tuple(running):
+                half.parts = gather(self._mesh.receive(half.own), len(half.points), self._shares)
+                if are_over(half.parts) or count == rounds:
+                    running.remove(half)
+                else:
+                    self._send(half)
+        return time.perf_counter() - started
 
-    def counts(self) -> list[list[Any]]:
+    def _send(self, half: Half) -> None:
+        assert self._mesh is not None
+        half.own = self.round(half)
+        self._mesh.send(half.own)
+
+    def round(self, half: Half) -> np.ndarray:
+        """Take the messages of the last round; return those of this actor's cores."""
+        return half.lockstep.round(half.parts)
+
+    def counts(self) -> dict[int, list[Any]]:
         """Return what only these cores have of each point: the miss counters of their caches."""
-        return [[core.own_counts() for core in cores if core is not None] for cores in self._cores]
+        return {
+            point: [core.own_counts() for core in cores]
+            for half in self._halves
+            for point, cores in zip(half.points, half.lockstep.points, strict=True)
+        }
 
-    def results(self, counts: list[list[list[Any]]], wall_seconds: float) -> list[str]:
+    def results(self, counts: Sequence[dict[int, list[Any]]], wall_seconds: float) -> dict[int, str]:
         """Return the results of the points as JSON; `counts` are those of all actors. Only the actor of core 0 can say."""
-        results = []
-        for cores, parts in zip(self._cores, zip(*counts, strict=True), strict=True):
-            assert cores[0] is not None
-            results.append(cores[0].result([count for part in parts for count in part], wall_seconds).to_json())
-        return results
+        return {
+            point: cores[0].result([count for part in counts for count in part[point]], wall_seconds).to_json()
+            for half in self._halves
+            for point, cores in zip(half.points, half.lockstep.points, strict=True)
+        }
 
 
 class CoreActors:
@@ -128,7 +147,7 @@ class CoreActors:
         except Exception:
             self.end()
             raise
-        return [Result.from_json(text) for text in texts]
+        return [Result.from_json(texts[point]) for point in range(len(configs))]
 
     def load(self, configs: Sequence[SimulationConfig]) -> None:
         """Start the actors, if they are not there, and give them a batch."""
@@ -138,7 +157,7 @@ class CoreActors:
 
     def run(self, rounds: int | None = None) -> float:
         """Let the actors exchange messages until no point has any left, or for so many rounds; return the seconds."""
-        return max(seconds for _, seconds in self._get([actor.run.remote(rounds) for actor in self._actors]))
+        return max(self._get([actor.run.remote(rounds) for actor in self._actors]))
 
     def end(self) -> None:
         """End the actors."""
@@ -175,25 +194,11 @@ def shares_of(cores: int, most: int) -> list[int]:
     return [cores // actors + (index < cores % actors) for index in range(actors)]
 
 
-def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return parts in one array, behind the start of each and the end of the last."""
-    starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
-    return np.concatenate([np.array(starts), *parts])
+def halves_of(configs: Sequence[SimulationConfig]) -> list[list[int]]:
+    """Return the numbers of the points of each half, none of them empty. Both take about as long, and have as long points."""
 
+    def length(point: int) -> float:
+        return sum(planned_ms(configs[point])) * configs[point].cores_used
 
-def no_messages(parts: int) -> np.ndarray:
-    """Return what the cores get in the first round."""
-    return pack([NO_WORDS] * parts)
-
-
-def gather(arrays: Sequence[np.ndarray], points: int, shares: Sequence[int]) -> np.ndarray:
-    """Return the parts of all cores in one array: those of the first point by core, then those of the second one."""
-    starts = [array[: points * share + 1].tolist() for array, share in zip(arrays, shares, strict=True)]
-    return pack(
-        [
-            array[start[part] : start[part + 1]]
-            for point in range(points)
-            for array, start, share in zip(arrays, starts, shares, strict=True)
-            for part in range(point * share, (point + 1) * share)
-        ]
-    )
+    ordered = sorted(range(len(configs)), key=length, reverse=True)
+    return [half for half in (ordered[::2], ordered[1::2]) if half]

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Generator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from experiments.config.compose import compose_simulation
 from experiments.run import core_actors
 from experiments.run.cluster import start_or_join
-from experiments.run.core_actors import gather, pack, shares_of
+from experiments.run.core_actors import Half, halves_of, shares_of
 from netstack.sim import simulate
 from tests.helpers.launching import launch, results
 from tests.helpers.servers import two_ray_nodes
@@ -81,14 +80,15 @@ def test_shares_are_even() -> None:
     assert shares_of(2, 16) == [2]
 
 
-def test_parts_are_gathered_by_point_and_core() -> None:
-    """Two points; the first actor has cores 0 and 1, the second core 2. What core k sends of point p is 10 p + k, k + 1 times."""
-    messages = [[np.full(core + 1, 10 * point + core) for core in range(3)] for point in range(2)]
-    arrays = [pack([messages[0][0], messages[0][1], messages[1][0], messages[1][1]]), pack([messages[0][2], messages[1][2]])]
-    gathered = gather(arrays, 2, [2, 1])
-    starts = gathered[: gathered[0]].tolist()
-    parts = [gathered[start:end].tolist() for start, end in pairwise(starts)]
-    assert parts == [message.tolist() for point in messages for message in point]
+def test_halves_take_about_as_long() -> None:
+    """Short points on one core and on four, and two long ones on four: each half has one of the long ones."""
+    points = [("up", 6), ("msgp", 16384), ("msgp", 6), ("connp_l", 16384)]
+    halves = halves_of([compose_simulation(f"org={org}", f"conns={conns}") for org, conns in points])
+    assert sorted(sorted(half) for half in halves) == [[0, 3], [1, 2]]
+
+
+def test_one_point_has_no_second_half() -> None:
+    assert halves_of([compose_simulation("conns=6")]) == [[0]]
 
 
 def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +99,11 @@ def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch:
     class Mortal(core_actors.CoreActor):
         rounds = 0
 
-        def round(self, messages: np.ndarray) -> np.ndarray:
+        def round(self, half: Half) -> np.ndarray:
             self.rounds += 1
             if self.rounds == 3 and self._index == 1:
                 os._exit(1)
-            return super().round(messages)
+            return super().round(half)
 
     monkeypatch.setattr(core_actors, "CoreActor", Mortal)
     start_or_join(2, 2, None, False, 2)
