@@ -56,7 +56,7 @@ def test_replicas_agree_after_every_window(composed, org: str) -> None:
     while not are_over(parts):
         parts = lockstep.round(parts)
     for core in cores:
-        for name in ("core", "thread", "lock", "nic", "flow", "pcb", "peer", "queue", "ready"):
+        for name in ("core", "thread", "lock", "lock_class", "section", "nic", "flow", "pcb", "peer", "queue", "ready"):
             assert np.array_equal(core.simulation.tables[name], cores[0].simulation.tables[name]), name
     results = [core.result([other.own_counts() for other in cores], 1.0) for core in cores]
     assert all(result.to_json() == results[0].to_json() for result in results)

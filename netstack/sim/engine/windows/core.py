@@ -20,6 +20,7 @@ from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
 from netstack.sim.engine.windows import messages as codec
+from netstack.sim.engine.windows.holds import Holds, pay_owed
 from netstack.sim.engine.windows.merge import merge
 from netstack.sim.machine.numbers import Fault
 from netstack.sim.machine.state import MACHINE_TABLE, MACHINE_WITH_JOURNAL, core_of, nic_of
@@ -36,7 +37,9 @@ _stack_at = record_accessor(STACK_WITH_JOURNAL)
 
 
 @compiled
-def step_core(machine_address, stack_address, core, messages, starts, window, window_cycles, until, marks, order, message):
+def step_core(
+    machine_address, stack_address, core, messages, starts, window, window_cycles, until, marks, order, sections, message
+):
     """Finish the last window of one core, unless it is the first one, and run its next one.
 
     The state is at two addresses; the other arguments are those of `merge` and `run_window`.
@@ -48,9 +51,9 @@ def step_core(machine_address, stack_address, core, messages, starts, window, wi
     stack = _stack_at(stack_address, 0)
     journal = machine.journal
     if window > 1:
-        merge(machine, stack, journal, core, messages, starts, window - 1, marks, order)
+        merge(machine, stack, journal, core, messages, starts, window - 1, marks, order, sections)
     end = min(next_event(machine, stack) + window_cycles, until)
-    used = run_window(machine, stack, journal, core, end, marks, message)
+    used = run_window(machine, stack, journal, core, end, marks, sections, message)
     return -1 if journal_at(journal, 0).overflow else used
 
 
@@ -66,7 +69,7 @@ def next_event(machine, stack):
 
 
 @compiled
-def run_window(machine, stack, journal, core, until, marks, message):
+def run_window(machine, stack, journal, core, until, marks, sections, message):
     """Run the events of `core`, of its NICs and, on core 0, of the timer wheel that begin before `until`, and fill `message`.
 
     Returns:
@@ -89,6 +92,8 @@ def run_window(machine, stack, journal, core, until, marks, message):
         note(journal, MACHINE_NUMBER, 0)
         note(journal, STACK_NUMBER, 0)
         machine.ready_sequence = (time << TIME_SHIFT) | (actor << ACTOR_SHIFT)
+        if actor == core:
+            pay_owed(machine, journal, core, sections)
         run_event(machine, stack, actor, time)
         used = codec.append_step(journal, time, actor, first_event, message, used)
         steps += 1
@@ -105,6 +110,7 @@ class WindowedCore:
         core: Its number.
         simulation: Its replica.
         window_cycles: How long a window is.
+        sections: What it knows of kernel-wide sections beside its replica.
     """
 
     def __init__(self, config: SimulationConfig, core: int) -> None:
@@ -114,6 +120,8 @@ class WindowedCore:
         self.window_cycles = max(1, round(config.engine.window_us * config.machine.clock_mhz))
         self._measurement = Measurement(config)
         self._before: Snapshot | None = None
+        self.sections = np.zeros(1, Holds.dtype)
+        self.sections["starts"] = self.sections["ends"] = -1
         self._build_journal()
 
     def _build_journal(self) -> None:

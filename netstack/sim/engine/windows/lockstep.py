@@ -24,6 +24,7 @@ class Seat(Record):
 
     machine: i8  # address of the record of its machine
     stack: i8  # address of the record of its stack
+    sections: i8  # address of what it knows of kernel-wide sections
     core: i8  # its number
     first: i8  # the part of its point's core 0 in the array of all
     used: i8  # cores of its point
@@ -77,6 +78,7 @@ def step_cores(seats, first, count, parts, marks, order, own):
             seat.until,
             marks[index],
             order,
+            seat.sections,
             own[start:],
         )
         if used < 0:
@@ -157,7 +159,7 @@ class Lockstep:
                 self._seats[index]["over"] = 1
                 continue
             point = index // count
-            tables = core.simulation.machine_table, core.simulation.stack_table
+            tables = core.simulation.machine_table, core.simulation.stack_table, core.sections
             addresses = [table.ctypes.data for table in tables]
             used = configs[point].cores_used
             self._seats[index] = (
