@@ -202,6 +202,21 @@ def cpus_of(ray: Any) -> int:
     return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
 
 
+def idle_cpus(ray: Any) -> int:
+    """Return how many CPUs are left for processes that wait for each other, at least one.
+
+    On this computer they are those that its load leaves idle: beside busy processes each would wait for its turn, and all of them
+    for the last one. Nobody says so of the nodes of a cluster.
+    """
+    from ray.util import get_node_ip_address
+
+    cpus = cpus_of(ray)
+    nodes = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+    if nodes == [get_node_ip_address()]:
+        cpus = min(cpus, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+    return max(1, cpus)
+
+
 def fits(ray: Any, needed: Mapping[str, float]) -> bool:
     """Return whether a node that is alive has all of these resources, free now or not."""
     return any(

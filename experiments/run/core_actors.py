@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.run.cluster import cpus_of
+from experiments.run.cluster import idle_cpus
 from experiments.run.mesh import Address, Keys, Mesh, new_keys
 from experiments.run.task import compile_once
 from netstack.sim import Lockstep, Result, SimulationConfig, are_over, gather, no_messages, planned_ms
@@ -125,7 +125,7 @@ class CoreActors:
         ray: The module, connected to a cluster.
         cores: How many cores they simulate: as many as the largest point has.
         strategy: Where they are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
-        cores_per_actor: How many cores an actor has. None gives each CPU of the cluster one actor, if there are cores enough.
+        cores_per_actor: How many cores an actor has. None gives each CPU that idles one actor, if there are cores enough.
         kind: What an actor is.
     """
 
@@ -168,7 +168,7 @@ class CoreActors:
     def _start(self) -> None:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        shares = shares_of(self._cores, self._per_actor or -(-self._cores // max(1, cpus_of(self._ray))))
+        shares = shares_of(self._cores, self._per_actor or -(-self._cores // idle_cpus(self._ray)))
         self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * len(shares), strategy=self._strategy)
         self._get([self._group.ready()])
         kind = self._ray.remote(self._kind)

@@ -4,13 +4,14 @@ import os
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.config.compose import compose_simulation
 from experiments.run import core_actors
-from experiments.run.cluster import start_or_join
+from experiments.run.cluster import idle_cpus, start_or_join
 from experiments.run.core_actors import Half, halves_of, shares_of
 from netstack.sim import simulate
 from tests.helpers.launching import launch, results
@@ -44,14 +45,15 @@ def by_value(folder: Path) -> list[dict]:
 
 @pytest.mark.parametrize("batch", [4, 10])
 def test_actors_on_one_node(batch: int, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", f"ray.batch={batch}", *LENGTHS) == 0
+    options = (f"ray.batch={batch}", "ray.cores_per_actor=2")
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *options, *LENGTHS) == 0
     assert capsys.readouterr().err == ""
     assert by_value(tmp_path) == inline
 
 
 def test_actors_on_two_nodes(two_nodes: str, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on = (f"ray.address={two_nodes}", "ray.send_sources=false", "ray.placement=SPREAD")
-    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *on, *LENGTHS) == 0
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", "ray.cores_per_actor=2", *on, *LENGTHS) == 0
     assert by_value(tmp_path) == inline
 
 
@@ -71,6 +73,20 @@ def test_cores_that_share_an_actor(
     share = f"ray.cores_per_actor={cores_per_actor}"
     assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", share, *LENGTHS) == 0
     assert by_value(tmp_path) == inline
+
+
+@pytest.mark.parametrize(("nodes", "load", "idle"), [(1, 0.3, 8), (1, 2.6, 5), (1, 30.0, 1), (2, 30.0, 8)])
+def test_busy_cpus_of_this_computer_get_no_actors(nodes: int, load: float, idle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight CPUs. The load of the nodes of a cluster is not known."""
+    from ray.util import get_node_ip_address
+
+    addresses = [get_node_ip_address(), "192.0.2.1"][:nodes]
+    cluster = SimpleNamespace(
+        nodes=lambda: [{"NodeManagerAddress": address, "Alive": True, "Resources": {"CPU": 8 / nodes}} for address in addresses],
+    )
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
+    assert idle_cpus(cluster) == idle
 
 
 def test_shares_are_even() -> None:
