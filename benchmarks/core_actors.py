@@ -8,8 +8,8 @@ Run from the repository root, so that its packages are found:
 
 Measures a round of core actors beside the same windows in one process and beside the bare exchange of about as many words, for
 batches of points and for machines with more cores. What a round would take with a CPU for each core is computed: a core's share
-of the processor time in one process, an actor's processor time of the bare exchange among as many actors as cores, and the delay
-of a message between two actors on two CPUs. `--busy` measures all rounds once more beside so many processes that only compute.
+of the processor time in one process, a process's processor time of the bare exchange among as many processes as cores, and the
+delay of a message between two of them. `--busy` measures all rounds once more beside so many processes that only compute.
 `--sweep` measures the twelve points of the main experiment instead, and a point alone and beside a busy process.
 """
 
@@ -33,7 +33,8 @@ from rich.table import Table
 from benchmarks.figures import label_values
 from experiments.config.compose import compose_simulation
 from experiments.run.cluster import start_or_join
-from experiments.run.core_actors import CoreActor, CoreActors, Half
+from experiments.run.core_actors import CoreActor, CoreActors
+from experiments.run.mesh import Keys, Mesh, new_keys
 from experiments.run.task import compile_once
 from netstack.errors import ConfigError
 from netstack.sim import Lockstep, SimulationConfig, no_messages, simulate
@@ -63,21 +64,44 @@ class Timed(CoreActor):
         return self.processor_s
 
 
-class Echo(Timed):
-    """An actor that only exchanges messages, as long as those of a usual round."""
-
-    def round(self, half: Half) -> np.ndarray:
-        """Return some words for each of its cores."""
-        parts = len(half.points) * self._shares[self._index]
-        return np.concatenate([parts + 1 + WORDS * np.arange(parts + 1), np.ones(parts * WORDS, np.int64)])
-
-
 class Pool(CoreActors):
     """A pool of timed actors."""
 
-    def processor_ms(self) -> float:
-        """Return the processor time of an actor in the last run, per round, in the mean."""
-        return 1000 * statistics.mean(self._get([actor.processor_seconds.remote() for actor in self._actors])) / ROUNDS
+    def processor_seconds(self) -> list[float]:
+        """Return the processor time of each actor in the last run."""
+        return self._get([actor.processor_seconds.remote() for actor in self._actors])
+
+
+def _exchange(index: int, words: int, keys: Keys, addresses: Any, barrier: Any, times: Any) -> None:
+    """Exchange arrays as a member of a mesh; put the wall time and the processor time of a round, in ms, into a queue."""
+    mesh = Mesh(index, keys, "127.0.0.1", "node")
+    addresses[index] = mesh.address
+    barrier.wait()
+    mesh.connect([addresses[member] for member in sorted(addresses.keys())])
+    own = np.ones(words, np.int64)
+    started, worked = time.perf_counter(), time.thread_time()
+    for _ in range(ROUNDS):
+        mesh.send(own)
+        mesh.receive(own)
+    times.put([1000 * seconds / ROUNDS for seconds in (time.perf_counter() - started, time.thread_time() - worked)])
+    barrier.wait()  # nobody closes a connection that another still reads
+
+
+def measure_exchange(members: int, words: int) -> tuple[float, float]:
+    """Return wall time and a member's processor time of a round of the bare exchange among processes, medians in ms."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchmarks.core_actors"])
+    with context.Manager() as manager:
+        addresses, barrier, times = manager.dict(), context.Barrier(members), context.Queue()
+        given = (words, new_keys(), addresses, barrier, times)
+        processes = [context.Process(target=_exchange, args=(index, *given)) for index in range(members)]
+        for process in processes:
+            process.start()
+        found = [times.get() for _ in processes]
+        for process in processes:
+            process.join()
+    wall_ms, processor_ms = (statistics.median(values) for values in zip(*found, strict=True))
+    return wall_ms, processor_ms
 
 
 @dataclass(frozen=True)
@@ -106,32 +130,36 @@ def point_of(cores: int) -> SimulationConfig:
     return compose_simulation("org=connp_l", f"conns={48 * cores}", *machine, *LONG)
 
 
-def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int | None) -> Round:
-    """Measure rounds of the same batch in one process and by actors, and the bare exchange, alternately."""
+def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int) -> Round:
+    """Measure rounds of the same batch in one process and by actors, alternately, and the bare exchange."""
     configs = [point_of(cores)] * batch
     alone = Lockstep(configs, range(cores), cores)
-    pools = [
-        Pool(ray, cores, "PACK", per_actor, Timed),
-        Pool(ray, cores, "PACK", per_actor, Echo),
-        Pool(ray, 2, "PACK", 1, Echo),
-        Pool(ray, cores, "PACK", 1, Echo),
-    ]
-    for pool in pools:
-        pool.load(configs)
+    pool = Pool(ray, cores, "PACK", per_actor, Timed)
+    pool.load(configs)
     parts = no_messages(cores * batch)
     rows = []
     with busy_processes(busy):
+        bare = [measure_exchange(-(-cores // per_actor), WORDS * batch * per_actor)[0] for _ in range(REPETITIONS)]
         for _ in range(REPETITIONS):
             started, worked = time.perf_counter(), time.process_time()
             for _ in range(ROUNDS):
                 parts = alone.round(parts)
             inline_s, work_s = time.perf_counter() - started, time.process_time() - worked
-            actors_s, bare_s, two_s, _ = (pool.run(ROUNDS) for pool in pools)
-            delay_ms = max(0.0, 1000 * two_s / ROUNDS - pools[2].processor_ms())
-            rows.append([*(1000 * s / ROUNDS for s in (inline_s, actors_s, bare_s, work_s)), pools[3].processor_ms(), delay_ms])
-    for pool in pools:
-        pool.end()
-    return Round(cores, batch, busy, *(statistics.median(values) for values in zip(*rows[1:], strict=True)))  # the first warms up
+            rows.append([1000 * seconds / ROUNDS for seconds in (inline_s, pool.run(ROUNDS), work_s)])
+    pool.end()
+    inline_ms, actors_ms, work_ms = (statistics.median(values) for values in zip(*rows[1:], strict=True))  # the first warms up
+    pairs = [measure_exchange(2, WORDS * batch) for _ in range(REPETITIONS)]
+    return Round(
+        cores,
+        batch,
+        busy,
+        inline_ms,
+        actors_ms,
+        bare_ms=statistics.median(bare),
+        work_ms=work_ms,
+        exchange_ms=measure_exchange(cores, WORDS * batch)[1],
+        delay_ms=max(0.0, statistics.median(wall_ms - processor_ms for wall_ms, processor_ms in pairs)),
+    )
 
 
 @contextmanager
@@ -170,7 +198,7 @@ def measure_rounds(
     rows = []
     for busy in loads:
         for count, batch in [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]:
-            row = measure_round(ray, count, batch, busy, per_actor)
+            row = measure_round(ray, count, batch, busy, per_actor or -(-count // (os.cpu_count() or 1)))
             rows.append(row)
             times = (row.inline_ms, row.actors_ms, row.bare_ms, row.work_ms / count, row.exchange_ms, row.delay_ms, row.apart_ms)
             values = [f"{value:.3f}" for value in times]
@@ -191,12 +219,14 @@ def compare_sweep(ray: Any, per_actor: int | None, console: Console) -> None:
     started = time.perf_counter()
     by_ray = pool.simulate(configs)
     ray_s = time.perf_counter() - started
-    worked_s = pool.processor_ms() * ROUNDS / 1000
+    worked = pool.processor_seconds()
     same = sum(
         replace(one, wall_seconds=0, wall_segments_per_second=0) == replace(other, wall_seconds=0, wall_segments_per_second=0)
         for one, other in zip(inline, by_ray, strict=True)
     )
-    console.print(f"core actors: {ray_s:.0f} s, of it processor {worked_s:.0f} s an actor; load {os.getloadavg()[0]:.1f}")
+    console.print(
+        f"core actors: {ray_s:.0f} s, processor {sum(worked):.0f} s in {len(worked)} actors; load {os.getloadavg()[0]:.1f}"
+    )
     console.print(f"{ray_s / inline_s:.2f} times one process; {same} of {len(configs)} results are equal")
     for org in ORGANIZATIONS[1:]:
         config = compose_simulation("engine=ray", f"org={org}", "conns=192")

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zmq
@@ -63,7 +64,7 @@ class _Pipe:
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
-        self._socket = connected
+        self.socket = connected
         self._unsent, self._received = b"", bytearray()
         self._has_ended = False
 
@@ -76,7 +77,7 @@ class _Pipe:
         """Send what waits, as far as the socket takes it."""
         try:
             while self._unsent:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+                self._unsent = self._unsent[self.socket.send(self._unsent) :]
         except BlockingIOError:
             return
         except OSError:
@@ -85,7 +86,7 @@ class _Pipe:
     def read(self) -> list[bytes]:
         """Return the messages that have become complete."""
         try:
-            data = self._socket.recv(READ_BYTES)
+            data = self.socket.recv(READ_BYTES)
             self._has_ended = not data
         except BlockingIOError:
             return []
@@ -102,15 +103,20 @@ class _Pipe:
         return messages
 
     @property
-    def awaited(self) -> list[tuple[socket.socket, int]]:
+    def awaited(self) -> int:
         """What to wait for. A member that has ended is as one that is silent: who started it sees that it is lost."""
         if self._has_ended:
-            return []
-        return [(self._socket, zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))]
+            return 0
+        return zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0)
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether nothing waits."""
+        return not self._unsent
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self.socket.close()
 
 
 class Mesh:
@@ -193,37 +199,42 @@ class Mesh:
             link.send(data)
 
     def receive(self, own: np.ndarray) -> list[np.ndarray]:
-        """Return the next array of each member in the order of their numbers; this one's is given.
+        """Return the next array of each member in the order of their numbers; this one's is given. All that was sent has left.
 
         Raises:
             TimeoutError: A member was silent for ten minutes.
         """
         deadline = time.monotonic() + WAIT_SECONDS
+        for member, pipe in self._near.items():
+            if not self._early[member]:
+                self._early[member] += pipe.read()
         others = [early for member, early in enumerate(self._early) if member != self._index]
-        self._read()
-        while not all(others):
+        while not (all(others) and all(pipe.is_sent for pipe in self._near.values())):
             self._wait(deadline)
-            self._read()
         return [
             own if member == self._index else np.frombuffer(early.popleft(), np.int64) for member, early in enumerate(self._early)
         ]
 
-    def _read(self) -> None:
-        for member, pipe in self._near.items():
-            if not self._early[member]:
-                self._early[member] += pipe.read()
-        while self._far and self._inbox.poll(0):
-            sender, data = self._inbox.recv_multipart()
-            self._early[int(sender) - 1].append(data)
-
     def _wait(self, deadline: float) -> None:
-        """Wait until a message comes, or until more of one can be sent."""
-        awaited = [(self._inbox, zmq.POLLIN)] if self._far else []
-        awaited += [entry for pipe in self._near.values() for entry in pipe.awaited]
-        if not zmq.zmq_poll(awaited, max(0, int(1000 * (deadline - time.monotonic())))) and time.monotonic() >= deadline:
+        """Wait until something comes, and take it, or until more of a message can be sent."""
+        files: dict[Any, int] = {}
+        awaited: list[tuple[Any, int]] = [(self._inbox, zmq.POLLIN)] if self._far else []
+        for member, pipe in self._near.items():
+            if wanted := pipe.awaited:
+                awaited.append((pipe.socket.fileno(), wanted))
+                files[pipe.socket.fileno()] = member
+        ready = zmq.zmq_poll(awaited, max(0, int(1000 * (deadline - time.monotonic()))))
+        if not ready and time.monotonic() >= deadline:
             raise TimeoutError(f"no message from another process for {WAIT_SECONDS:g} s")
-        for pipe in self._near.values():
-            pipe.flush()
+        for found, events in ready:
+            if found is self._inbox:
+                sender, data = self._inbox.recv_multipart()
+                self._early[int(sender) - 1].append(data)
+                continue
+            member = files[found]
+            self._near[member].flush()
+            if events & ~zmq.POLLOUT:
+                self._early[member] += self._near[member].read()
 
     def close(self) -> None:
         """Close all connections."""
