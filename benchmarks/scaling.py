@@ -173,20 +173,21 @@ def draw(path: Path, series: dict[str, list[Row]]) -> None:
     """Draw seconds and peak memory against each quantity."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(series), figsize=(3.2 * len(series), 5.6), layout="constrained", sharex="col")
+    figure, axes = pyplot.subplots(
+        2, len(series), figsize=(3 * len(series), 5.6), layout="constrained", sharex="col", sharey="row"
+    )
     for (name, rows), column in zip(series.items(), axes.T, strict=True):
         at = [row.value for row in rows]
-        of = "wall time of a sweep, s" if name == "points" else "processor time, s"
-        for axis, key, unit, label in zip(column, ("seconds", "peak_bytes"), (1, 2**20), (of, "peak memory, MiB"), strict=True):
-            fitted = f"grows as n^{exponent(rows, key):.2f}"
-            axis.plot(at, [getattr(row, key) / unit for row in rows], marker="o", label=fitted)
-            axis.set(xscale="log", yscale="log", ylabel=label)
+        costs = (("seconds", 1, "wall time" if name == "points" else "processor time"), ("peak_bytes", 2**20, "peak memory"))
+        for axis, (key, unit, title) in zip(column, costs, strict=True):
+            axis.plot(at, [getattr(row, key) / unit for row in rows], marker="o")
+            axis.set(xscale="log", yscale="log", title=f"{title}: n^{max(0.0, exponent(rows, key)):.2f}")
             axis.spines[["top", "right"]].set_visible(False)
-            axis.legend(frameon=False, loc="upper left")
-        low, high = column[1].get_ylim()
-        column[1].set(xlabel=name, ylim=(min(low, 100), max(high, 1000)))
+        column[1].set_xlabel(name)
         if name == "connections":
             column[1].axhline(LIMIT_BYTES / 2**20, color="0.6", linestyle=":")
+    axes[0, 0].set_ylabel("s")
+    axes[1, 0].set(ylabel="MiB", ylim=(100, 10_000))
     figure.savefig(path, dpi=130)
 
 
@@ -196,14 +197,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--points", default="10,30,100,300,1000", help="points of sweeps (default: %(default)s)")
     parser.add_argument("--figure", type=Path, help="draw all series into this file")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to a file")
-    parser.add_argument("--step", choices=("measure", "paper"), help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=("compile", "measure", "paper"), help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.step:
-        print(json.dumps(asdict(measure(options.overrides)) if options.step == "measure" else measure_paper()))
+        steps = {"compile": compile_once, "measure": lambda: asdict(measure(options.overrides)), "paper": measure_paper}
+        print(json.dumps(steps[options.step]()))
         return 0
     console = Console(highlight=False, width=160)
-    compile_once()
+    in_fresh_process("--step", "compile")  # a process begins with the peak of the one that starts it
     console.print(f"load of this computer: {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs")
     series = {name: measure_series(name, console) for name in SERIES}
     paper = in_fresh_process("--step", "paper")

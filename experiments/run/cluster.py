@@ -104,6 +104,8 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
             cpus = workers or (processes if processes < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
             _check_files()
             startup = {"worker_maximum_startup_concurrency": max(os.cpu_count() or 1, actors // WARNING_FACTOR + 1)}
+            if actors:  # which wait for each other: Ray's 15 would let each wait long for its turn beside any busy process
+                startup["worker_niceness"] = 0
             with unshared(), _without_standard_error(), _without_helpers():
                 ray.init(
                     address="local",

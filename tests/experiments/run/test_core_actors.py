@@ -89,6 +89,16 @@ def test_busy_cpus_of_this_computer_get_no_actors(nodes: int, load: float, idle:
     assert idle_cpus(cluster) == idle
 
 
+def test_actors_are_as_nice_as_the_command() -> None:
+    """Ray's workers give way to all other processes by default."""
+    ray = start_or_join(1, 1, None, False, 1)
+    try:
+        niceness = ray.get(ray.remote(lambda: os.getpriority(os.PRIO_PROCESS, 0)).remote())
+        assert niceness == os.getpriority(os.PRIO_PROCESS, 0)
+    finally:
+        ray.shutdown()
+
+
 def test_shares_are_even() -> None:
     assert shares_of(4, 1) == [1, 1, 1, 1]
     assert shares_of(4, 3) == [2, 2]
