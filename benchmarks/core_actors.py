@@ -22,6 +22,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,19 +88,24 @@ def _exchange(index: int, words: int, keys: Keys, addresses: Any, barrier: Any, 
     barrier.wait()  # nobody closes a connection that another still reads
 
 
+@cache
 def measure_exchange(members: int, words: int) -> tuple[float, float]:
-    """Return wall time and a member's processor time of a round of the bare exchange among processes, medians in ms."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.core_actors"])
-    with context.Manager() as manager:
-        addresses, barrier, times = manager.dict(), context.Barrier(members), context.Queue()
-        given = (words, new_keys(), addresses, barrier, times)
-        processes = [context.Process(target=_exchange, args=(index, *given)) for index in range(members)]
-        for process in processes:
-            process.start()
-        found = [times.get() for _ in processes]
-        for process in processes:
-            process.join()
+    """Return wall time and a member's processor time of a round of the bare exchange among processes, medians in ms.
+
+    The first call must come before Ray starts: processes are forked.
+    """
+    context = multiprocessing.get_context("fork")
+    found = []
+    for _ in range(REPETITIONS):
+        with context.Manager() as manager:
+            barrier, times = context.Barrier(members), context.Queue()
+            given = (words, new_keys(), manager.dict(), barrier, times)
+            processes = [context.Process(target=_exchange, args=(index, *given)) for index in range(members)]
+            for process in processes:
+                process.start()
+            found += [times.get() for _ in processes]
+            for process in processes:
+                process.join()
     wall_ms, processor_ms = (statistics.median(values) for values in zip(*found, strict=True))
     return wall_ms, processor_ms
 
@@ -113,8 +119,8 @@ class Round:
     busy: int
     inline_ms: float  # wall time in one process
     actors_ms: float  # wall time by core actors
-    bare_ms: float  # wall time of the exchange alone, by as many actors
     work_ms: float  # processor time in one process
+    bare_ms: float  # wall time of the exchange alone, by as many processes as actors
     exchange_ms: float  # processor time of an actor in the exchange alone, with an actor per core
     delay_ms: float  # of a message between two actors: wall time of their exchange without its processor time
 
@@ -131,7 +137,7 @@ def point_of(cores: int) -> SimulationConfig:
 
 
 def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int) -> Round:
-    """Measure rounds of the same batch in one process and by actors, alternately, and the bare exchange."""
+    """Measure rounds of the same batch in one process and by actors, alternately."""
     configs = [point_of(cores)] * batch
     alone = Lockstep(configs, range(cores), cores)
     pool = Pool(ray, cores, "PACK", per_actor, Timed)
@@ -139,7 +145,6 @@ def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int) -
     parts = no_messages(cores * batch)
     rows = []
     with busy_processes(busy):
-        bare = [measure_exchange(-(-cores // per_actor), WORDS * batch * per_actor)[0] for _ in range(REPETITIONS)]
         for _ in range(REPETITIONS):
             started, worked = time.perf_counter(), time.process_time()
             for _ in range(ROUNDS):
@@ -148,18 +153,14 @@ def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int) -
             rows.append([1000 * seconds / ROUNDS for seconds in (inline_s, pool.run(ROUNDS), work_s)])
     pool.end()
     inline_ms, actors_ms, work_ms = (statistics.median(values) for values in zip(*rows[1:], strict=True))  # the first warms up
-    pairs = [measure_exchange(2, WORDS * batch) for _ in range(REPETITIONS)]
-    return Round(
-        cores,
-        batch,
-        busy,
-        inline_ms,
-        actors_ms,
-        bare_ms=statistics.median(bare),
-        work_ms=work_ms,
-        exchange_ms=measure_exchange(cores, WORDS * batch)[1],
-        delay_ms=max(0.0, statistics.median(wall_ms - processor_ms for wall_ms, processor_ms in pairs)),
-    )
+    return Round(cores, batch, busy, inline_ms, actors_ms, work_ms, *exchange_of(cores, batch, per_actor))
+
+
+def exchange_of(cores: int, batch: int, per_actor: int) -> tuple[float, float, float]:
+    """Return `bare_ms`, `exchange_ms` and `delay_ms` of a round."""
+    bare_ms, _ = measure_exchange(-(-cores // per_actor), WORDS * batch * per_actor)
+    wall_ms, processor_ms = measure_exchange(2, WORDS * batch)
+    return bare_ms, measure_exchange(cores, WORDS * batch)[1], max(0.0, wall_ms - processor_ms)
 
 
 @contextmanager
@@ -181,6 +182,16 @@ def _compute() -> None:
         number = number * 3 % 1_000_003
 
 
+def measured(cores: Sequence[int], batches: Sequence[int]) -> list[tuple[int, int]]:
+    """Return what is measured: the cores of a machine, and how many points."""
+    return [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]
+
+
+def share_of(cores: int) -> int:
+    """Return how many cores an actor has, if there is one for each CPU."""
+    return -(-cores // (os.cpu_count() or 1))
+
+
 def measure_rounds(
     ray: Any, cores: Sequence[int], batches: Sequence[int], loads: Sequence[int], per_actor: int | None, console: Console
 ) -> list[Round]:
@@ -197,8 +208,8 @@ def measure_rounds(
     table = Table("cores", "points", "busy", *names, box=box.SIMPLE_HEAD)
     rows = []
     for busy in loads:
-        for count, batch in [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]:
-            row = measure_round(ray, count, batch, busy, per_actor or -(-count // (os.cpu_count() or 1)))
+        for count, batch in measured(cores, batches):
+            row = measure_round(ray, count, batch, busy, per_actor or share_of(count))
             rows.append(row)
             times = (row.inline_ms, row.actors_ms, row.bare_ms, row.work_ms / count, row.exchange_ms, row.delay_ms, row.apart_ms)
             values = [f"{value:.3f}" for value in times]
@@ -240,10 +251,10 @@ def compare_sweep(ray: Any, per_actor: int | None, console: Console) -> None:
 
 
 def draw(path: Path, rows: Sequence[Round]) -> None:
-    """Draw a round's time against the points of a batch, and against the cores of a machine."""
+    """Draw what a round costs in one process and with a CPU per core, against points in lock-step and cores of a machine."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     rows = [row for row in rows if row.busy == rows[0].busy]
     cores = rows[0].cores
     batches = [row for row in rows if row.cores == cores]
@@ -253,9 +264,8 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
         (axes[1], machines, "cores", "cores of the machine", "a round of one point, ms"),
     )
     lines = {
-        "inline_ms": ("in one process", "-"),
-        "actors_ms": (f"core actors on {os.cpu_count()} CPUs", "-"),
-        "apart_ms": ("a CPU per core (computed)", "--"),
+        "work_ms": ("one process: its work", "-"),
+        "apart_ms": ("a CPU per core, computed: work, exchange and delay", "--"),
         "exchange_ms": ("of it exchange", ":"),
     }
     for axis, shown, key, label, title in sides:
@@ -264,7 +274,7 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
             axis.plot(at, [getattr(row, name) / row.batch for row in shown], style, marker="o", label=text)
         axis.set(title=title, xlabel=label, xscale="log", yscale="log")
         label_values(axis, at)
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(lines), frameon=False)
     figure.savefig(path, dpi=130)
 
 
@@ -282,6 +292,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         cores, batches = ([int(text) for text in given.split(",")] for given in (options.cores, options.batches))
         compile_once(windows=True)
+        for count, batch in [] if options.sweep else measured(cores, batches):
+            exchange_of(count, batch, options.cores_per_actor or share_of(count))
         ray = start_or_join(max(cores), None, None, False, actors=4 * max(cores))
         loads = [0, options.busy] if options.busy else [0]
         rows = []

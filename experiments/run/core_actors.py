@@ -20,8 +20,8 @@ CPU_SHARE = 0.001  # of a CPU that an actor asks for: actors take turns where th
 
 
 @dataclass
-class Half:
-    """Half of the points of a batch: while the messages of one half travel, the other half computes.
+class Subset:
+    """Some points of a batch, which go from window to window together.
 
     Attributes:
         points: Their numbers.
@@ -48,7 +48,7 @@ class CoreActor:
         self._index, self._shares = index, list(shares)
         first = sum(self._shares[:index])
         self._numbers = range(first, first + self._shares[index])
-        self._halves: list[Half] = []
+        self._subsets: list[Subset] = []
         self._mesh: Mesh | None = None
         compile_once(windows=True)
 
@@ -67,54 +67,59 @@ class CoreActor:
 
     def load(self, configs: Sequence[SimulationConfig]) -> None:
         """Build the cores of every point of a batch, and drop those of the batch before."""
-        self._halves = []  # first, so that two batches never lie in memory together
+        self._subsets = []  # first, so that two batches never lie in memory together
         width = sum(self._shares)
-        for points in halves_of(configs):
+        for points in subsets_of(configs, len(self._shares)):
             lockstep = Lockstep([configs[point] for point in points], self._numbers, width)
             nothing = no_messages(len(points) * width)
-            self._halves.append(Half(points, lockstep, nothing, nothing))
+            self._subsets.append(Subset(points, lockstep, nothing, nothing))
 
     def run(self, rounds: int | None = None) -> float:
         """Exchange messages until no point has any left, or for so many rounds; return the seconds."""
-        assert self._mesh is not None
         started = time.perf_counter()
-        running = list(self._halves)
-        for half in running:
-            self._send(half)
+        for together in [self._subsets] if len(self._shares) > 1 else [[subset] for subset in self._subsets]:
+            self._run(together, rounds)
+        return time.perf_counter() - started
+
+    def _run(self, subsets: Sequence[Subset], rounds: int | None) -> None:
+        """Run subsets in turns: while the messages of one travel, another computes."""
+        assert self._mesh is not None
+        running = list(subsets)
+        for subset in running:
+            self._send(subset)
         count = 0
         while running:
             count += 1
-            for half in tuple(running):
-                half.parts = gather(self._mesh.receive(half.own), len(half.points), self._shares)
-                if are_over(half.parts) or count == rounds:
-                    running.remove(half)
+            for subset in tuple(running):
+                subset.parts = gather(self._mesh.receive(subset.own), len(subset.points), self._shares)
+                if are_over(subset.parts) or count == rounds:
+                    running.remove(subset)
                 else:
-                    self._send(half)
-        return time.perf_counter() - started
+                    self._send(subset)
 
-    def _send(self, half: Half) -> None:
+    def _send(self, subset: Subset) -> None:
         assert self._mesh is not None
-        half.own = self.round(half)
-        self._mesh.send(half.own)
+        subset.own = self.round(subset)
+        self._mesh.send(subset.own)
 
-    def round(self, half: Half) -> np.ndarray:
+    def round(self, subset: Subset) -> np.ndarray:
         """Take the messages of the last round; return those of this actor's cores."""
-        return half.lockstep.round(half.parts)
+        return subset.lockstep.round(subset.parts)
 
     def counts(self) -> dict[int, list[Any]]:
         """Return what only these cores have of each point: the miss counters of their caches."""
         return {
             point: [core.own_counts() for core in cores]
-            for half in self._halves
-            for point, cores in zip(half.points, half.lockstep.points, strict=True)
+            for subset in self._subsets
+            for point, cores in zip(subset.points, subset.lockstep.points, strict=True)
         }
 
     def results(self, counts: Sequence[dict[int, list[Any]]], wall_seconds: float) -> dict[int, str]:
         """Return the results of the points as JSON; `counts` are those of all actors. Only the actor of core 0 can say."""
         return {
             point: cores[0].result([count for part in counts for count in part[point]], wall_seconds).to_json()
-            for half in self._halves
-            for point, cores in zip(half.points, half.lockstep.points, strict=True)
+            for subset in self._subsets
+            for point, cores in zip(subset.points, subset.lockstep.points, strict=True)
         }
 
 
@@ -194,11 +199,17 @@ def shares_of(cores: int, most: int) -> list[int]:
     return [cores // actors + (index < cores % actors) for index in range(actors)]
 
 
-def halves_of(configs: Sequence[SimulationConfig]) -> list[list[int]]:
-    """Return the numbers of the points of each half, none of them empty. Both take about as long, and have as long points."""
+def subsets_of(configs: Sequence[SimulationConfig], actors: int) -> list[list[int]]:
+    """Return the numbers of the points of each subset, none of them empty.
+
+    Of several actors each has two, which take about as long and have as long points. One that waits for nobody has a subset for
+    each point: one after the other they stay in its caches.
+    """
 
     def length(point: int) -> float:
         return sum(planned_ms(configs[point])) * configs[point].cores_used
 
+    if actors == 1:
+        return [[point] for point in range(len(configs))]
     ordered = sorted(range(len(configs)), key=length, reverse=True)
     return [half for half in (ordered[::2], ordered[1::2]) if half]

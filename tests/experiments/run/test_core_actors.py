@@ -12,7 +12,7 @@ import pytest
 from experiments.config.compose import compose_simulation
 from experiments.run import core_actors
 from experiments.run.cluster import idle_cpus, start_or_join
-from experiments.run.core_actors import Half, halves_of, shares_of
+from experiments.run.core_actors import Subset, shares_of, subsets_of
 from netstack.sim import simulate
 from tests.helpers.launching import launch, results
 from tests.helpers.servers import two_ray_nodes
@@ -106,15 +106,16 @@ def test_shares_are_even() -> None:
     assert shares_of(2, 16) == [2]
 
 
-def test_halves_take_about_as_long() -> None:
+def test_two_subsets_take_about_as_long() -> None:
     """Short points on one core and on four, and two long ones on four: each half has one of the long ones."""
     points = [("up", 6), ("msgp", 16384), ("msgp", 6), ("connp_l", 16384)]
-    halves = halves_of([compose_simulation(f"org={org}", f"conns={conns}") for org, conns in points])
-    assert sorted(sorted(half) for half in halves) == [[0, 3], [1, 2]]
+    configs = [compose_simulation(f"org={org}", f"conns={conns}") for org, conns in points]
+    assert sorted(sorted(half) for half in subsets_of(configs, 2)) == [[0, 3], [1, 2]]
+    assert subsets_of(configs[:1], 2) == [[0]]
 
 
-def test_one_point_has_no_second_half() -> None:
-    assert halves_of([compose_simulation("conns=6")]) == [[0]]
+def test_an_actor_that_waits_for_nobody_runs_point_by_point() -> None:
+    assert subsets_of([compose_simulation("conns=6")] * 3, 1) == [[0], [1], [2]]
 
 
 def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,11 +126,11 @@ def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch:
     class Mortal(core_actors.CoreActor):
         rounds = 0
 
-        def round(self, half: Half) -> np.ndarray:
+        def round(self, subset: Subset) -> np.ndarray:
             self.rounds += 1
             if self.rounds == 3 and self._index == 1:
                 os._exit(1)
-            return super().round(half)
+            return super().round(subset)
 
     monkeypatch.setattr(core_actors, "CoreActor", Mortal)
     start_or_join(2, 2, None, False, 2)
