@@ -1,23 +1,28 @@
-"""What a round of core actors costs, alone and beside busy processes, and how it grows with batch and cores.
+"""What a round of core actors costs, alone and beside busy processes, and what a CPU per core would bring.
 
 Run from the repository root, so that its packages are found:
 
     python -m benchmarks.core_actors
-    python -m benchmarks.core_actors --cores 4,8,16,32 --batches 1,4,16,64 --busy 2 --figure docs/figures/actors.png
+    python -m benchmarks.core_actors --cores 4,8,16,32,64 --batches 1,4,16,64 --busy 2 --figure docs/figures/actors.png
+    python -m benchmarks.core_actors --sweep
 
-Measures a round of core actors beside the same windows in one process and beside the bare exchange of about as many words; the
-wall time of a round against the points of a batch and the cores of a machine; and a sweep of 52 short points with engine=ray
-beside the same with engine=inline. `--busy` measures all rounds once more beside so many processes that only compute.
+Measures a round of core actors beside the same windows in one process and beside the bare exchange of about as many words, for
+batches of points and for machines with more cores. What a round would take with a CPU for each core is computed: a core's share
+of the processor time in one process, a process's processor time of the bare exchange among as many processes as cores, and the
+delay of a message between two of them. `--busy` measures all rounds once more beside so many processes that only compute.
+`--sweep` measures the twelve points of the main experiment instead, and a point alone and beside a busy process.
 """
 
 import argparse
 import multiprocessing
+import os
 import statistics
 import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +34,100 @@ from rich.table import Table
 from benchmarks.figures import label_values
 from experiments.config.compose import compose_simulation
 from experiments.run.cluster import start_or_join
-from experiments.run.core_actors import CoreActor, CoreActors, gather, no_messages, pack
+from experiments.run.core_actors import CoreActor, CoreActors
+from experiments.run.mesh import Keys, Mesh, new_keys
 from experiments.run.task import compile_once
 from netstack.errors import ConfigError
-from netstack.sim import SimulationConfig, simulate
+from netstack.sim import Lockstep, SimulationConfig, no_messages, simulate
 
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l")
-LOADS = (24, 48, 96, 192, 384, 768, 1536, 3072, 6144, 8192, 10240, 12288, 16384)
-SHORT = ("engine=ray", "engine.warmup_ms=0.5", "engine.measure_ms=1")
+LOADS = (6, 192, 16384)
 LONG = ("engine=ray", "engine.warmup_ms=5", "engine.measure_ms=10000")
 ROUNDS = 200
 REPETITIONS = 5
-WORDS = np.ones(100, np.int64)  # about what a core sends in a round
+WORDS = 100  # about what a core sends in a round
 
 
-class Echo(CoreActor):
-    """An actor that only exchanges messages, as long as those of a usual round."""
+class Timed(CoreActor):
+    """An actor that notes the processor time of its rounds."""
 
-    def round(self, messages: np.ndarray) -> np.ndarray:
-        """Return some words for each of its cores."""
-        return pack([WORDS] * (len(self._cores) * self._shares[self._index]))
+    processor_s = 0.0
+
+    def run(self, rounds: int | None = None) -> float:
+        """Exchange messages; return the seconds."""
+        started = time.thread_time()
+        seconds = super().run(rounds)
+        self.processor_s = time.thread_time() - started
+        return seconds
+
+    def processor_seconds(self) -> float:
+        """Return the processor time of the last run, without that of Ray's threads."""
+        return self.processor_s
+
+
+class Pool(CoreActors):
+    """A pool of timed actors."""
+
+    def processor_seconds(self) -> list[float]:
+        """Return the processor time of each actor in the last run."""
+        return self._get([actor.processor_seconds.remote() for actor in self._actors])
+
+
+def _exchange(index: int, words: int, keys: Keys, addresses: Any, barrier: Any, times: Any) -> None:
+    """Exchange arrays as a member of a mesh; put the wall time and the processor time of a round, in ms, into a queue."""
+    mesh = Mesh(index, keys, "127.0.0.1", "node")
+    addresses[index] = mesh.address
+    barrier.wait()
+    mesh.connect([addresses[member] for member in sorted(addresses.keys())])
+    own = np.ones(words, np.int64)
+    started, worked = time.perf_counter(), time.thread_time()
+    for _ in range(ROUNDS):
+        mesh.send(own)
+        mesh.receive(own)
+    times.put([1000 * seconds / ROUNDS for seconds in (time.perf_counter() - started, time.thread_time() - worked)])
+    barrier.wait()  # nobody closes a connection that another still reads
+
+
+@cache
+def measure_exchange(members: int, words: int) -> tuple[float, float]:
+    """Return wall time and a member's processor time of a round of the bare exchange among processes, medians in ms.
+
+    The first call must come before Ray starts: processes are forked.
+    """
+    context = multiprocessing.get_context("fork")
+    found = []
+    for _ in range(REPETITIONS):
+        with context.Manager() as manager:
+            barrier, times = context.Barrier(members), context.Queue()
+            given = (words, new_keys(), manager.dict(), barrier, times)
+            processes = [context.Process(target=_exchange, args=(index, *given)) for index in range(members)]
+            for process in processes:
+                process.start()
+            found += [times.get() for _ in processes]
+            for process in processes:
+                process.join()
+    wall_ms, processor_ms = (statistics.median(values) for values in zip(*found, strict=True))
+    return wall_ms, processor_ms
 
 
 @dataclass(frozen=True)
 class Round:
-    """Median wall times of a round of all cores of a batch, in ms."""
+    """Median times of a round of all cores of a batch, in ms."""
 
     cores: int
     batch: int
     busy: int
-    inline_ms: float
-    actors_ms: float
-    bare_ms: float
+    inline_ms: float  # wall time in one process
+    actors_ms: float  # wall time by core actors
+    work_ms: float  # processor time in one process
+    bare_ms: float  # wall time of the exchange alone, by as many processes as actors
+    exchange_ms: float  # processor time of an actor in the exchange alone, with an actor per core
+    delay_ms: float  # of a message between two actors: wall time of their exchange without its processor time
+
+    @property
+    def apart_ms(self) -> float:
+        """What a round would take with a CPU per core: computed."""
+        return self.work_ms / self.cores + self.exchange_ms + self.delay_ms
 
 
 def point_of(cores: int) -> SimulationConfig:
@@ -69,27 +136,31 @@ def point_of(cores: int) -> SimulationConfig:
     return compose_simulation("org=connp_l", f"conns={48 * cores}", *machine, *LONG)
 
 
-def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int | None) -> Round:
-    """Measure rounds of the same batch in one process and by actors, and the bare exchange, alternately."""
+def measure_round(ray: Any, cores: int, batch: int, busy: int, per_actor: int) -> Round:
+    """Measure rounds of the same batch in one process and by actors, alternately."""
     configs = [point_of(cores)] * batch
-    alone = CoreActor(0, [cores])
-    alone.load(configs)
-    pools = [CoreActors(ray, cores, "PACK", per_actor, kind) for kind in (CoreActor, Echo)]
-    for pool in pools:
-        pool.load(configs)
-    inside = no_messages(cores * batch)
+    alone = Lockstep(configs, range(cores), cores)
+    pool = Pool(ray, cores, "PACK", per_actor, Timed)
+    pool.load(configs)
+    parts = no_messages(cores * batch)
     rows = []
     with busy_processes(busy):
         for _ in range(REPETITIONS):
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             for _ in range(ROUNDS):
-                inside = gather([alone.round(inside)], batch, [cores])
-            inline_s = time.perf_counter() - started
-            rows.append([1000 * seconds / ROUNDS for seconds in (inline_s, *(pool.run(ROUNDS) for pool in pools))])
-    for pool in pools:
-        pool.end()
-    inline_ms, actors_ms, bare_ms = (statistics.median(values) for values in zip(*rows[1:], strict=True))  # the first warms up
-    return Round(cores, batch, busy, inline_ms, actors_ms, bare_ms)
+                parts = alone.round(parts)
+            inline_s, work_s = time.perf_counter() - started, time.process_time() - worked
+            rows.append([1000 * seconds / ROUNDS for seconds in (inline_s, pool.run(ROUNDS), work_s)])
+    pool.end()
+    inline_ms, actors_ms, work_ms = (statistics.median(values) for values in zip(*rows[1:], strict=True))  # the first warms up
+    return Round(cores, batch, busy, inline_ms, actors_ms, work_ms, *exchange_of(cores, batch, per_actor))
+
+
+def exchange_of(cores: int, batch: int, per_actor: int) -> tuple[float, float, float]:
+    """Return `bare_ms`, `exchange_ms` and `delay_ms` of a round."""
+    bare_ms, _ = measure_exchange(-(-cores // per_actor), WORDS * batch * per_actor)
+    wall_ms, processor_ms = measure_exchange(2, WORDS * batch)
+    return bare_ms, measure_exchange(cores, WORDS * batch)[1], max(0.0, wall_ms - processor_ms)
 
 
 @contextmanager
@@ -111,17 +182,37 @@ def _compute() -> None:
         number = number * 3 % 1_000_003
 
 
+def measured(cores: Sequence[int], batches: Sequence[int]) -> list[tuple[int, int]]:
+    """Return what is measured: the cores of a machine, and how many points."""
+    return [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]
+
+
+def share_of(cores: int) -> int:
+    """Return how many cores an actor has, if there is one for each CPU."""
+    return -(-cores // (os.cpu_count() or 1))
+
+
 def measure_rounds(
     ray: Any, cores: Sequence[int], batches: Sequence[int], loads: Sequence[int], per_actor: int | None, console: Console
 ) -> list[Round]:
     """Measure and print machines of so many cores with one point, and batches of so many points of the first machine."""
-    table = Table("cores", "points", "busy", "inline ms", "actors ms", "exchange ms", "actors / inline", box=box.SIMPLE_HEAD)
+    names = (
+        "inline ms",
+        "actors ms",
+        "exchange ms",
+        "work of a core ms",
+        "exchange of an actor ms",
+        "delay ms",
+        "CPU per core ms",
+    )
+    table = Table("cores", "points", "busy", *names, box=box.SIMPLE_HEAD)
     rows = []
     for busy in loads:
-        for count, batch in [*((cores[0], batch) for batch in batches), *((count, 1) for count in cores[1:])]:
-            row = measure_round(ray, count, batch, busy, per_actor)
+        for count, batch in measured(cores, batches):
+            row = measure_round(ray, count, batch, busy, per_actor or share_of(count))
             rows.append(row)
-            values = [f"{value:.2f}" for value in (row.inline_ms, row.actors_ms, row.bare_ms, row.actors_ms / row.inline_ms)]
+            times = (row.inline_ms, row.actors_ms, row.bare_ms, row.work_ms / count, row.exchange_ms, row.delay_ms, row.apart_ms)
+            values = [f"{value:.3f}" for value in times]
             console.print(f"{count} cores, {batch} points, {busy} busy: " + " ".join(values))
             table.add_row(str(count), str(batch), str(busy), *values)
     console.print(table)
@@ -129,25 +220,41 @@ def measure_rounds(
 
 
 def compare_sweep(ray: Any, per_actor: int | None, console: Console) -> None:
-    """Print the wall time of a sweep by core actors, their start included, beside the same windows in one process."""
-    configs = [compose_simulation(f"org={org}", f"conns={conns}", *SHORT) for org in ORGANIZATIONS for conns in LOADS]
-    started = time.perf_counter()
+    """Print the times of the main experiment in one process and by core actors, and of a point beside a busy process."""
+    configs = [compose_simulation("engine=ray", f"org={org}", f"conns={conns}") for org in ORGANIZATIONS for conns in LOADS]
+    started, worked = time.perf_counter(), time.process_time()
     inline = [simulate(config) for config in configs]
-    between = time.perf_counter()
-    by_ray = CoreActors(ray, 4, "PACK", per_actor).simulate(configs)
-    ended = time.perf_counter()
-    same = sum(one.goodput_mbps == other.goodput_mbps for one, other in zip(inline, by_ray, strict=True))
-    times = (
-        f"inline {between - started:.1f} s, actors {ended - between:.1f} s ({(ended - between) / (between - started):.1f} times)"
+    inline_s, work_s = time.perf_counter() - started, time.process_time() - worked
+    console.print(f"one process: {inline_s:.0f} s, of it processor {work_s:.0f} s; load {os.getloadavg()[0]:.1f}")
+    pool = Pool(ray, 4, "PACK", per_actor, Timed)
+    started = time.perf_counter()
+    by_ray = pool.simulate(configs)
+    ray_s = time.perf_counter() - started
+    worked = pool.processor_seconds()
+    same = sum(
+        replace(one, wall_seconds=0, wall_segments_per_second=0) == replace(other, wall_seconds=0, wall_segments_per_second=0)
+        for one, other in zip(inline, by_ray, strict=True)
     )
-    console.print(f"{len(configs)} points: {times}, {same} of the results equal")
+    console.print(
+        f"core actors: {ray_s:.0f} s, processor {sum(worked):.0f} s in {len(worked)} actors; load {os.getloadavg()[0]:.1f}"
+    )
+    console.print(f"{ray_s / inline_s:.2f} times one process; {same} of {len(configs)} results are equal")
+    for org in ORGANIZATIONS[1:]:
+        config = compose_simulation("engine=ray", f"org={org}", "conns=192")
+        seconds = []
+        for busy in (0, 1):
+            with busy_processes(busy):
+                started = time.perf_counter()
+                pool.simulate([config])
+                seconds.append(time.perf_counter() - started)
+        console.print(f"{org} at 192: {seconds[0]:.1f} s alone, {seconds[1]:.1f} s beside a busy process")
 
 
 def draw(path: Path, rows: Sequence[Round]) -> None:
-    """Draw a round's wall time against the points of a batch, and against the cores of a machine."""
+    """Draw what a round costs in one process and with a CPU per core, against points in lock-step and cores of a machine."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
+    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
     rows = [row for row in rows if row.busy == rows[0].busy]
     cores = rows[0].cores
     batches = [row for row in rows if row.cores == cores]
@@ -156,14 +263,18 @@ def draw(path: Path, rows: Sequence[Round]) -> None:
         (axes[0], batches, "batch", "points in lock-step", f"a round of {cores} cores, ms a point"),
         (axes[1], machines, "cores", "cores of the machine", "a round of one point, ms"),
     )
-    labels = {"actors_ms": "core actors", "bare_ms": "exchange alone", "inline_ms": "in one process"}
+    lines = {
+        "work_ms": ("one process: its work", "-"),
+        "apart_ms": ("a CPU per core, computed: work, exchange and delay", "--"),
+        "exchange_ms": ("of it exchange", ":"),
+    }
     for axis, shown, key, label, title in sides:
         at = [getattr(row, key) for row in shown]
-        for name, text in labels.items():
-            axis.plot(at, [getattr(row, name) / row.batch for row in shown], marker="o", label=text)
+        for name, (text, style) in lines.items():
+            axis.plot(at, [getattr(row, name) / row.batch for row in shown], style, marker="o", label=text)
         axis.set(title=title, xlabel=label, xscale="log", yscale="log")
         label_values(axis, at)
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(lines), frameon=False)
     figure.savefig(path, dpi=130)
 
 
@@ -174,21 +285,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--batches", default="1", help="points in lock-step (default: %(default)s)")
     parser.add_argument("--busy", type=int, default=0, help="measure also beside so many processes (default: %(default)s)")
     parser.add_argument("--cores-per-actor", type=int, help="of each machine (default: as many as make an actor per CPU)")
-    parser.add_argument("--figure", type=Path, help="draw wall times into this file")
+    parser.add_argument("--figure", type=Path, help="draw times of rounds into this file")
+    parser.add_argument("--sweep", action="store_true", help="measure the main experiment instead")
     options = parser.parse_args(arguments)
     console = Console(highlight=False)
     try:
         cores, batches = ([int(text) for text in given.split(",")] for given in (options.cores, options.batches))
         compile_once(windows=True)
-        ray = start_or_join(max(cores), None, None, False, actors=2 * max(cores))
+        for count, batch in [] if options.sweep else measured(cores, batches):
+            exchange_of(count, batch, options.cores_per_actor or share_of(count))
+        ray = start_or_join(max(cores), None, None, False, actors=4 * max(cores))
         loads = [0, options.busy] if options.busy else [0]
-        rows = measure_rounds(ray, cores, batches, loads, options.cores_per_actor, console)
-        compare_sweep(ray, options.cores_per_actor, console)
+        rows = []
+        if options.sweep:
+            compare_sweep(ray, options.cores_per_actor, console)
+        else:
+            rows = measure_rounds(ray, cores, batches, loads, options.cores_per_actor, console)
         ray.shutdown()
     except (ConfigError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.figure:
+    if options.figure and rows:
         draw(options.figure, rows)
     return 0
 

@@ -76,7 +76,7 @@ def draw(path: Path, rows: dict[tuple[str, int, float], tuple[float, ...]]) -> N
         label_values(axis, windows)
     axes[0].axhline(2, color="0.6", linestyle=":")
     axes[1].axhline(3, color="0.6", linestyle=":")
-    axes[0].legend(frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=130)
 
 

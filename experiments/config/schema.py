@@ -56,7 +56,7 @@ class RayConfig:
         patience_s: How long a point waits for a node of the cluster that has what it needs.
         batch: How many points whose cores are actors (engine=ray) are simulated in lock-step.
         placement: Where the actors of a batch are put: PACK on few nodes, SPREAD over many.
-        cores_per_actor: How many cores of a point share an actor; null for one actor per CPU, if there are cores enough.
+        cores_per_actor: How many cores of a point share an actor; null for one actor per CPU that idles.
     """
 
     address: str | None = None

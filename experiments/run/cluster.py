@@ -104,6 +104,8 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
             cpus = workers or (processes if processes < (os.cpu_count() or 1) else None)  # None: Ray knows limits of containers
             _check_files()
             startup = {"worker_maximum_startup_concurrency": max(os.cpu_count() or 1, actors // WARNING_FACTOR + 1)}
+            if actors:  # which wait for each other: Ray's 15 would let each wait long for its turn beside any busy process
+                startup["worker_niceness"] = 0
             with unshared(), _without_standard_error(), _without_helpers():
                 ray.init(
                     address="local",
@@ -200,6 +202,21 @@ def ray_folder() -> str:
 def cpus_of(ray: Any) -> int:
     """Return how many CPUs the nodes that are alive have together."""
     return int(sum(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]))
+
+
+def idle_cpus(ray: Any) -> int:
+    """Return how many CPUs are left for processes that wait for each other, at least one.
+
+    On this computer they are those that its load leaves idle: beside busy processes each would wait for its turn, and all of them
+    for the last one. Nobody says so of the nodes of a cluster.
+    """
+    from ray.util import get_node_ip_address
+
+    cpus = cpus_of(ray)
+    nodes = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+    if nodes == [get_node_ip_address()]:
+        cpus = min(cpus, round((os.cpu_count() or 1) - os.getloadavg()[0]))
+    return max(1, cpus)
 
 
 def fits(ray: Any, needed: Mapping[str, float]) -> bool:

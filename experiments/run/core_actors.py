@@ -6,18 +6,34 @@ cores did in a window, and blocks until theirs is there. Actors share nothing. K
 
 import time
 from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from experiments.run.cluster import cpus_of
-from experiments.run.mesh import Keys, Mesh, new_keys
+from experiments.run.cluster import idle_cpus
+from experiments.run.mesh import Address, Keys, Mesh, new_keys
 from experiments.run.task import compile_once
-from netstack.sim import Result, SimulationConfig, WindowedCore
+from netstack.sim import Lockstep, Result, SimulationConfig, are_over, gather, no_messages, planned_ms
 
 CPU_SHARE = 0.001  # of a CPU that an actor asks for: actors take turns where there are more of them than CPUs
-NO_WORDS = np.zeros(0, np.int64)
+
+
+@dataclass
+class Subset:
+    """Some points of a batch, which go from window to window together.
+
+    Attributes:
+        points: Their numbers.
+        lockstep: An actor's cores of them.
+        parts: The messages of all cores of the last round.
+        own: The messages of the actor's cores of this round.
+    """
+
+    points: list[int]
+    lockstep: Lockstep
+    parts: np.ndarray
+    own: np.ndarray
 
 
 class CoreActor:
@@ -32,71 +48,79 @@ class CoreActor:
         self._index, self._shares = index, list(shares)
         first = sum(self._shares[:index])
         self._numbers = range(first, first + self._shares[index])
-        self._used: list[int] = []
-        self._cores: list[list[WindowedCore | None]] = []
-        self._messages = no_messages(0)
+        self._subsets: list[Subset] = []
         self._mesh: Mesh | None = None
         compile_once(windows=True)
 
-    def listen(self, keys: Keys) -> str:
+    def listen(self, keys: Keys) -> Address:
         """Become a member of the actors' mesh; return the address for the others."""
+        from ray import get_runtime_context
         from ray.util import get_node_ip_address
 
-        self._mesh = Mesh(self._index, keys, get_node_ip_address())
+        self._mesh = Mesh(self._index, keys, get_node_ip_address(), get_runtime_context().get_node_id())
         return self._mesh.address
 
-    def connect(self, addresses: Sequence[str]) -> None:
+    def connect(self, addresses: Sequence[Address]) -> None:
         """Connect to the other actors."""
         assert self._mesh is not None
         self._mesh.connect(addresses)
 
     def load(self, configs: Sequence[SimulationConfig]) -> None:
         """Build the cores of every point of a batch, and drop those of the batch before."""
-        self._cores = []  # first, so that two batches never lie in memory together
-        self._used = [config.cores_used for config in configs]
-        self._cores = [
-            [WindowedCore(config, number) if number < used else None for number in self._numbers]
-            for config, used in zip(configs, self._used, strict=True)
-        ]
-        self._messages = no_messages(len(configs) * sum(self._shares))
-
-    def run(self, rounds: int | None = None) -> tuple[int, float]:
-        """Exchange messages until no point has any left, or for so many rounds; return how many it took, and the seconds."""
-        assert self._mesh is not None
-        count, started = 0, time.perf_counter()
-        while count == 0 or (len(self._messages) > self._messages[0] and (rounds is None or count < rounds)):
-            self._messages = gather(self._mesh.exchange(self.round(self._messages)), len(self._cores), self._shares)
-            count += 1
-        return count, time.perf_counter() - started
-
-    def round(self, messages: np.ndarray) -> np.ndarray:
-        """Take the gathered messages of the last round; return those of this actor's cores, by point and core."""
+        self._subsets = []  # first, so that two batches never lie in memory together
         width = sum(self._shares)
-        return pack(
-            [
-                self._step(core, messages, point * width, self._used[point])
-                for point, cores in enumerate(self._cores)
-                for core in cores
-            ]
-        )
+        for points in subsets_of(configs, len(self._shares)):
+            lockstep = Lockstep([configs[point] for point in points], self._numbers, width)
+            nothing = no_messages(len(points) * width)
+            self._subsets.append(Subset(points, lockstep, nothing, nothing))
 
-    def _step(self, core: WindowedCore | None, messages: np.ndarray, first: int, used: int) -> np.ndarray:
-        if core is None or core.is_over:
-            return NO_WORDS
-        starts = messages[first : first + used + 1]
-        return core.step(messages[starts[0] : starts[-1]], starts - starts[0])
+    def run(self, rounds: int | None = None) -> float:
+        """Exchange messages until no point has any left, or for so many rounds; return the seconds."""
+        started = time.perf_counter()
+        for together in [self._subsets] if len(self._shares) > 1 else [[subset] for subset in self._subsets]:
+            self._run(together, rounds)
+        return time.perf_counter() - started
 
-    def counts(self) -> list[list[Any]]:
+    def _run(self, subsets: Sequence[Subset], rounds: int | None) -> None:
+        """Run subsets in turns: while the messages of one travel, another computes."""
+        assert self._mesh is not None
+        running = list(subsets)
+        for subset in running:
+            self._send(subset)
+        count = 0
+        while running:
+            count += 1
+            for subset in tuple(running):
+                subset.parts = gather(self._mesh.receive(subset.own), len(subset.points), self._shares)
+                if are_over(subset.parts) or count == rounds:
+                    running.remove(subset)
+                else:
+                    self._send(subset)
+
+    def _send(self, subset: Subset) -> None:
+        assert self._mesh is not None
+        subset.own = self.round(subset)
+        self._mesh.send(subset.own)
+
+    def round(self, subset: Subset) -> np.ndarray:
+        """Take the messages of the last round; return those of this actor's cores."""
+        return subset.lockstep.round(subset.parts)
+
+    def counts(self) -> dict[int, list[Any]]:
         """Return what only these cores have of each point: the miss counters of their caches."""
-        return [[core.own_counts() for core in cores if core is not None] for cores in self._cores]
+        return {
+            point: [core.own_counts() for core in cores]
+            for subset in self._subsets
+            for point, cores in zip(subset.points, subset.lockstep.points, strict=True)
+        }
 
-    def results(self, counts: list[list[list[Any]]], wall_seconds: float) -> list[str]:
+    def results(self, counts: Sequence[dict[int, list[Any]]], wall_seconds: float) -> dict[int, str]:
         """Return the results of the points as JSON; `counts` are those of all actors. Only the actor of core 0 can say."""
-        results = []
-        for cores, parts in zip(self._cores, zip(*counts, strict=True), strict=True):
-            assert cores[0] is not None
-            results.append(cores[0].result([count for part in parts for count in part], wall_seconds).to_json())
-        return results
+        return {
+            point: cores[0].result([count for part in counts for count in part[point]], wall_seconds).to_json()
+            for subset in self._subsets
+            for point, cores in zip(subset.points, subset.lockstep.points, strict=True)
+        }
 
 
 class CoreActors:
@@ -106,7 +130,7 @@ class CoreActors:
         ray: The module, connected to a cluster.
         cores: How many cores they simulate: as many as the largest point has.
         strategy: Where they are put: PACK on few nodes, SPREAD over many (Ray's placement groups).
-        cores_per_actor: How many cores an actor has. None gives each CPU of the cluster one actor, if there are cores enough.
+        cores_per_actor: How many cores an actor has. None gives each CPU that idles one actor, if there are cores enough.
         kind: What an actor is.
     """
 
@@ -128,7 +152,7 @@ class CoreActors:
         except Exception:
             self.end()
             raise
-        return [Result.from_json(text) for text in texts]
+        return [Result.from_json(texts[point]) for point in range(len(configs))]
 
     def load(self, configs: Sequence[SimulationConfig]) -> None:
         """Start the actors, if they are not there, and give them a batch."""
@@ -138,7 +162,7 @@ class CoreActors:
 
     def run(self, rounds: int | None = None) -> float:
         """Let the actors exchange messages until no point has any left, or for so many rounds; return the seconds."""
-        return max(seconds for _, seconds in self._get([actor.run.remote(rounds) for actor in self._actors]))
+        return max(self._get([actor.run.remote(rounds) for actor in self._actors]))
 
     def end(self) -> None:
         """End the actors."""
@@ -149,7 +173,7 @@ class CoreActors:
     def _start(self) -> None:
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        shares = shares_of(self._cores, self._per_actor or -(-self._cores // max(1, cpus_of(self._ray))))
+        shares = shares_of(self._cores, self._per_actor or -(-self._cores // idle_cpus(self._ray)))
         self._group = self._ray.util.placement_group([{"CPU": CPU_SHARE}] * len(shares), strategy=self._strategy)
         self._get([self._group.ready()])
         kind = self._ray.remote(self._kind)
@@ -175,25 +199,17 @@ def shares_of(cores: int, most: int) -> list[int]:
     return [cores // actors + (index < cores % actors) for index in range(actors)]
 
 
-def pack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Return parts in one array, behind the start of each and the end of the last."""
-    starts = list(accumulate(map(len, parts), initial=len(parts) + 1))
-    return np.concatenate([np.array(starts), *parts])
+def subsets_of(configs: Sequence[SimulationConfig], actors: int) -> list[list[int]]:
+    """Return the numbers of the points of each subset, none of them empty.
 
+    Of several actors each has two, which take about as long and have as long points. One that waits for nobody has a subset for
+    each point: one after the other they stay in its caches.
+    """
 
-def no_messages(parts: int) -> np.ndarray:
-    """Return what the cores get in the first round."""
-    return pack([NO_WORDS] * parts)
+    def length(point: int) -> float:
+        return sum(planned_ms(configs[point])) * configs[point].cores_used
 
-
-def gather(arrays: Sequence[np.ndarray], points: int, shares: Sequence[int]) -> np.ndarray:
-    """Return the parts of all cores in one array: those of the first point by core, then those of the second one."""
-    starts = [array[: points * share + 1].tolist() for array, share in zip(arrays, shares, strict=True)]
-    return pack(
-        [
-            array[start[part] : start[part + 1]]
-            for point in range(points)
-            for array, start, share in zip(arrays, starts, shares, strict=True)
-            for part in range(point * share, (point + 1) * share)
-        ]
-    )
+    if actors == 1:
+        return [[point] for point in range(len(configs))]
+    ordered = sorted(range(len(configs)), key=length, reverse=True)
+    return [half for half in (ordered[::2], ordered[1::2]) if half]

@@ -4,21 +4,24 @@ from netstack.jit.cache import cache_folder
 from netstack.jit.versions import model_version
 from netstack.sim.build.sizes import link_limit_mbps, memory_needed_bytes
 from netstack.sim.config import EngineConfig, SimulationConfig
+from netstack.sim.engine.measurement import planned_ms
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.simulate import prepare, simulate
-from netstack.sim.engine.windows.core import WindowedCore, join, nothing
+from netstack.sim.engine.windows.lockstep import Lockstep, are_over, gather, no_messages
 
 __all__ = [
     "EngineConfig",
+    "Lockstep",
     "Result",
     "SimulationConfig",
-    "WindowedCore",
+    "are_over",
     "cache_folder",
-    "join",
+    "gather",
     "link_limit_mbps",
     "memory_needed_bytes",
     "model_version",
-    "nothing",
+    "no_messages",
+    "planned_ms",
     "prepare",
     "simulate",
 ]

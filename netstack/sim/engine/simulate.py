@@ -13,7 +13,7 @@ from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
-from netstack.sim.engine.windows.core import WindowedCore, join, nothing
+from netstack.sim.engine.windows.lockstep import Lockstep, are_over, no_messages
 
 
 def simulate(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
@@ -54,12 +54,15 @@ def _simulate(config: SimulationConfig, progress: Callable[[float], None] | None
 def simulate_in_windows(config: SimulationConfig, progress: Callable[[float], None] | None = None) -> Result:
     """Simulate one point in windows, all cores in this process; return its result."""
     started = time.perf_counter()
-    cores = [WindowedCore(config, core) for core in range(config.cores_used)]
-    messages, starts = nothing(len(cores))
-    while not cores[0].is_over:
-        messages, starts = join([core.step(messages, starts) for core in cores])
-        if progress is not None:
-            progress(cores[0].share)
+    lockstep = Lockstep([config], range(config.cores_used), config.cores_used)
+    (cores,) = lockstep.points
+    share = 0.0
+    parts = lockstep.round(no_messages(len(cores)))
+    while not are_over(parts):
+        parts = lockstep.round(parts)
+        if progress is not None and cores[0].share != share:
+            share = cores[0].share
+            progress(share)
     return cores[0].result([core.own_counts() for core in cores], time.perf_counter() - started)
 
 

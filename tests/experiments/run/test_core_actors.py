@@ -3,16 +3,16 @@
 import os
 from collections.abc import Generator
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments.config.compose import compose_simulation
 from experiments.run import core_actors
-from experiments.run.cluster import start_or_join
-from experiments.run.core_actors import gather, pack, shares_of
+from experiments.run.cluster import idle_cpus, start_or_join
+from experiments.run.core_actors import Subset, shares_of, subsets_of
 from netstack.sim import simulate
 from tests.helpers.launching import launch, results
 from tests.helpers.servers import two_ray_nodes
@@ -45,14 +45,15 @@ def by_value(folder: Path) -> list[dict]:
 
 @pytest.mark.parametrize("batch", [4, 10])
 def test_actors_on_one_node(batch: int, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", f"ray.batch={batch}", *LENGTHS) == 0
+    options = (f"ray.batch={batch}", "ray.cores_per_actor=2")
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *options, *LENGTHS) == 0
     assert capsys.readouterr().err == ""
     assert by_value(tmp_path) == inline
 
 
 def test_actors_on_two_nodes(two_nodes: str, inline: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on = (f"ray.address={two_nodes}", "ray.send_sources=false", "ray.placement=SPREAD")
-    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", *on, *LENGTHS) == 0
+    assert launch(monkeypatch, tmp_path, *SWEEP, "engine=ray", "ray.cores_per_actor=2", *on, *LENGTHS) == 0
     assert by_value(tmp_path) == inline
 
 
@@ -74,6 +75,30 @@ def test_cores_that_share_an_actor(
     assert by_value(tmp_path) == inline
 
 
+@pytest.mark.parametrize(("nodes", "load", "idle"), [(1, 0.3, 8), (1, 2.6, 5), (1, 30.0, 1), (2, 30.0, 8)])
+def test_busy_cpus_of_this_computer_get_no_actors(nodes: int, load: float, idle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight CPUs. The load of the nodes of a cluster is not known."""
+    from ray.util import get_node_ip_address
+
+    addresses = [get_node_ip_address(), "192.0.2.1"][:nodes]
+    cluster = SimpleNamespace(
+        nodes=lambda: [{"NodeManagerAddress": address, "Alive": True, "Resources": {"CPU": 8 / nodes}} for address in addresses],
+    )
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 9.0, 9.0))
+    assert idle_cpus(cluster) == idle
+
+
+def test_actors_are_as_nice_as_the_command() -> None:
+    """Ray's workers give way to all other processes by default."""
+    ray = start_or_join(1, 1, None, False, 1)
+    try:
+        niceness = ray.get(ray.remote(lambda: os.getpriority(os.PRIO_PROCESS, 0)).remote())
+        assert niceness == os.getpriority(os.PRIO_PROCESS, 0)
+    finally:
+        ray.shutdown()
+
+
 def test_shares_are_even() -> None:
     assert shares_of(4, 1) == [1, 1, 1, 1]
     assert shares_of(4, 3) == [2, 2]
@@ -81,14 +106,16 @@ def test_shares_are_even() -> None:
     assert shares_of(2, 16) == [2]
 
 
-def test_parts_are_gathered_by_point_and_core() -> None:
-    """Two points; the first actor has cores 0 and 1, the second core 2. What core k sends of point p is 10 p + k, k + 1 times."""
-    messages = [[np.full(core + 1, 10 * point + core) for core in range(3)] for point in range(2)]
-    arrays = [pack([messages[0][0], messages[0][1], messages[1][0], messages[1][1]]), pack([messages[0][2], messages[1][2]])]
-    gathered = gather(arrays, 2, [2, 1])
-    starts = gathered[: gathered[0]].tolist()
-    parts = [gathered[start:end].tolist() for start, end in pairwise(starts)]
-    assert parts == [message.tolist() for point in messages for message in point]
+def test_two_subsets_take_about_as_long() -> None:
+    """Short points on one core and on four, and two long ones on four: each half has one of the long ones."""
+    points = [("up", 6), ("msgp", 16384), ("msgp", 6), ("connp_l", 16384)]
+    configs = [compose_simulation(f"org={org}", f"conns={conns}") for org, conns in points]
+    assert sorted(sorted(half) for half in subsets_of(configs, 2)) == [[0, 3], [1, 2]]
+    assert subsets_of(configs[:1], 2) == [[0]]
+
+
+def test_an_actor_that_waits_for_nobody_runs_point_by_point() -> None:
+    assert subsets_of([compose_simulation("conns=6")] * 3, 1) == [[0], [1], [2]]
 
 
 def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +126,11 @@ def test_a_lost_actor_ends_its_batch_within_seconds(tmp_path: Path, monkeypatch:
     class Mortal(core_actors.CoreActor):
         rounds = 0
 
-        def round(self, messages: np.ndarray) -> np.ndarray:
+        def round(self, subset: Subset) -> np.ndarray:
             self.rounds += 1
             if self.rounds == 3 and self._index == 1:
                 os._exit(1)
-            return super().round(messages)
+            return super().round(subset)
 
     monkeypatch.setattr(core_actors, "CoreActor", Mortal)
     start_or_join(2, 2, None, False, 2)

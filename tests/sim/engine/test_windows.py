@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from experiments.run.task import compile_once
 from netstack.errors import ConfigError
-from netstack.sim import Result, SimulationConfig, WindowedCore, join, nothing, simulate
+from netstack.sim import Lockstep, Result, SimulationConfig, are_over, gather, no_messages, simulate
 
 SHORT = ("engine.warmup_ms=3", "engine.measure_ms=5")
 ONE_CYCLE = "engine.window_us=0.0005"
@@ -49,15 +50,52 @@ def test_locks_differ_little_from_the_exact_engine(composed, org: str) -> None:
 def test_replicas_agree_after_every_window(composed, org: str) -> None:
     """What all cores know is the same on all of them; each also checks the laws of conservation on its own replica."""
     config = composed(f"org={org}", "conns=12", "engine.window_us=3", "engine.warmup_ms=1", "engine.measure_ms=2")
-    cores = [WindowedCore(config, core) for core in range(config.cores_used)]
-    messages, starts = nothing(len(cores))
-    while not cores[0].is_over:
-        messages, starts = join([core.step(messages, starts) for core in cores])
+    lockstep = Lockstep([config], range(config.cores_used), config.cores_used)
+    (cores,) = lockstep.points
+    parts = lockstep.round(no_messages(len(cores)))
+    while not are_over(parts):
+        parts = lockstep.round(parts)
     for core in cores:
-        for name in ("core", "thread", "lock", "nic", "flow", "pcb", "peer", "queue", "ready"):
+        for name in ("core", "thread", "lock", "lock_class", "section", "nic", "flow", "pcb", "peer", "queue", "ready"):
             assert np.array_equal(core.simulation.tables[name], cores[0].simulation.tables[name]), name
     results = [core.result([other.own_counts() for other in cores], 1.0) for core in cores]
     assert all(result.to_json() == results[0].to_json() for result in results)
+
+
+def test_points_of_a_batch_do_not_disturb_each_other(composed) -> None:
+    """Points of one core and of four, of other lengths, in one batch that two share: each comes to its result alone."""
+    points = (("up", 6, 2), ("msgp", 24, 1), ("dragonflybsd", 12, 3))
+    configs = [
+        composed(f"org={org}", f"conns={conns}", "engine.window_us=1", "engine.warmup_ms=1", f"engine.measure_ms={measured_ms}")
+        for org, conns, measured_ms in points
+    ]
+    shares = [3, 1]
+    locksteps = [Lockstep(configs, numbers, 4) for numbers in (range(3), range(3, 4))]
+    parts = no_messages(4 * len(configs))
+    while True:
+        parts = gather([lockstep.round(parts) for lockstep in locksteps], len(configs), shares)
+        if are_over(parts):
+            break
+    for point, config in enumerate(configs):
+        cores = [core for lockstep in locksteps for core in lockstep.points[point]]
+        result = cores[0].result([core.own_counts() for core in cores], 1.0)
+        assert without_wall_times(result) == without_wall_times(simulate(config))
+
+
+def test_parts_are_gathered_by_point_and_core() -> None:
+    """Two points; one array is of cores 0 and 1, another of core 2. What core k sends of point p is 10 p + k, k + 1 times."""
+    messages = [[[10 * point + core] * (core + 1) for core in range(3)] for point in range(2)]
+    arrays = [[messages[0][0], messages[0][1], messages[1][0], messages[1][1]], [messages[0][2], messages[1][2]]]
+    gathered = gather([in_parts(array) for array in arrays], 2, [2, 1])
+    starts = gathered[: gathered[0]].tolist()
+    parts = [gathered[start:end].tolist() for start, end in pairwise(starts)]
+    assert parts == [message for point in messages for message in point]
+
+
+def in_parts(parts: list[list[int]]) -> np.ndarray:
+    """Return an array as it travels: where each part begins, where the last one ends, then all words."""
+    starts = np.cumsum([len(parts) + 1, *map(len, parts)])
+    return np.concatenate([starts, *parts]).astype(np.int64)
 
 
 def test_a_step_that_touched_what_another_changed_is_done_again(composed) -> None:

@@ -5,9 +5,6 @@ events alone, step by step, on what it knows. Its message says what each step di
 messages of all. Steps that do not hold, see `merge`, are repeated in the next window. Knows nothing of who carries the messages.
 """
 
-from itertools import accumulate
-from typing import Any
-
 import numpy as np
 
 from netstack.jit import journal as records
@@ -23,13 +20,13 @@ from netstack.sim.engine.measurement import Measurement
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
 from netstack.sim.engine.windows import messages as codec
+from netstack.sim.engine.windows.holds import Holds, pay_owed
 from netstack.sim.engine.windows.merge import merge
 from netstack.sim.machine.numbers import Fault
 from netstack.sim.machine.state import MACHINE_TABLE, MACHINE_WITH_JOURNAL, core_of, nic_of
 from netstack.sim.stack.state import STACK_TABLE, STACK_WITH_JOURNAL
 
 MAX_STEPS = 64  # per core and window
-MESSAGE_CAPACITY = 1 << 18  # words
 ACCESSES, TWIN_WORDS, UNDONE, EVENTS = 1 << 16, 1 << 20, 1 << 18, 1 << 16  # capacities of a journal
 MACHINE_NUMBER, STACK_NUMBER = MACHINE_TABLE.number, STACK_TABLE.number
 TIME_SHIFT, ACTOR_SHIFT = 12, 4
@@ -39,9 +36,11 @@ _machine_at = record_accessor(MACHINE_WITH_JOURNAL)
 _stack_at = record_accessor(STACK_WITH_JOURNAL)
 
 
-@compiled(nogil=True)
-def step_core(machine_address, stack_address, core, messages, starts, window, window_cycles, until, marks, order, message):
-    """Finish the last window of one core, and run its next one.
+@compiled
+def step_core(
+    machine_address, stack_address, core, messages, starts, window, window_cycles, until, marks, order, sections, message
+):
+    """Finish the last window of one core, unless it is the first one, and run its next one.
 
     The state is at two addresses; the other arguments are those of `merge` and `run_window`.
 
@@ -51,10 +50,10 @@ def step_core(machine_address, stack_address, core, messages, starts, window, wi
     machine = _machine_at(machine_address, 0)
     stack = _stack_at(stack_address, 0)
     journal = machine.journal
-    if len(messages) > 0:
-        merge(machine, stack, journal, core, messages, starts, window - 1, marks, order)
+    if window > 1:
+        merge(machine, stack, journal, core, messages, starts, window - 1, marks, order, sections)
     end = min(next_event(machine, stack) + window_cycles, until)
-    used = run_window(machine, stack, journal, core, end, marks, message)
+    used = run_window(machine, stack, journal, core, end, marks, sections, message)
     return -1 if journal_at(journal, 0).overflow else used
 
 
@@ -70,7 +69,7 @@ def next_event(machine, stack):
 
 
 @compiled
-def run_window(machine, stack, journal, core, until, marks, message):
+def run_window(machine, stack, journal, core, until, marks, sections, message):
     """Run the events of `core`, of its NICs and, on core 0, of the timer wheel that begin before `until`, and fill `message`.
 
     Returns:
@@ -93,6 +92,8 @@ def run_window(machine, stack, journal, core, until, marks, message):
         note(journal, MACHINE_NUMBER, 0)
         note(journal, STACK_NUMBER, 0)
         machine.ready_sequence = (time << TIME_SHIFT) | (actor << ACTOR_SHIFT)
+        if actor == core:
+            pay_owed(machine, journal, core, sections)
         run_event(machine, stack, actor, time)
         used = codec.append_step(journal, time, actor, first_event, message, used)
         steps += 1
@@ -103,20 +104,24 @@ def run_window(machine, stack, journal, core, until, marks, message):
 
 
 class WindowedCore:
-    """A core of a windowed simulation: its replica of the state, and its journal."""
+    """A core of a windowed simulation: its replica of the state, and its journal.
+
+    Attributes:
+        core: Its number.
+        simulation: Its replica.
+        window_cycles: How long a window is.
+        sections: What it knows of kernel-wide sections beside its replica.
+    """
 
     def __init__(self, config: SimulationConfig, core: int) -> None:
         self.core = core
         self.simulation = build(config, with_journal=True)
         self.simulation.stack["pool"] = self.simulation.machine["own_core"] = core
-        self._window_cycles = max(1, round(config.engine.window_us * config.machine.clock_mhz))
+        self.window_cycles = max(1, round(config.engine.window_us * config.machine.clock_mhz))
         self._measurement = Measurement(config)
         self._before: Snapshot | None = None
-        self._window = 0
-        self._machine, self._stack = self.simulation.machine_table.ctypes.data, self.simulation.stack_table.ctypes.data
-        self._marks = np.zeros(MAX_STEPS + 1, np.int64)
-        self._order = np.zeros(2 * MAX_STEPS * int(self.simulation.machine["cores_used"]), np.int64)
-        self._message = np.zeros(MESSAGE_CAPACITY, np.int64)
+        self.sections = np.zeros(1, Holds.dtype)
+        self.sections["starts"] = self.sections["ends"] = -1
         self._build_journal()
 
     def _build_journal(self) -> None:
@@ -165,42 +170,12 @@ class WindowedCore:
         """How much of the planned simulation is done, from 0 to 1."""
         return self._measurement.share
 
-    def step(self, messages: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Finish the last window by the messages of all cores, and run the next one; return this core's message.
+    @property
+    def next_pause_cycles(self) -> int:
+        """When the simulation pauses next, in cycles."""
+        return self._measurement.next_pause_cycles
 
-        If no core has done a step, the simulation pauses. It is over when an empty array is returned. The array is valid until
-        the next step.
-
-        Args:
-            messages: The messages of all cores one after the other, as 64-bit words. Empty before the first window.
-            starts: Where each core's message begins, and where the last one ends.
-
-        Raises:
-            RuntimeError: A window has more entries than its journal has room for.
-        """
-        if len(messages) == codec.HEAD_WORDS * (len(starts) - 1) and self._window > 0:
-            self._pause()
-        if self.is_over:
-            return self._message[:0]
-        self._window += 1
-        used = step_core(
-            self._machine,
-            self._stack,
-            self.core,
-            messages,
-            starts,
-            self._window,
-            self._window_cycles,
-            self._measurement.next_pause_cycles,
-            self._marks,
-            self._order,
-            self._message,
-        )
-        if used < 0:
-            raise RuntimeError("a window's journal is full: choose a smaller engine.window_us")
-        return self._message[:used]
-
-    def _pause(self) -> None:
+    def pause(self) -> None:
         """Account for waiting cores up to the pause, before which all events are done; take a snapshot where measuring begins."""
         settle(self.simulation.machine, self._measurement.next_pause_cycles)
         if self._measurement.pause(int(self.simulation.stack["acked_bytes"])):
@@ -228,13 +203,3 @@ class WindowedCore:
             rows = self._count_rows(core)
             self._before.tables["count"][rows], self.simulation.tables["count"][rows] = before, now
         return result_of(self.simulation, self._before, self._measurement, wall_seconds)
-
-
-def nothing(cores: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the cores get before the first window: no messages, and where each begins."""
-    return np.zeros(0, np.int64), np.zeros(cores + 1, np.int64)
-
-
-def join(parts: list[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the messages of all cores one after the other, where each begins, and where the last one ends."""
-    return np.concatenate(parts), np.array(list(accumulate(map(len, parts), initial=0)))

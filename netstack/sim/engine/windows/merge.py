@@ -11,6 +11,7 @@ from netstack.jit.compilation import compiled
 from netstack.jit.journal import journal_at, journaled_at, undo_to, word_at
 from netstack.jit.tables import ADDED, EXCLUSIVE
 from netstack.sim.engine.windows import messages as codec
+from netstack.sim.engine.windows.holds import place_holds
 from netstack.sim.engine.windows.messages import changes_of, events_of, records_of, step_behind
 from netstack.sim.machine.memory import apply_directory, update_directory
 from netstack.sim.machine.state import NEVER, core_of
@@ -33,7 +34,7 @@ def _is_by_another(mark, window, core):
 
 
 @compiled
-def merge(machine, stack, journal, core, messages, starts, window, marks, order):
+def merge(machine, stack, journal, core, messages, starts, window, marks, order, sections):
     """Decide which steps of the last window hold, undo those of `core` that do not, and apply those of other cores.
 
     Args:
@@ -46,6 +47,7 @@ def merge(machine, stack, journal, core, messages, starts, window, marks, order)
         window: Number of the window.
         marks: How many changes the journal had noted before each step of `core`.
         order: Scratch memory for the steps that hold, in order: where each begins, and its core.
+        sections: Address of what this replica knows of kernel-wide sections, see `holds`.
 
     Returns:
         How many steps hold.
@@ -54,6 +56,7 @@ def merge(machine, stack, journal, core, messages, starts, window, marks, order)
     undo_to(journal, marks[own])
     for position in range(total):
         _carry_out(journal, messages, order[2 * position], order[2 * position + 1] == core)
+    place_holds(machine, core, messages, order, total, sections)
     for position in range(total):
         _update_directory(machine, messages, order[2 * position])
     for position in range(total):
