@@ -6,7 +6,7 @@ from netstack.errors import ConfigError
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.costs import CostsConfig
 from netstack.sim.organization.config import OrganizationConfig
-from netstack.sim.workload.config import WorkloadConfig
+from netstack.sim.workload.config import EPHEMERAL_PORTS, WorkloadConfig
 
 MAX_CONNECTIONS = 4_000_000
 MAX_WINDOW_US = 20.0
@@ -75,6 +75,11 @@ class SimulationConfig:
         """How many cores of the machine the organization uses."""
         return self.org.core_count(self.machine.cores)
 
+    @property
+    def flows(self) -> int:
+        """How many connections, or clients with theirs, have a record: of a proxy two per client, the second to a backend."""
+        return self.conns * self.workload.legs
+
     def validate(self) -> None:
         """Raise ConfigError for the first value or combination that cannot be simulated."""
         if not 1 <= self.conns <= MAX_CONNECTIONS:
@@ -96,6 +101,11 @@ class SimulationConfig:
         if addresses is not None and -(-self.conns // addresses) > MOST_CLIENTS:
             raise ConfigError(
                 "workload.client_addresses", addresses, f"must leave each address {MOST_CLIENTS} clients at most, of {self.conns}"
+            )
+        clients_per_backend = -(-self.conns // workload.backends)
+        if workload.application == "proxy" and clients_per_backend > EPHEMERAL_PORTS // 2:
+            raise ConfigError(
+                "workload.backends", workload.backends, f"must leave each backend {EPHEMERAL_PORTS // 2} clients at most"
             )
         if self.engine.window_us > 0 and self.machine.llc.size_bytes > 0:
             raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with a last-level cache, which cores share")

@@ -13,6 +13,7 @@ from netstack.sim.stack.numbers import Side
 from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
 from netstack.sim.stack.steering import steer
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
+from netstack.sim.workload.backend import place_backend
 from netstack.sim.workload.client import begin_exchange
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.sim.workload.peer import FIRST_PORT, first_client_port
@@ -33,10 +34,10 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     random = np.random.Generator(np.random.PCG64(config.seed))
     stack["hash_seed"] = random.integers(1 << 31)
     flows = tables["flow"]
-    rtt_us = random.uniform(workload.rtt_min_us, workload.rtt_max_us, config.conns)
+    rtt_us = random.uniform(workload.rtt_min_us, workload.rtt_max_us, config.flows)
     one_way = np.maximum(1, np.round(rtt_us * config.machine.clock_mhz / 2)).astype(np.int64)
     flows["outbound_cycles"], flows["inbound_cycles"] = one_way, one_way
-    number = np.arange(config.conns)
+    number = np.arange(config.flows)
     served_by = number + number // nics if nics > 1 else number
     assign(flows, nic=number % nics, app_thread=served_by % sizes.app_threads)
     assign(flows, queue=flows["nic"], consumer=-1)
@@ -46,6 +47,7 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     assign(flows, callout_before=-1, callout_behind=-1, callout_tick=-1)
     start_us = random.uniform(0, workload.start_spread_us, config.conns)
     _list_starts(stack, (start_us // TICK_US).astype(np.int64) + 1)
+    flows["started"][config.conns :] = 1  # those to backends: an application opens them
     sequences = random.integers(0, 1 << 32, (config.conns, 2))
     stack["draw_seed"] = int(np.random.Generator(np.random.PCG64([config.seed, REQUEST_DRAWS])).integers(1 << 31))
     if workload.connections_end:
@@ -67,6 +69,8 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     )
     assign(tables["peer"], delayed_ack_us=_client_delayed_ack_us(workload), no_delay=workload.application == "server")
     assign(tables["pcb"], no_delay=workload.application == "server")
+    if workload.application == "reader":
+        tables["peer"]["snd_cwnd"] = workload.receive_buffer_bytes  # as the host's of a writer
     _steer(simulation.machine, stack)
     if workload.application == "server":
         _begin_exchanges(stack)
@@ -93,7 +97,7 @@ def _begin_exchanges(stack):
 
 def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
     """Set what the pcbs of both ends begin with: a closed connection that offers scaling and time stamps."""
-    server = workload.application == "server"
+    server = workload.application in ("server", "proxy")
     own_mss = workload.mss_bytes + HEADER_BYTES - BARE_HEADER_BYTES
     values = {
         "hash_next": -1,
@@ -121,15 +125,17 @@ def _fill_templates(templates: np.ndarray, workload: WorkloadConfig) -> None:
 
 @compiled
 def _list_starts(stack, start_ticks):
-    """List the start of each connection in the timer wheel."""
-    for index in range(stack.conns):
+    """List the start of each connection or client in the timer wheel."""
+    for index in range(stack.clients):
         list_end(stack, index, Side.LOCAL, start_ticks[index])
 
 
 @compiled
 def _place_clients(stack):
-    """Set each client's own address, the host's address and port, and the port before its first one."""
-    for index in range(stack.conns):
+    """Set each client's own address, the host's address and port, and the port before its first one; and where backends are."""
+    for index in range(stack.clients, stack.conns):
+        place_backend(stack, index, _host_address(stack, index))
+    for index in range(stack.clients):
         peer = peer_of(stack, index)
         peer.foreign_address = _host_address(stack, index)
         peer.foreign_port = SERVER_PORT

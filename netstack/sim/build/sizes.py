@@ -12,7 +12,7 @@ from netstack.sim.machine.numbers import Instance
 from netstack.sim.machine.state import Arrival, Lock
 from netstack.sim.organization.plan import Population, population_of
 from netstack.sim.stack.state import BUCKETS_PER_LINE, Flow, Item, Mbuf
-from netstack.sim.workload.config import HEADER_BYTES
+from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.pcb import PCB
 
@@ -44,7 +44,7 @@ class Sizes:
 
 def sizes_of(config: SimulationConfig) -> Sizes:
     """Return how many of everything a simulation of `config` needs."""
-    machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.conns
+    machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.flows
     population = population_of(config.org, machine, conns, workload.threads_per_core)
     nics, app_threads = population.machine.nics, workload.threads_per_core * population.machine.cores_used
     threads = app_threads + nics + population.ports + population.clocks
@@ -64,6 +64,10 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         arrivals += frames_per_conn * conns // nics
         mbufs += workload.requests.outstanding * conns  # the last one of each response is a part of a unit
     items = nics * (arrivals + nic.receive_ring) + population.ports * PORT_CAPACITY + items_per_conn * conns
+    if workload.application == "reader":
+        stream_frames = 2 * (stream_bytes(workload) // workload.mss_bytes + 2)  # a window, and once more in a recovery
+        arrivals += stream_frames * (conns // nic.count + 1)  # all connections of a link may have the same queue
+        items += stream_frames * conns
     if population.queued_units:
         items += 2 * conns * units  # these queues drop nothing: per unit of a send buffer a request or its acknowledgments
     buckets_per_group = max(LEAST_BUCKETS, config.costs.hash_buckets // population.groups)
@@ -102,6 +106,11 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     )
 
 
+def stream_bytes(workload: WorkloadConfig) -> int:
+    """Return what the send buffer of a peer always holds that sends without end: more than any window; 0 if it does not."""
+    return workload.receive_buffer_bytes + workload.send_buffer_bytes if workload.application == "reader" else 0
+
+
 def memory_needed_bytes(config: SimulationConfig) -> int:
     """Return how many bytes a simulation takes, within a few MB."""
     sizes = sizes_of(config)
@@ -110,7 +119,7 @@ def memory_needed_bytes(config: SimulationConfig) -> int:
         sizes.lines * words_per_line(sizes.cores + sizes.llcs) * WORD_BYTES
         + sizes.llcs * config.machine.llc.size_bytes // config.machine.line_bytes * LLC_BYTES_PER_LINE
         + sizes.pages * Page.dtype.itemsize
-        + config.conns * flow_bytes
+        + config.flows * flow_bytes
         + sizes.mbufs * Mbuf.dtype.itemsize
         + sizes.items * (Item.dtype.itemsize + SEGMENT.itemsize)
         + sizes.population.machine.nics * sizes.arrivals * Arrival.dtype.itemsize

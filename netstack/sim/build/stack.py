@@ -3,7 +3,7 @@
 import numpy as np
 
 from netstack.sim.build.simulation import Simulation, assign
-from netstack.sim.build.sizes import PORT_CAPACITY, Sizes
+from netstack.sim.build.sizes import PORT_CAPACITY, Sizes, stream_bytes
 from netstack.sim.config import SimulationConfig
 from netstack.sim.machine.costs import OperationCost
 from netstack.sim.machine.state import Section
@@ -12,6 +12,7 @@ from netstack.sim.stack import state
 from netstack.sim.stack.histogram import BUCKETS
 from netstack.sim.stack.numbers import ItemKind, Side
 from netstack.sim.stack.timer_wheel import TICK_US
+from netstack.sim.workload.config import EPHEMERAL_PORTS
 from netstack.sim.workload.distributions import SAMPLES, DistributionConfig
 from netstack.sim.workload.peer import ALL_PORTS
 from netstack.tcp.header import SEGMENT
@@ -19,6 +20,7 @@ from netstack.tcp.lookup import BUCKET
 from netstack.tcp.pcb import PCB
 
 NO_LIMIT = 1 << 40
+DRAWS = 1 << 32  # values of a draw
 WHEEL_SLOTS = 4096
 
 
@@ -28,7 +30,8 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
     workload, clock_mhz = config.workload, config.machine.clock_mhz
     assign(
         stack,
-        conns=config.conns,
+        conns=config.flows,
+        clients=config.conns,
         groups=sizes.population.groups,
         buckets_per_group=sizes.buckets_per_group,
         send_buffer=sizes.send_buffer_bytes,
@@ -42,7 +45,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         ports=sizes.population.ports,
         port_capacity=PORT_CAPACITY,
         ipi_queue_first=sizes.population.ports,
-        backlog_first=sizes.population.queues - config.conns,  # the last ones
+        backlog_first=sizes.population.queues - config.flows,  # the last ones
         wheel_slots=WHEEL_SLOTS,
         tick_cycles=TICK_US * clock_mhz,
         next_tick=1,
@@ -52,7 +55,10 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         connections_end=workload.connections_end,
         bytes_per_connection=workload.bytes_per_connection,
         exchanges=workload.application != "writer",
-        serves=workload.application == "server",
+        serves=workload.application in ("server", "proxy"),
+        proxies=workload.application == "proxy",
+        backends=workload.backends,
+        backend_cycles=round(workload.backend_us * clock_mhz),
         requests_per_connection=workload.requests.per_connection or 0,
         outstanding=workload.requests.outstanding,
         open_loop=workload.requests.rate_per_second is not None,
@@ -60,6 +66,8 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         client_addresses=workload.client_addresses or 0,
         client_ports=_client_ports(config),
         backlog=workload.backlog or NO_LIMIT,
+        loss_limit=[round(workload.loss.to_peers * DRAWS), round(workload.loss.to_host * DRAWS)],
+        streams=stream_bytes(workload),
         think_cycles=round(workload.think_us * clock_mhz),
         client_closes_first=workload.closes_first == "client",
         global_lock=0,
@@ -84,10 +92,12 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
 def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     config, stack = simulation.config, simulation.stack
     churns = config.workload.connections_end
-    simulation.add(stack, "pcb", PCB, config.conns)
-    simulation.add(stack, "peer", PCB, config.conns)
+    simulation.add(stack, "pcb", PCB, config.flows)
+    simulation.add(stack, "peer", PCB, config.flows)
     simulation.add(stack, "pcb_template", PCB, len(Side) if churns else 0)
-    simulation.add(stack, "flow", state.Flow.dtype, config.conns)
+    simulation.add(stack, "flow", state.Flow.dtype, config.flows)
+    ephemeral = config.workload.backends * EPHEMERAL_PORTS if config.workload.application == "proxy" else 0
+    assign(simulation.add(stack, "ephemeral", state.EphemeralPort.dtype, ephemeral), flow=-1)
     buckets = simulation.add(stack, "bucket", BUCKET, sizes.population.groups * sizes.buckets_per_group)
     assign(buckets, head=-1)
     listeners = simulation.add(stack, "listener", state.Listener.dtype, sizes.population.listeners if churns else 0)
@@ -110,7 +120,7 @@ def _build_exchanges(simulation: Simulation) -> None:
     """Lay out what clients and servers exchange, and the quantiles of sizes and times."""
     config, stack = simulation.config, simulation.stack
     workload, requests = config.workload, config.workload.requests
-    simulation.add(stack, "exchange", state.Exchange.dtype, config.conns if workload.application != "writer" else 0)
+    simulation.add(stack, "exchange", state.Exchange.dtype, config.flows if workload.application != "writer" else 0)
     simulation.add(stack, "request_latency", state.Counter.dtype, BUCKETS)
     interval_cycles = 0.0
     if requests.rate_per_second is not None:

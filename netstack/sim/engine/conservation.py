@@ -8,6 +8,7 @@ from netstack.sim.build.simulation import Simulation
 from netstack.sim.machine.numbers import Fault, LockClass, ThreadState
 from netstack.sim.stack.numbers import ItemKind, WaitsFor
 from netstack.sim.stack.state import bucket_of, bucket_of_hash, connection_hash, flow_of, mbuf_of, pcb_of, ready_of
+from netstack.sim.workload.config import EPHEMERAL_PORTS, FIRST_EPHEMERAL_PORT
 from netstack.tcp.states import State
 
 FAULTS = {
@@ -15,6 +16,7 @@ FAULTS = {
     Fault.ITEM_POOL_EMPTY: "the pool of items is empty",
     Fault.MBUF_ZONE_EMPTY: "the mbuf zone is empty",
     Fault.CONNECTION_NOT_FOUND: "the connection of a packet was not found",
+    Fault.PORTS_EXHAUSTED: "no ephemeral port is free",
     Fault.CONNECTION_ENDED_OPEN: "a connection ended before its application closed it",
 }
 
@@ -62,8 +64,11 @@ def check_bytes(simulation: Simulation) -> None:
 def check_connections(simulation: Simulation) -> None:
     """Every connection opened is closed or open, and the table has each open one once, in its own hash bucket."""
     stack, flows, pcbs = simulation.stack, simulation.tables["flow"], simulation.tables["pcb"]
-    still = int(flows["open"].sum())
+    clients = int(stack["clients"])
+    still, connected = int(flows["open"][:clients].sum()), int(flows["open"][clients:].sum())
     _equal("connections opened", int(stack["connections_opened"]), "closed and open", int(stack["connections_closed"]) + still)
+    _equal("connections to backends", int(stack["connects"]), "ended and open", int(stack["connects_ended"]) + connected)
+    _check_ephemeral_ports(simulation)
     _all_equal("open connections", flows["open"], "those with a state", (pcbs["state"] != State.CLOSED).astype(int))
     listed, events = np.zeros(len(flows), np.int64), np.zeros(len(flows), np.int64)
     astray = int(_count_listed(stack, listed))
@@ -72,6 +77,21 @@ def check_connections(simulation: Simulation) -> None:
     _all_equal("connections in the table", listed, "open ones", flows["open"])
     _count_events(stack, events)
     _all_equal("connections on event queues", events, "those that are open, once each", events.astype(bool) & flows["open"])
+
+
+def _check_ephemeral_ports(simulation: Simulation) -> None:
+    """Every connection to a backend has its own ephemeral port, from connect() until it leaves the table."""
+    flows, pcbs, clients = simulation.tables["flow"], simulation.tables["pcb"], int(simulation.stack["clients"])
+    taken = simulation.tables["ephemeral"]["flow"]
+    places = np.flatnonzero(taken >= 0)
+    holds = np.bincount(taken[places], minlength=len(flows))[clients:]
+    is_open, connecting = flows["open"][clients:], flows["connecting"][clients:]
+    _all_equal(
+        "ephemeral ports of connections", holds, "those that are open or begin", is_open | (holds.astype(bool) & connecting)
+    )
+    begun = places[flows["open"][taken[places]] == 1]
+    ports = FIRST_EPHEMERAL_PORT + begun % EPHEMERAL_PORTS
+    _all_equal("ephemeral ports", ports, "those of their connections", pcbs["local_port"][taken[begun]])
 
 
 @compiled
@@ -111,7 +131,14 @@ def check_exchanges(simulation: Simulation) -> None:
     received = (pcbs["rcv_nxt"] - pcbs["irs"] - 1 - pcbs["fin_received"]) % (1 << 32)
     alive = (pcbs["state"] >= State.ESTABLISHED) & (pcbs["reordered_count"] == 0)
     taken = exchanges["read_bytes"] + exchanges["unread_bytes"]
-    _all_equal("payload received", received[alive], "read and unread", taken[alive])
+    _all_equal("payload received", received[alive], "read and unread", taken[alive] % (1 << 32))
+    if stack["streams"]:
+        _equal("bytes read", int(stack["read_bytes"]), "those of all connections", int(exchanges["read_bytes"].sum()))
+        peers = simulation.tables["peer"]
+        unacknowledged = (pcbs["rcv_nxt"] - peers["snd_una"]) % (1 << 32)
+        outstanding = (peers["snd_max"] - peers["snd_una"]) % (1 << 32)
+        if (unacknowledged > outstanding).any():
+            raise ConservationError("the host received bytes that its peers have not sent")
 
 
 def check_locks(simulation: Simulation) -> None:

@@ -41,7 +41,7 @@ class MissStatistics:
 class Result:
     """The statistics of one simulated point. All are deterministic but `wall_*`, which depend on the host computer."""
 
-    goodput_mbps: float = _statistic("Mb/s", "payload acknowledged per simulated time")
+    goodput_mbps: float = _statistic("Mb/s", "payload acknowledged, or read by applications that only read, per simulated time")
     utilization: float = _statistic("1", "share of cycles that were not idle, over all cores used")
     cycles_per_kb: dict[str, float] = _statistic("cycles/KB", "cycles of all cores per KB of payload, by category")
     core_cycles_per_kb: list[dict[str, float]] = _statistic("cycles/KB", "the same for each core")
@@ -66,6 +66,8 @@ class Result:
     connections_per_second: float = _statistic("1/s", "connections that ended, closed at both ends, per simulated second")
     connections_opened: int = _statistic("1", "connections that the host answered a SYN for")
     listen_drops: int = _statistic("1", "SYNs that a listening socket had no room for")
+    lost_to_host: int = _statistic("1", "segments of peers that the network lost (`workload.loss`)")
+    lost_to_peers: int = _statistic("1", "segments of the host that the network lost (`workload.loss`)")
     stray_segments: int = _statistic("1", "received segments of no connection, except SYNs that opened one")
     resets_sent: int = _statistic("1", "resets that answered such segments")
     jain_fairness: float = _statistic("1", "Jain's index of payload per connection")

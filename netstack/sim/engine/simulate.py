@@ -10,7 +10,7 @@ from netstack.sim.build.build import build
 from netstack.sim.config import EngineConfig, SimulationConfig
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
-from netstack.sim.engine.measurement import Measurement
+from netstack.sim.engine.measurement import Measurement, carried_bytes
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
 from netstack.sim.engine.windows.lockstep import Lockstep, are_over, no_messages
@@ -42,7 +42,7 @@ def _simulate(config: SimulationConfig, progress: Callable[[float], None] | None
         until = measurement.next_pause_cycles
         run_until(simulation.machine, simulation.stack, until)
         settle(simulation.machine, until)
-        if measurement.pause(int(simulation.stack["acked_bytes"])):
+        if measurement.pause(carried_bytes(simulation)):
             before = snapshot(simulation)
         if progress is not None:
             progress(measurement.share)

@@ -13,7 +13,7 @@ from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 from netstack.sim.machine.numbers import Category, LockClass
 from netstack.sim.stack.state import LATENCY_BUCKETS_PER_OCTAVE
 
-_COPIED = ("core", "lock_class", "nic", "latency", "request_latency", "count", "llc_count", "flow")
+_COPIED = ("core", "lock_class", "nic", "latency", "request_latency", "count", "llc_count", "flow", "exchange")
 _MISSES = {"count": ("l1_misses", "l2_misses", "coherence_misses", "upgrades"), "llc_count": ("llc_misses",)}
 """Counters by core and structure, by their tables."""
 
@@ -37,11 +37,11 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
     `wall_seconds` is the time that the whole simulation took.
     """
     config, machine = simulation.config, simulation.machine
-    acked, warm_slices, slice_ms = measurement.acked, measurement.warm_slices, measurement.slice_ms
+    carried, warm_slices, slice_ms = measurement.carried, measurement.warm_slices, measurement.slice_ms
     after = snapshot(simulation)
-    slices = len(acked) - 1
+    slices = len(carried) - 1
     simulated_ms = (slices - warm_slices) * slice_ms
-    payload_bytes = acked[-1] - acked[warm_slices]
+    payload_bytes = carried[-1] - carried[warm_slices]
     kilobytes = max(payload_bytes / 1024, 1e-9)
 
     def difference(table: str, name: str) -> np.ndarray:
@@ -53,7 +53,8 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
     used = int(machine["cores_used"])
     cycles = difference("core", "cycles")[:used]
     per_core = [_by_category(row / kilobytes) for row in cycles]
-    segments = max(stack_difference("data_segments"), 1)
+    reads = bool(simulation.stack["streams"])
+    segments = max(int(difference("nic", "frames_received").sum()) if reads else stack_difference("data_segments"), 1)
     counts = {
         name: difference(table, name)[: int(machine["cores"]) * len(simulation.structures)]
         .reshape(int(machine["cores"]), -1)
@@ -63,13 +64,16 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         for name in names
     }
     middle = warm_slices + (slices - warm_slices) // 2
-    halves = np.array([acked[middle] - acked[warm_slices], acked[-1] - acked[middle]], float)
+    halves = np.array([carried[middle] - carried[warm_slices], carried[-1] - carried[middle]], float)
     halves_difference = float(abs(halves[0] - halves[1]) / max(halves.mean(), 1) * 100)
     to_mbps = 8 / 1000 / slice_ms
     answered = stack_difference("requests_answered")
     busy_cycles = int(cycles.sum() - cycles[:, Category.IDLE].sum())
     latency = LatencyHistogram.of_counts(difference("request_latency", "value"))
-    total_segments = int(simulation.stack["data_segments"])
+    total_segments = int(after.tables["nic"]["frames_received"].sum() if reads else simulation.stack["data_segments"])
+    payload = (
+        difference("exchange", "read_bytes") if reads else difference("flow", "acked_bytes")[: int(simulation.stack["clients"])]
+    )
     return Result(
         goodput_mbps=payload_bytes * 8 / 1000 / simulated_ms,
         utilization=float(1 - cycles[:, Category.IDLE].sum() / cycles.sum()),
@@ -102,9 +106,11 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         connections_per_second=stack_difference("connections_closed") * 1000 / simulated_ms,
         connections_opened=stack_difference("connections_opened"),
         listen_drops=stack_difference("listen_drops"),
+        lost_to_host=stack_difference("lost_to_host"),
+        lost_to_peers=stack_difference("lost_to_peers"),
         stray_segments=stack_difference("stray_segments"),
         resets_sent=stack_difference("resets_sent"),
-        jain_fairness=_jain(difference("flow", "acked_bytes")),
+        jain_fairness=_jain(payload),
         requests_per_second=answered * 1000 / simulated_ms,
         request_us=latency.statistics_us(),
         kilocycles_per_request=busy_cycles / 1000 / answered if answered else 0.0,
@@ -114,7 +120,7 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         core_imbalance=_imbalance(cycles.sum(axis=1) - cycles[:, Category.IDLE]),
         thread_connections=_thread_connections(simulation),
         write_to_ack_us=_percentiles(difference("latency", "value")),
-        goodput_over_time_mbps=[round(float(step) * to_mbps, 3) for step in np.diff(acked)],
+        goodput_over_time_mbps=[round(float(step) * to_mbps, 3) for step in np.diff(carried)],
         slice_ms=slice_ms,
         warmup_ms=warm_slices * slice_ms,
         simulated_ms=simulated_ms,
@@ -147,7 +153,7 @@ def _imbalance(loads: np.ndarray) -> float:
 
 def _thread_connections(simulation: Simulation) -> list[int]:
     """Return how many open connections each application thread has."""
-    flows = simulation.tables["flow"]
+    flows = simulation.tables["flow"][: int(simulation.stack["clients"])]
     threads = int(simulation.stack["app_threads"])
     return np.bincount(flows["app_thread"][flows["open"] == 1], minlength=threads).tolist()
 

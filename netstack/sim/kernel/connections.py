@@ -6,6 +6,7 @@ The caller holds what serializes the connection table in its organization, excep
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import assign_application, charge_listener, score_listeners
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
+from netstack.sim.kernel.opening import free_port, set_connecting
 from netstack.sim.kernel.transmit import transmit_segment
 from netstack.sim.machine.charging import charge, touch_structure
 from netstack.sim.machine.numbers import Access, Fault, Instance, LockClass, Operation
@@ -14,9 +15,10 @@ from netstack.sim.machine.state import core_of
 from netstack.sim.stack import state
 from netstack.sim.stack.numbers import Admission, ItemKind, Side
 from netstack.sim.stack.state import flow_of, item_of, pcb_of, segment_of
+from netstack.sim.workload.backend import is_to_backend
 from netstack.sim.workload.peer import initial_sequence, open_next
 from netstack.tcp.connection import LISTEN_OPEN, reset_reply, tcp_accept, tcp_listen_input
-from netstack.tcp.flags import TCP_REPLY_RESET
+from netstack.tcp.flags import TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, FIN, RST, SYN, URG
 from netstack.tcp.lookup import lookup_insert, lookup_matches, lookup_remove
 from netstack.tcp.sequence import seq_gt, seq_leq
@@ -41,7 +43,12 @@ def admit_segment(machine, stack, core, packet):
     charge(machine, core, Operation.TCP_PREDICT)
     answer = tcp_listen_input(segment)
     admission = Admission.REFUSED
-    if answer == LISTEN_OPEN and flow.open == 0 and segment.source_port == state.peer_of(stack, flow_index).local_port:
+    if (
+        answer == LISTEN_OPEN
+        and flow.open == 0
+        and not is_to_backend(stack, flow_index)
+        and segment.source_port == state.peer_of(stack, flow_index).local_port
+    ):
         if _open(machine, stack, core, flow_index, segment):
             admission = Admission.OPENED
     else:
@@ -86,6 +93,16 @@ def _open(machine, stack, core, flow_index, segment):
 
 
 @compiled
+def open_connection(machine, stack, core, flow_index):
+    """Open a connection whose port `begin_connect` chose, and put it into the table; return TCP's flags: output sends the SYN."""
+    set_connecting(stack, flow_index, core_of(machine, core).clock // stack.cycles_per_us)
+    _insert(machine, stack, core, flow_index)
+    flow_of(stack, flow_index).open = 1
+    stack.connects += 1
+    return TCP_OUTPUT
+
+
+@compiled
 def _insert(machine, stack, core, flow_index):
     pcb = pcb_of(stack, flow_index)
     value = state.connection_hash(stack, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
@@ -117,9 +134,13 @@ def remove_connection(machine, stack, core, flow_index):
         touch_structure(machine, core, stack.inpcb_kind, before, 0, Access.WRITE)
     _leave_bucket(machine, stack, core, bucket)
     charge(machine, core, Operation.CONNECTION_REMOVE)
+    if is_to_backend(stack, flow_index):
+        free_port(stack, flow_index)
+        stack.connects_ended += 1
+    else:
+        stack.connections_closed += 1
     state.renew_pcb(stack, flow_index, Side.LOCAL)
     flow_of(stack, flow_index).open = 0
-    stack.connections_closed += 1
     open_next(machine, stack, flow_index, core_of(machine, core).clock)
 
 

@@ -7,6 +7,7 @@ from netstack.sim.machine.numbers import Instance, LockClass, Operation
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import AcceptKind, ListenerKind, WaitsFor
 from netstack.sim.stack.state import flow_hash, flow_of, listener_of
+from netstack.sim.workload.backend import is_to_backend
 from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED
 
 
@@ -58,6 +59,14 @@ def score_listeners(machine, stack, core, flow_index):
 
 
 @compiled
+def open_file(machine, stack, core):
+    """Make a socket a file, when an application gets it."""
+    if stack.use_files != 0:
+        charge(machine, core, Operation.INODE_ALLOC)
+        charge(machine, core, Operation.DENTRY_ALLOC)
+
+
+@compiled
 def close_file(machine, stack, core):
     """End the file of a socket that an application closes."""
     if stack.use_files != 0:
@@ -78,9 +87,7 @@ def accept_connection(machine, stack, core, flow_index):
     """Run the system call accept(): the application takes a complete connection."""
     charge_listener(machine, stack, core, flow_index)
     listener_of(stack, listener_index(stack, flow_index)).waiting -= 1
-    if stack.use_files != 0:
-        charge(machine, core, Operation.INODE_ALLOC)
-        charge(machine, core, Operation.DENTRY_ALLOC)
+    open_file(machine, stack, core)
     charge(machine, core, Operation.ACCEPT_CALL)
     flow_of(stack, flow_index).accepted = 1
 
@@ -88,7 +95,10 @@ def accept_connection(machine, stack, core, flow_index):
 @compiled
 def tell_application(machine, stack, core, flow_index, flags):
     """Wake the application for a connection that has become complete, or whose client has closed."""
-    if flags & TCP_CONNECTED:
+    if flags & TCP_CONNECTED and is_to_backend(stack, flow_index):
+        if flow_of(stack, flow_index).ready == 0:
+            wake_application(machine, stack, core, flow_index)
+    elif flags & TCP_CONNECTED:
         if stack.accept_kind == AcceptKind.ANY:
             _assign_any(machine, stack, flow_index)
         score_listeners(machine, stack, core, flow_index)

@@ -109,12 +109,19 @@ def _drop_acknowledged(machine, stack, core, flow_index, acked_bytes):
 
 
 @compiled
+def connection_ports(stack, flow_index):
+    """Return what tells a connection from later ones in the same record: one of its two ports is another one."""
+    pcb = pcb_of(stack, flow_index)
+    return pcb.local_port ^ pcb.foreign_port
+
+
+@compiled
 def process_timer(machine, stack, core, timer):
     """Run the connection's expired timers, unless it has ended since; return TCP's flags."""
     item = item_of(stack, timer)
     charge(machine, core, Operation.TIMER)
     pcb = pcb_of(stack, item.flow)
-    if pcb.foreign_port != item.bytes:
+    if connection_ports(stack, item.flow) != item.bytes:
         return 0
     timeouts = pcb.retransmission_timeouts
     flags = tcp_timeout(pcb, core_of(machine, core).clock // stack.cycles_per_us)

@@ -150,6 +150,9 @@ class Operation(Number):
     COPY_RECEIVE = auto()  # copy a started KB of received payload to the application
     COPY_SEND = auto()  # copy a started KB of written payload into the kernel
     APP_SERVICE = auto()  # what the application does for every request, beside the workload's own service time
+    SOCKET_CALL = auto()  # system call socket(): descriptor, file, socket and pcb
+    CONNECT_CALL = auto()  # system call connect(), up to the SYN: route, timers, events of the socket
+    PORT_SEARCH = auto()  # look at one ephemeral port, whether it is free
 
 
 class LockClass(Number):
@@ -225,3 +228,4 @@ class Fault(Number):
     MBUF_ZONE_EMPTY = auto()
     CONNECTION_NOT_FOUND = auto()
     CONNECTION_ENDED_OPEN = auto()
+    PORTS_EXHAUSTED = auto()

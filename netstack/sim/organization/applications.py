@@ -5,6 +5,7 @@ Each call is one step of the application's thread. Knows requests to the protoco
 
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import accept_connection, close_file
+from netstack.sim.kernel.opening import begin_connect
 from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
 from netstack.sim.kernel.reading import read_socket
 from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
@@ -19,6 +20,7 @@ from netstack.sim.organization.queues import send_message
 from netstack.sim.stack.numbers import ItemKind, WaitsFor
 from netstack.sim.stack.state import exchange_of, flow_of, item_of, pcb_of, ready_of
 from netstack.sim.stack.steering import note_consumer
+from netstack.sim.workload.backend import client_of, is_to_backend
 from netstack.sim.workload.client import is_last, request_bytes, response_bytes, service_cycles
 from netstack.tcp.states import State
 
@@ -176,8 +178,17 @@ def _end_service(machine, stack, core):
     charge(machine, core, Operation.CLOSE_CALL)
     close_file(machine, stack, core)
     request = _own_request(machine, stack, core, ItemKind.CLOSE)
-    thread.writes_to = -1
+    thread.writes_to = _closed_next(stack, flow_index)
     _make_request(machine, stack, core, request)
+
+
+@compiled
+def _closed_next(stack, flow_index):
+    """Return what a proxy closes after a client's connection, the one to its backend; -1 for none."""
+    if stack.proxies == 0 or is_to_backend(stack, flow_index):
+        return -1
+    to_backend = flow_index + stack.clients
+    return to_backend if flow_of(stack, to_backend).accepted != 0 else -1
 
 
 @compiled
@@ -195,7 +206,7 @@ def _make_request(machine, stack, core, request):
 
 @compiled
 def _next_exchange(machine, stack, core):
-    """Server or reader: write, read or compute for the current connection, close it, or take the next ready one.
+    """Server, proxy or reader: write, read or compute for the current connection, close it, or take the next ready one.
 
     A response that the send buffer has no room for is written later, when an ACK has made room.
     """
@@ -210,13 +221,18 @@ def _next_exchange(machine, stack, core):
     flow = flow_of(stack, flow_index)
     exchange = exchange_of(stack, flow_index)
     core_of(machine, core).instance[Instance.FLOW] = flow_index
-    if flow.unwritten_bytes > 0 and socket_space(stack, flow_index) >= min(flow.unwritten_bytes, stack.send_unit):
+    if flow.connecting != 0:
+        _ask_backend(machine, stack, core, flow_index)
+    elif flow.unwritten_bytes > 0 and socket_space(stack, flow_index) >= min(flow.unwritten_bytes, stack.send_unit):
         _write_unit(machine, stack, core)
     elif flow.unwritten_bytes > 0:
         flow.ready = 0
         thread.writes_to = -1
-    elif _has_request(stack, flow_index):
-        _serve(machine, stack, core, flow_index)
+    elif _has_message(stack, flow_index):
+        if is_to_backend(stack, flow_index):
+            _pass_on(machine, stack, core, flow_index)
+        else:
+            _serve(machine, stack, core, flow_index)
     elif exchange.unread_bytes > 0:
         _read(machine, stack, core, flow_index)
     elif stack.connections_end != 0 and (is_last(stack, exchange.served) or pcb_of(stack, flow_index).state == State.CLOSE_WAIT):
@@ -227,17 +243,21 @@ def _next_exchange(machine, stack, core):
 
 
 @compiled
-def _has_request(stack, flow_index):
-    """Return whether the application has read a whole request that it has not answered."""
+def _has_message(stack, flow_index):
+    """Return whether the application has read a whole request, or a backend's whole response, that it has done nothing for."""
     if stack.serves == 0:
         return False
     exchange = exchange_of(stack, flow_index)
-    return exchange.unserved_bytes > 0 and exchange.unserved_bytes >= request_bytes(stack, flow_index, exchange.served)
+    if exchange.unserved_bytes == 0:
+        return False
+    if is_to_backend(stack, flow_index):
+        return exchange.unserved_bytes >= response_bytes(stack, client_of(stack, flow_index), 0)
+    return exchange.unserved_bytes >= request_bytes(stack, flow_index, exchange.served)
 
 
 @compiled
 def _serve(machine, stack, core, flow_index):
-    """Compute the response to a request, and begin to write it."""
+    """Compute the response to a request, and begin to write it. A proxy opens a connection to a backend instead."""
     cpu = core_of(machine, core)
     exchange = exchange_of(stack, flow_index)
     exchange.unserved_bytes -= request_bytes(stack, flow_index, exchange.served)
@@ -245,10 +265,57 @@ def _serve(machine, stack, core, flow_index):
     cycles = service_cycles(stack, flow_index, exchange.served)
     cpu.clock += cycles
     cpu.cycles[Category.APPLICATION] += cycles
+    if stack.proxies != 0:
+        _connect(machine, stack, core, flow_index)
+        return
     flow_of(stack, flow_index).unwritten_bytes = response_bytes(stack, flow_index, exchange.served)
     exchange.served += 1
     _cross(machine, stack, core)
     charge(machine, core, Operation.WRITE_CALL)
+
+
+@compiled
+def _connect(machine, stack, core, flow_index):
+    """Proxy: make a socket, and ask for a connection from it to the client's backend. Both calls return at once."""
+    thread = thread_on(machine, core)
+    flow_of(stack, flow_index).ready = 0
+    thread.writes_to = flow_index + stack.clients
+    _cross(machine, stack, core)
+    _cross(machine, stack, core)
+    begin_connect(machine, stack, core, thread.writes_to)
+    request = _own_request(machine, stack, core, ItemKind.CONNECT)
+    thread.writes_to = -1
+    _make_request(machine, stack, core, request)
+
+
+@compiled
+def _ask_backend(machine, stack, core, flow_index):
+    """Proxy: begin to write the client's request to the backend, whose connection is complete."""
+    flow = flow_of(stack, flow_index)
+    flow.connecting = 0
+    flow.unwritten_bytes = request_bytes(stack, client_of(stack, flow_index), 0)
+    _cross(machine, stack, core)
+    charge(machine, core, Operation.WRITE_CALL)
+
+
+@compiled
+def _pass_on(machine, stack, core, flow_index):
+    """Proxy: begin to write the backend's response to the client, if that is still there. Then both connections are closed."""
+    thread = thread_on(machine, core)
+    client = client_of(stack, flow_index)
+    flow = flow_of(stack, client)
+    exchange = exchange_of(stack, flow_index)
+    exchange.unserved_bytes = 0
+    exchange.served = 1
+    if flow.accepted == 0:
+        return
+    core_of(machine, core).instance[Instance.FLOW] = client
+    exchange_of(stack, client).served = 1
+    flow.unwritten_bytes = response_bytes(stack, client, 0)
+    _cross(machine, stack, core)
+    charge(machine, core, Operation.WRITE_CALL)
+    thread.writes_to = client if flow.ready == 0 else -1
+    flow.ready = 1
 
 
 @compiled

@@ -20,6 +20,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "timers": ("kernel", "core"),
     "boundary": ("syscall", "batch", "call"),
     "files": ("vfs", "none"),
+    "active_ports": ("any", "core"),
     "placement": ("pinned", "free"),
     "scheduler": ("bsd4", "ule"),
 }
@@ -85,6 +86,9 @@ class OrganizationConfig:
         boundary: How applications make requests. `syscall`: one system call each. `batch`: all those since the last wait for
             events enter the kernel together (MegaPipe). `call`: the application runs in the thread of the stack (IX, Seastar).
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
+        active_ports: Which port of the host a connection gets that an application opens. `any`: the next free one, so that the
+            card takes its packets to any core. `core`: the next one whose hash leads to the receive queue of the core that
+            connects, if one is free (receive flow deliver of Fastsocket).
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
         placement: Whether threads stay on their core. Threads of ports always do, except the only one of `netisr`.
@@ -109,6 +113,7 @@ class OrganizationConfig:
     timers: str = "kernel"
     boundary: str = "syscall"
     files: str = "vfs"
+    active_ports: str = "any"
     batch: int = 1
     placement: str = "pinned"
     scheduler: str = "ule"
@@ -219,6 +224,10 @@ class OrganizationConfig:
             )
         if self.dispatch == "flow_table" and self.owner != "consumer":
             raise ConfigError("org.owner", self.owner, "must be consumer with dispatch=flow_table")
+        if self.active_ports == "core" and self.dispatch not in QUEUES:
+            raise ConfigError(
+                "org.active_ports", "core", "needs a card that hashes to receive queues: dispatch=rss or flow_table"
+            )
         if self.timers == "core" and self.placement != "pinned":
             raise ConfigError("org.placement", self.placement, "must be pinned with timers=core")
         if self.listener == "local" and self.accept != "local":

@@ -5,7 +5,7 @@ step ends where another core could interfere: before a lock is tried or released
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.kernel.connections import admit_segment, keeps_table, remove_connection, send_reset
+from netstack.sim.kernel.connections import admit_segment, keeps_table, open_connection, remove_connection, send_reset
 from netstack.sim.kernel.listener import tell_application
 from netstack.sim.kernel.reading import process_read
 from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_timer
@@ -144,6 +144,8 @@ def _process(machine, stack, core):
             send_reset(machine, stack, core, thread.flow, segment_of(stack, thread.item))
     elif kind == ItemKind.READ:
         thread.flags = process_read(machine, stack, core, thread.flow)
+    elif kind == ItemKind.CONNECT:
+        thread.flags = open_connection(machine, stack, core, thread.flow)
     elif kind == ItemKind.CLOSE:
         thread.flags = tcp_close(pcb_of(stack, thread.flow), core_of(machine, core).clock // stack.cycles_per_us)
     else:

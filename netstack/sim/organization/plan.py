@@ -41,6 +41,7 @@ class Plan:
     first_phase: Phase
     listener_kind: ListenerKind
     use_files: bool  # each socket has an inode and a directory entry
+    ports_by_core: bool  # an ephemeral port is one whose packets the card takes to the core that connects
     crosses: bool  # a system call for each request
     crosses_to_wait: bool  # a system call to wait for events
     forwards: bool  # packets of a poll go to their owners' cores at its end
@@ -67,6 +68,7 @@ def plan_of(org: OrganizationConfig) -> Plan:
         first_phase=phases_of(org)[0],
         listener_kind=ListenerKind.of(org.listener),
         use_files=org.files == "vfs",
+        ports_by_core=org.active_ports == "core",
         crosses=org.boundary == "syscall",
         crosses_to_wait=org.boundary != "call",
         forwards=org.handoff == "forward",

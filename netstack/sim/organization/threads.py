@@ -6,6 +6,7 @@ exist is data of the organization.
 
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.readiness import push_ready
+from netstack.sim.kernel.receive import connection_ports
 from netstack.sim.kernel.transmit import clean_transmit_ring
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import release
@@ -29,7 +30,6 @@ from netstack.sim.stack.state import (
     flow_of,
     item_of,
     packet_group,
-    pcb_of,
     queue_of,
     side_of,
     take_item,
@@ -113,7 +113,7 @@ def _next_timer(machine, stack, core):
     item = item_of(stack, index)
     item.kind = ItemKind.TIMER
     item.flow = flow_index
-    item.bytes = pcb_of(stack, flow_index).foreign_port
+    item.bytes = connection_ports(stack, flow_index)
     item.thread = thread.index
     if stack.queue_requests != 0:
         send_message(machine, stack, core, index, flow.group)
@@ -179,7 +179,7 @@ def _start(machine, stack, flow_index):
     if stack.connections_end != 0:
         peer_open(machine, stack, flow_index, stack.clock_next - stack.tick_cycles)
         return
-    if stack.serves != 0:
+    if stack.exchanges != 0:
         peer_begin(machine, stack, flow_index, stack.clock_next - stack.tick_cycles)
         return
     push_ready(stack, flow_index)

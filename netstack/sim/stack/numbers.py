@@ -27,6 +27,7 @@ class ItemKind(Number):
     TIMER = auto()  # an expired timer
     CLOSE = auto()  # a request of an application to close
     READ = auto()  # a request of an application to read
+    CONNECT = auto()  # a request of an application to open a connection
 
 
 class ThreadKind(Number):

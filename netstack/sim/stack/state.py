@@ -52,6 +52,7 @@ class Flow(Record):
     unwritten_bytes: i4  # left for the application to write; above 0 for ever if connections never end
     unread_bytes: i4  # payload that the remote application had not read when the last segment arrived
     read_at: i8  # when it reads that
+    network_segments: Annotated[i8, 2]  # by side: segments that it gave to a network that loses some
     callout_before: Annotated[i8, 2]  # by Callout: the connection before it in its list of the callout wheel
     callout_behind: Annotated[i8, 2]  # by Callout: the connection behind it in that list
     callout_tick: Annotated[i8, 2]  # by Callout: the clock's tick in which it was set, -1 before
@@ -60,17 +61,21 @@ class Flow(Record):
     expired: i1  # 1: in the list of connections whose timer expired
     started: i1  # 1: its transfer or its client has begun
     open: i1  # 1: its pcb is in the table
-    accepted: i1  # 1: the application has accepted it and not closed it
+    accepted: i1  # 1: the application has accepted it, or opens it, and has not closed it
+    connecting: i1  # 1: the application has not yet seen that the connection which it opens is complete
 
 
 class Exchange(Record):
-    """What a connection's client has asked and its server has answered, or what a peer sends and a reader reads."""
+    """What a connection's client has asked and its server has answered, or what a peer sends and a reader reads.
+
+    Of a proxy's connection to a backend only what is read, and the bytes of the request that have not come.
+    """
 
     first_draw: i8  # number of the first request of this connection among the client's
     sent: i8  # requests sent over this connection
     answered: i8  # responses that the client has completely
     served: i8  # responses that the application has begun to write
-    response_left: i8  # client: bytes of the next response that have not come
+    response_left: i8  # client: bytes of the next response that have not come; backend: of the request
     next_start: i8  # open loop: intended start of the next request
     unread_bytes: i8  # payload in the receive buffer
     unread_frames: i8  # frames that hold it
@@ -95,7 +100,7 @@ class Item(Record):
     flow: i4  # the connection, or the client's record
     next: i4  # the next one in a queue or the pool
     thread: i4  # request: the thread that waits for the answer
-    bytes: i4  # request to send: payload; timer: the client's port, by which its connection is known from a later one
+    bytes: i4  # request to send: payload; timer: its ports, by which a connection is known from a later one
     mbuf: i4  # request to send: the mbuf of the payload
     slot: i4  # packet: the receive slot whose buffer holds it
     written_at: i8  # request to send: when the application wrote the payload
@@ -141,6 +146,12 @@ class Pool(Record):
     count: i8  # free items
 
 
+class EphemeralPort(Record):
+    """A port of the host for connections to one backend."""
+
+    flow: i8  # the connection that has it, -1 for none
+
+
 class Counter(Record):
     """A counter of a histogram."""
 
@@ -157,7 +168,8 @@ class Stack(Record):
     """The host's stack: sizes, the organization's plan, counters, and where its tables are."""
 
     # Sizes and the workload
-    conns: i8  # connections, or clients
+    conns: i8  # connections, or clients with theirs: of a proxy also those to backends, behind all clients
+    clients: i8  # connections, or clients
     groups: i8  # connection groups, each with a part of the connection table
     buckets_per_group: i8  # hash buckets
     hash_seed: i8  # seed of the hash of 4-tuples
@@ -240,6 +252,13 @@ class Stack(Record):
     outstanding: i8  # requests of a connection that wait for their responses, at most
     open_loop: i8  # 1: requests have intended starts, whatever became of those before
     draw_seed: i8  # of sizes and times of requests
+    loss_limit: Annotated[i8, 2]  # by side: a segment of it is lost whose draw of 32 bits is below
+    streams: i8  # bytes that a peer's send buffer always holds, if peers send without end, else 0
+    proxies: i8  # 1: the application is a server that asks a backend for each response
+    backends: i8  # that clients are divided among
+    backend_cycles: i8  # from the last byte of a request at a backend to the response
+    next_port: i8  # the ephemeral port that is tried first, from 0 on
+    ports_by_core: i8  # 1: an ephemeral port is one whose packets the card takes to the core that connects
     think_cycles: i8  # pause of a client between connections or requests
     client_addresses: i8  # that all clients share, 0 if each has one of its own
     client_ports: i8  # ports that a client uses one after the other, from its first one on
@@ -249,6 +268,10 @@ class Stack(Record):
     backlog: i8  # complete connections that may wait for an application, per listening socket
     listen_drops: i8  # SYNs that a listening socket had no room for
     connections_closed: i8  # and removed from the table
+    connects: i8  # connections that applications opened, which do not count as opened
+    connects_ended: i8  # of these, removed from the table
+    lost_to_host: i8  # segments of peers that the network lost
+    lost_to_peers: i8  # segments of the host that the network lost
     resets_sent: i8  # answers to segments of no connection
     stray_segments: i8  # received segments of no connection that opened none
     requests_sent: i8  # by clients
@@ -278,6 +301,7 @@ class Stack(Record):
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
     listener_table: i8  # Listener, by listening socket
     bucket_section_table: i8  # Section, by hash bucket
+    ephemeral_table: i8  # EphemeralPort, by backend and port
 
 
 STACK_WITH_JOURNAL = with_journal(Stack.dtype)
@@ -300,8 +324,12 @@ COUNTERS = (
     "timers_listed",
     "connections_opened",
     "connections_closed",
+    "connects",
+    "connects_ended",
     "resets_sent",
     "stray_segments",
+    "lost_to_host",
+    "lost_to_peers",
     "listen_drops",
     "requests_sent",
     "requests_answered",
@@ -353,6 +381,9 @@ listener_of = table_accessor(Listener.dtype, "listener_table", last=("section",)
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return the section of a hash bucket's lock."""
+
+ephemeral_of = table_accessor(EphemeralPort.dtype, "ephemeral_table")
+"""Return an ephemeral port of the host towards one backend."""
 
 latency_of = table_accessor(Counter.dtype, "latency_table", added=("value",))
 """Return the counter of one bucket of the write-to-acknowledgment histogram."""

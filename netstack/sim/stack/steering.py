@@ -34,6 +34,15 @@ def steer(machine, stack, flow_index):
 
 
 @compiled
+def leads_to_core(machine, stack, flow_index, core):
+    """Return whether the hash of a connection leads to the receive queue of `core`, its own or the one that it shares."""
+    flow = flow_of(stack, flow_index)
+    queues = machine.nics // machine.links
+    own = flow.nic + core % queues * machine.links
+    return queues == 1 or _queue_of_hash(machine, flow.nic, _receive_hash(machine, stack, flow_index)) == own
+
+
+@compiled
 def note_consumer(machine, stack, core, flow_index):
     """Note that an application on `core` makes a call for a connection. A card with exact entries takes its packets there.
 

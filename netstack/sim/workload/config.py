@@ -7,7 +7,8 @@ from netstack.sim.workload.distributions import DistributionConfig
 
 HEADER_BYTES = 52  # IPv4 (20) and TCP (20) headers, time stamps option (12): RFC 791, RFC 9293, RFC 7323
 CLOSES_FIRST = ("host", "client")
-APPLICATIONS = ("writer", "server", "reader")
+APPLICATIONS = ("writer", "server", "reader", "proxy")
+FIRST_EPHEMERAL_PORT, EPHEMERAL_PORTS = 32768, 28233  # Linux, net.ipv4.ip_local_port_range: to 61,000
 MAX_OUTSTANDING = 8
 
 
@@ -53,11 +54,35 @@ class RequestsConfig:
 
 
 @dataclass
+class LossConfig:
+    """Segments that the network loses, beside those that full rings lose.
+
+    A segment's number among all that its connection's record has had in that direction draws its fate, by the seed: it is the
+    same in every organization.
+
+    Attributes:
+        to_host: Probability that a segment of a peer is lost.
+        to_peers: Probability that a segment of the host is lost, after its frame has left.
+    """
+
+    to_host: float = 0.0
+    to_peers: float = 0.0
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that is no probability below 1."""
+        for name in ("to_host", "to_peers"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"workload.loss.{name}", getattr(self, name), "must be from 0 to below 1")
+
+
+@dataclass
 class WorkloadConfig:
-    """Event-driven application threads that are all a `writer`, a `server` or a `reader`.
+    """Event-driven application threads that are all a `writer`, a `server`, a `reader` or a `proxy`.
 
     A writer writes to its connections as long as there is room. A server reads requests and writes responses, see
-    `RequestsConfig`. A reader reads what its peers send as long as windows allow.
+    `RequestsConfig`. A reader reads what its peers send as long as windows allow. A proxy accepts a client's connection, reads
+    its request, passes it on over a connection that it opens to one of `backends`, reads the response, which begins
+    `backend_us` later, writes it to the client, and closes both.
 
     An application asks which connections are writable, and is told of `events_per_call` at most. A visit of a connection writes
     at most `write_bytes`, with `send_unit_bytes` per protocol request (a page, with zero-copy I/O). A connection becomes writable
@@ -78,6 +103,7 @@ class WorkloadConfig:
     name: str = "bulk_send"
     application: str = "writer"
     requests: RequestsConfig = field(default_factory=RequestsConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
     threads_per_core: int = 1
     mtu_bytes: int = 1500
     send_buffer_bytes: int = 262144
@@ -101,6 +127,8 @@ class WorkloadConfig:
     initial_rto_us: int = 1_000_000
     client_addresses: int | None = None
     backlog: int | None = None
+    backends: int = 8
+    backend_us: float = 0.0
 
     @property
     def mss_bytes(self) -> int:
@@ -108,9 +136,14 @@ class WorkloadConfig:
         return self.mtu_bytes - HEADER_BYTES
 
     @property
+    def legs(self) -> int:
+        """How many connections a client needs: its own, and of a proxy one to a backend."""
+        return 2 if self.application == "proxy" else 1
+
+    @property
     def connections_end(self) -> bool:
         """Whether clients open connections one after the other, and each ends."""
-        if self.application == "server":
+        if self.application in ("server", "proxy"):
             return self.requests.per_connection is not None
         return self.bytes_per_connection > 0
 
@@ -120,7 +153,10 @@ class WorkloadConfig:
             raise ConfigError("workload.application", self.application, f"allowed are {', '.join(APPLICATIONS)}")
         if self.application != "writer" and self.bytes_per_connection > 0:
             raise ConfigError("workload.bytes_per_connection", self.bytes_per_connection, "needs workload.application=writer")
+        if self.application == "proxy":
+            self._validate_proxy()
         self.requests.validate()
+        self.loss.validate()
         if self.closes_first not in CLOSES_FIRST:
             raise ConfigError("workload.closes_first", self.closes_first, f"allowed are {', '.join(CLOSES_FIRST)}")
         bounds = {
@@ -146,6 +182,8 @@ class WorkloadConfig:
             "initial_rto_us": (1000, 60_000_000),
             "client_addresses": (1, 1 << 16),
             "backlog": (1, 1 << 20),
+            "backends": (1, 1 << 12),
+            "backend_us": (0, 1_000_000),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -159,3 +197,13 @@ class WorkloadConfig:
             raise ConfigError("workload.lowat_bytes", self.lowat_bytes, "must be at least send_unit_bytes")
         if self.send_unit_bytes > self.write_bytes:
             raise ConfigError("workload.send_unit_bytes", self.send_unit_bytes, "must be at most write_bytes")
+
+    def _validate_proxy(self) -> None:
+        if self.requests.per_connection != 1:
+            raise ConfigError(
+                "workload.requests.per_connection", self.requests.per_connection, "must be 1 with workload.application=proxy"
+            )
+        if self.requests.outstanding != 1:
+            raise ConfigError("workload.requests.outstanding", self.requests.outstanding, "must be 1 with a proxy")
+        if self.closes_first != "host":
+            raise ConfigError("workload.closes_first", self.closes_first, "must be host with workload.application=proxy")

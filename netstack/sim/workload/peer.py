@@ -22,8 +22,10 @@ from netstack.sim.stack.state import (
 )
 from netstack.sim.stack.steering import steer
 from netstack.sim.stack.timer_wheel import arm
+from netstack.sim.workload.backend import accept_on_backend, accepts, client_of, is_done, is_to_backend, receive_request
 from netstack.sim.workload.client import begin_exchange, first_requests, is_last, receive_response
 from netstack.sim.workload.config import HEADER_BYTES
+from netstack.sim.workload.network import loses
 from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
@@ -39,10 +41,15 @@ ALL_PORTS = LAST_PORT - FIRST_PORT + 1
 @compiled
 def peer_receive(machine, stack, flow_index, segment, now):
     """Deliver a segment whose last bit left the host at `now` cycles to the remote end, and send the answers."""
+    if loses(stack, flow_index, Side.LOCAL):
+        return
     flow = flow_of(stack, flow_index)
     arrival = now + flow.outbound_cycles
     now_us = arrival // stack.cycles_per_us
     peer = peer_of(stack, flow_index)
+    if accepts(stack, flow_index, segment):
+        _accept(machine, stack, flow_index, segment, arrival)
+        return
     if segment.destination_port != peer.local_port or peer.state == State.CLOSED:
         _refuse(machine, stack, flow_index, segment, arrival)
         return
@@ -51,6 +58,8 @@ def peer_receive(machine, stack, flow_index, segment, now):
     flags = tcp_input(peer, segment, now_us)
     if stack.read_delay != 0:
         _read_later(stack, flow_index, arrival)
+    if stack.streams != 0:
+        peer.send_buffered_bytes = stack.streams
     if flags & TCP_OUTPUT:
         _peer_output(machine, stack, flow_index, arrival)
     if stack.exchanges != 0:
@@ -61,12 +70,30 @@ def peer_receive(machine, stack, flow_index, segment, now):
 
 
 @compiled
+def _accept(machine, stack, flow_index, segment, now):
+    """Accept a connection of the host at `now`: the SYN-ACK is sent."""
+    value = connection_hash(
+        stack, segment.destination_address, segment.destination_port, segment.source_address, segment.source_port
+    )
+    now_us = now // stack.cycles_per_us
+    accept_on_backend(stack, flow_index, segment, initial_sequence(value, now_us), now_us)
+    _peer_output(machine, stack, flow_index, now)
+    arm(stack, flow_index, Side.REMOTE)
+
+
+@compiled
 def _exchange(machine, stack, flow_index, flags, delivered_bytes, now):
-    """Let the client see what arrived at `now`: that its connection is open, or payload of responses. It may ask again."""
+    """Let the client see what arrived at `now`: that its connection is open, or payload of responses. It may ask again.
+
+    A backend sees payload of the request, and may answer.
+    """
     sent_at = NEVER
     if stack.serves == 0:
         return
-    if flags & TCP_CONNECTED:
+    if is_to_backend(stack, flow_index):
+        if delivered_bytes > 0:
+            sent_at = receive_request(stack, flow_index, delivered_bytes, now)
+    elif flags & TCP_CONNECTED:
         sent_at = first_requests(stack, flow_index, now)
     elif delivered_bytes > 0:
         sent_at = receive_response(stack, flow_index, delivered_bytes, now)
@@ -76,8 +103,12 @@ def _exchange(machine, stack, flow_index, flags, delivered_bytes, now):
 
 @compiled
 def peer_begin(machine, stack, flow_index, now):
-    """Begin to use a connection that is open from the beginning: its client asks."""
-    first = first_requests(stack, flow_index, now)
+    """Begin to use a connection that is open from the beginning: its client asks, or its peer begins to send without end."""
+    first = now
+    if stack.streams != 0:
+        peer_of(stack, flow_index).send_buffered_bytes = stack.streams
+    else:
+        first = first_requests(stack, flow_index, now)
     _peer_output(machine, stack, flow_index, first)
     arm(stack, flow_index, Side.REMOTE)
 
@@ -114,7 +145,7 @@ def _close(machine, stack, flow_index, flags, now):
     closes = flags & TCP_FINISHED != 0 or (peer.state == State.ESTABLISHED and received_all)
     if closes and tcp_close(peer, now // stack.cycles_per_us) & TCP_OUTPUT:
         _peer_output(machine, stack, flow_index, now)
-    if _is_done(peer):
+    if is_done(peer):
         open_next(machine, stack, flow_index, now)
 
 
@@ -128,17 +159,26 @@ def _has_all(stack, flow_index):
 
 
 @compiled
-def _is_done(pcb):
-    """Return whether an end is done with its connection."""
-    return pcb.state == State.CLOSED or pcb.state == State.TIME_WAIT
+def _done_at(stack, flow_index):
+    """Return when the remote end had the last segment of a connection that both ends are done with, NEVER if they are not."""
+    peer = peer_of(stack, flow_index)
+    if flow_of(stack, flow_index).open != 0 or not is_done(peer):
+        return NEVER
+    return peer.last_received_us * stack.cycles_per_us
 
 
 @compiled
 def open_next(machine, stack, flow_index, now):
-    """Open the client's next connection if both ends are done with the last one. One of them is so at `now`."""
-    peer = peer_of(stack, flow_index)
-    if flow_of(stack, flow_index).open == 0 and _is_done(peer):
-        peer_open(machine, stack, flow_index, max(now, peer.last_received_us * stack.cycles_per_us) + stack.think_cycles)
+    """Open the client's next connection if both ends are done with the last one. One of them is so at `now`.
+
+    Of a proxy the client's connection to its backend must be over as well.
+    """
+    client = client_of(stack, flow_index)
+    done_at = _done_at(stack, client)
+    if stack.proxies != 0:
+        done_at = max(done_at, _done_at(stack, client + stack.clients))
+    if done_at < NEVER:
+        peer_open(machine, stack, client, max(now, done_at) + stack.think_cycles)
 
 
 @compiled
@@ -198,6 +238,8 @@ def _peer_output(machine, stack, flow_index, now):
 @compiled
 def _send(machine, stack, flow_index, now):
     """Send the segment that was built to the host."""
+    if loses(stack, flow_index, Side.REMOTE):
+        return
     flow = flow_of(stack, flow_index)
     packet = take_item(machine, stack)
     item = item_of(stack, packet)

@@ -50,7 +50,7 @@ def test_all_that_is_missing_is_in_one_line(costs: CostsConfig) -> None:
 
 
 def test_a_configuration_without_costs_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^costs=none: has no structures .* and operations app_event, .*, app_service; "):
+    with pytest.raises(ConfigError, match=r"^costs=none: has no structures .* and operations app_event, .*, port_search; "):
         SimulationConfig().validate()
 
 

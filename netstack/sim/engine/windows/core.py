@@ -16,7 +16,7 @@ from netstack.sim.build.build import build
 from netstack.sim.config import SimulationConfig
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import next_actor, run_event, settle
-from netstack.sim.engine.measurement import Measurement
+from netstack.sim.engine.measurement import Measurement, carried_bytes
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.snapshot import Snapshot, result_of, snapshot
 from netstack.sim.engine.windows import messages as codec
@@ -178,7 +178,7 @@ class WindowedCore:
     def pause(self) -> None:
         """Account for waiting cores up to the pause, before which all events are done; take a snapshot where measuring begins."""
         settle(self.simulation.machine, self._measurement.next_pause_cycles)
-        if self._measurement.pause(int(self.simulation.stack["acked_bytes"])):
+        if self._measurement.pause(carried_bytes(self.simulation)):
             self._before = snapshot(self.simulation)
 
     def own_counts(self) -> tuple[np.ndarray, np.ndarray]:
