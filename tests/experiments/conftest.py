@@ -63,6 +63,8 @@ def make_result() -> MakeResult:
             connections_per_second=0.0,
             connections_opened=0,
             listen_drops=0,
+            lost_to_host=0,
+            lost_to_peers=0,
             stray_segments=0,
             resets_sent=0,
             jain_fairness=0.99,

@@ -1,0 +1,96 @@
+"""A network that loses segments: how many, which ones, what becomes of them, and that no law breaks."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from netstack.errors import ConfigError
+from netstack.jit.compilation import compiled
+from netstack.sim import SimulationConfig, simulate
+from netstack.sim.build.build import build
+from netstack.sim.engine.conservation import check_conservation
+from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.stack.numbers import Side
+from netstack.sim.workload.network import loses
+
+Compose = Callable[..., SimulationConfig]
+MILLISECOND = 2_200_000
+FAST = ("workload.min_rto_us=3000", "workload.initial_rto_us=6000", "workload.delayed_ack_us=1000", "workload.start_spread_us=0")
+
+
+@compiled
+def fates(stack, flow_index, side, lost):
+    """Fill in which of the next segments of one end of a connection are lost."""
+    for number in range(len(lost)):
+        lost[number] = loses(stack, flow_index, side)
+
+
+def drawn(config: SimulationConfig, flow_index: int, side: Side, count: int) -> np.ndarray:
+    lost = np.zeros(count, np.bool_)
+    fates(build(config).stack, flow_index, side, lost)
+    return lost
+
+
+@pytest.mark.parametrize("side", Side)
+def test_losses_are_binomial_and_independent(composed: Compose, side: Side) -> None:
+    """Sums of 100 draws have the mean and variance of a binomial distribution; neighbours and connections do not agree."""
+    config, p, n = composed("workload.loss.to_host=0.1", "workload.loss.to_peers=0.1", "conns=12"), 0.1, 200_000
+    lost = drawn(config, 3, side, n)
+    assert abs(lost.sum() - n * p) < 4 * math.sqrt(n * p * (1 - p))
+    sums = lost.reshape(-1, 100).sum(axis=1)
+    assert sums.var() == pytest.approx(100 * p * (1 - p), rel=4 * math.sqrt(2 / len(sums)))
+    both = p * p
+    for other in (np.roll(lost, 1), drawn(config, 4, side, n), drawn(config, 3, Side(1 - side), n)):
+        assert abs((lost & other).mean() - both) < 4 * math.sqrt(both / n)
+
+
+def test_the_same_segments_are_lost_in_every_organization_but_not_with_another_seed(composed: Compose) -> None:
+    lossy = ("workload.loss.to_peers=0.2", "conns=12")
+    first = drawn(composed(*lossy, "org=up"), 5, Side.LOCAL, 1000)
+    assert (first == drawn(composed(*lossy, "org=solaris10"), 5, Side.LOCAL, 1000)).all()
+    assert (first != drawn(composed(*lossy, "org=up", "seed=2"), 5, Side.LOCAL, 1000)).any()
+
+
+def test_a_run_loses_as_many_as_its_probability_says(composed: Compose) -> None:
+    simulation = build(composed("org=connp_l", "conns=48", *FAST, "workload.loss.to_host=0.03", "workload.loss.to_peers=0.01"))
+    run_until(simulation.machine, simulation.stack, 60 * MILLISECOND)
+    settle(simulation.machine, 60 * MILLISECOND)
+    check_conservation(simulation)
+    given = simulation.tables["flow"]["network_segments"].sum(axis=0)
+    for side, name, p in ((Side.LOCAL, "lost_to_peers", 0.01), (Side.REMOTE, "lost_to_host", 0.03)):
+        assert given[side] > 3000
+        assert abs(int(simulation.stack[name]) - given[side] * p) < 4 * math.sqrt(given[side] * p * (1 - p))
+    assert int(given[Side.REMOTE]) - int(simulation.stack["lost_to_host"]) == simulation.tables["nic"]["frames_arrived"].sum()
+    assert given[Side.LOCAL] == simulation.tables["nic"]["frames_sent"].sum()
+    assert simulation.stack["retransmitted_segments"] >= 0.9 * int(simulation.stack["lost_to_peers"])
+
+
+def test_lost_acknowledgments_alone_cost_no_retransmission(composed: Compose) -> None:
+    """The next one acknowledges more."""
+    config = composed("org=connp_l", "conns=24", "workload.loss.to_host=0.05", "engine.warmup_ms=10", "engine.measure_ms=20")
+    result = simulate(config)
+    assert result.lost_to_host > 100
+    assert result.lost_to_peers == result.retransmitted_segments == 0
+
+
+@pytest.mark.parametrize("workload", ["churn", "proxy_short", "bulk_receive", "request_response"])
+@pytest.mark.parametrize("org", ["up", "msgp", "connp_t", "linux", "freebsd", "dragonflybsd", "solaris10"])
+def test_no_law_breaks_and_work_goes_on(composed: Compose, workload: str, org: str) -> None:
+    """SYNs, FINs, requests and responses are lost of both legs of a proxy, and nobody is stuck."""
+    config = composed(
+        f"workload={workload}", f"org={org}", "conns=48", *FAST, "workload.loss.to_host=0.02", "workload.loss.to_peers=0.02",
+        "workload.time_wait_us=20000", "engine.warmup_ms=20", "engine.measure_ms=160",
+    )  # fmt: skip
+    result = simulate(config)
+    assert result.lost_to_host > 20
+    assert result.lost_to_peers > 20
+    assert result.jain_fairness > 0.5
+
+
+@pytest.mark.parametrize("value", [-0.1, 1])
+@pytest.mark.parametrize("key", ["to_host", "to_peers"])
+def test_what_is_no_probability_is_refused(composed: Compose, key: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"workload.loss.{key}={value}: must be from 0 to below 1"):
+        composed(f"workload.loss.{key}={value}").validate()
