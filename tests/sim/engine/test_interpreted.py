@@ -58,6 +58,16 @@ def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfi
     assert result["connections_per_second"] > 1000
 
 
+@pytest.mark.parametrize("org", ["msgp", "connp_t", "solaris10"])
+@pytest.mark.parametrize("workload", ["proxy_short", "bulk_receive"])
+def test_proxies_readers_and_losses_as_well(composed: Callable[..., SimulationConfig], org: str, workload: str) -> None:
+    lossy = ["workload.loss.to_host=0.05", "workload.loss.to_peers=0.05", "workload.min_rto_us=1000", "workload.time_wait_us=0"]
+    overrides = [f"org={org}", f"workload={workload}", *OVERRIDES, *lossy, "conns=3", "engine.measure_ms=2"]
+    result = same_result(composed, overrides)
+    assert result["lost_to_host"] > 0
+    assert result["goodput_mbps"] > 1
+
+
 def same_result(composed: Callable[..., SimulationConfig], overrides: list[str]) -> dict:
     """Return the result of a point, which is the same interpreted and compiled."""
     command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT, *overrides]

@@ -89,7 +89,7 @@ def test_no_law_breaks_and_work_goes_on(composed: Compose, workload: str, org: s
     assert result.jain_fairness > 0.5
 
 
-@pytest.mark.parametrize("value", [-0.1, 1])
+@pytest.mark.parametrize("value", [-0.1, 1.0])
 @pytest.mark.parametrize("key", ["to_host", "to_peers"])
 def test_what_is_no_probability_is_refused(composed: Compose, key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"workload.loss.{key}={value}: must be from 0 to below 1"):
