@@ -49,7 +49,7 @@ def begin_connect(machine, stack, core, flow_index):
 
 @compiled
 def _choose_port(machine, stack, core, flow_index):
-    """Give a connection the next free port towards its backend, if the organization wants it, one that leads back to `core`."""
+    """Give a connection the next free port towards its backend; if the organization wants it, one that leads back to `core`."""
     port = _next_port(machine, stack, core, flow_index, stack.ports_by_core)
     if port < 0:
         port = _next_port(machine, stack, core, flow_index, 0)

@@ -180,6 +180,7 @@ class OrganizationConfig:
 
     def _validate_own_core(self) -> None:
         needed = {"drive": "poll", "accept": "local", "timers": "core", "lookup": "group", "handoff": "inline", "groups": None}
+        needed |= {"active_ports": "core"}
         for choice, value in needed.items():
             if getattr(self, choice) != value:
                 said = "null" if value is None else value
