@@ -23,7 +23,6 @@ from netstack.errors import ConfigError
 from netstack.sim import Result, SimulationConfig, simulate
 
 BLOCK = "fit"
-Simulate = Callable[[SimulationConfig], Result]
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,6 @@ def fit_experiment(
     experiment: Experiment,
     seeds: Sequence[int],
     show: Callable[[str], None],
-    simulate_point: Simulate = simulate,
 ) -> Fitted:
     """Fit the parameters to the given values, each to its own, then compute the factors that are fitted.
 
@@ -114,7 +112,6 @@ def fit_experiment(
         experiment: Where the parameters start, and what the points are.
         seeds: Those whose mean is fitted.
         show: Is told of each evaluation.
-        simulate_point: What simulates a point.
     """
     given = [each for each in published.given if each.fitted in published.parameters]
     known: dict[tuple[Any, ...], list[Result]] = {}
@@ -127,7 +124,7 @@ def fit_experiment(
                 changed |= dict.fromkeys(free.keys, int(value) if goal.whole else value)
         key = (one.variant, one.x, tuple(changed.items()))
         if key not in known:
-            known[key] = [simulate_point(experiment.config(one.variant, one.x, seed, changed)) for seed in seeds]
+            known[key] = [simulate(experiment.config(one.variant, one.x, seed, changed)) for seed in seeds]
         return known[key]
 
     def evaluate(index: int, values: tuple[float, ...]) -> float:
