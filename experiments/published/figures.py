@@ -50,6 +50,7 @@ class Statistic:
     of: list[str] = field(default_factory=list)
     less: list[str] = field(default_factory=list)
     factor: float = 1.0
+    logarithmic: bool = False  # whether its chart is
 
     def value(self, result: Result) -> float:
         """Return the statistic of one result."""

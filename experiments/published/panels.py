@@ -10,8 +10,6 @@ from experiments.published.figures import MOST, Published, positions
 from experiments.published.score import Row
 
 COLOURS = 12  # classes of the style sheet, series-1 and so on
-TIMES = ("us", "ms")
-"""Units whose axis is logarithmic: a queue that fills up takes a hundred times as long as one that does not."""
 
 
 def panels(published: Published, name: str, variants: Sequence[str], own: Sequence[Row]) -> list[str]:
@@ -45,7 +43,7 @@ def panels(published: Published, name: str, variants: Sequence[str], own: Sequen
         anchors=anchors,
         axis=published.axis.label,
         linear=True,
-        decades=statistic.unit in TIMES and least > 0,
+        decades=statistic.logarithmic and least > 0,
         names={position[row.x]: MOST for row in own if row.x == MOST},
     )
     return [chart.draw(1100, 420, "wide"), chart.draw(350, 300, "narrow")]

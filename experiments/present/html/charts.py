@@ -227,11 +227,16 @@ def _labels(canvas: Canvas, positions: dict[str, float], wanted: Sequence[str], 
 
 
 def _end_labels(canvas: Canvas, lines: Sequence[Line], scale: Scale, x: float) -> None:
-    """Name the lines at their ends, pushed apart where they would overlap."""
+    """Name the lines at their ends, pushed apart where they would overlap, and upwards where they would leave the panel."""
     ends = sorted((scale(line.points[-1][1].mean), line.name, line.kind) for line in lines if line.points)
-    y = -LABEL_HEIGHT
-    for wanted, name, kind in ends:
-        y = max(wanted, y + LABEL_HEIGHT)
+    ys: list[float] = []
+    for wanted, _, _ in ends:
+        ys.append(max(wanted, ys[-1] + LABEL_HEIGHT) if ys else wanted)
+    lowest = scale.start
+    for index in range(len(ys) - 1, -1, -1):
+        ys[index] = min(ys[index], lowest)
+        lowest = ys[index] - LABEL_HEIGHT
+    for y, (_, name, kind) in zip(ys, ends, strict=True):
         canvas.text(x, y + 4, name, f"name {kind}")
 
 
