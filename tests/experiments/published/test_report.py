@@ -17,13 +17,14 @@ from experiments.published.figures import Published, read_published
 from experiments.published.panels import classes, panels
 from experiments.published.report import write_published
 from experiments.published.score import rows
+from experiments.published.targets import Targets
 from netstack.errors import ConfigError
 from netstack.sim import Result, SimulationConfig
 from tests.experiments.present.html.test_page import Checker
 
 COMMAND = "python run.py -m experiment=some 'targets=<x>'"
 CORES = (1, 2, 4)
-TARGETS = {("old", 4, "connections_per_second"): 250.0, ("new", 4, "connections_per_second"): 400.0}
+TARGETS: Targets = {("old", 4, "connections_per_second"): 250.0, ("new", 4, "connections_per_second"): 400.0}
 MakeOutcomes = Callable[..., list[Outcome]]
 
 
