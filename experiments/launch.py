@@ -17,6 +17,7 @@ from experiments.points.modes import shared_like
 from experiments.points.names import name_points
 from experiments.points.point import Point
 from experiments.points.provenance import why_unknown
+from experiments.published.comparison import comparison_of
 from experiments.run.cluster import check_cluster
 from experiments.run.progress import counted
 from experiments.store.logbook import check_reachable
@@ -51,7 +52,10 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
         point = Point(config, name, output_dir)
         distinct.setdefault(point.fingerprint, point)
     points = list(distinct.values())
-    if experiment.report is not None:
+    comparison = None
+    if experiment.report == "published":
+        comparison = comparison_of(points, experiment, common.targets)
+    elif experiment.report is not None:
         _check_comparable(points, experiment.report)
     if common.dry_run:
         list_points(points, console)
@@ -61,7 +65,7 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
     check_reachable(common.tracking, output_dir)
     check_cluster(common.ray.address)
     command_again = shlex.join([*command().split(), *sys.argv[1:]])
-    settings = SweepSettings(output_dir, common.tracking, common.workers, common.ray, experiment, command_again)
+    settings = SweepSettings(output_dir, common.tracking, common.workers, common.ray, experiment, command_again, comparison)
     if (reason := why_unknown()) is not None:
         console.print(f"commit unknown: {reason}", highlight=False, markup=False, soft_wrap=True)
     with shared_like(output_dir):

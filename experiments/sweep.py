@@ -21,6 +21,7 @@ from experiments.config.user_errors import UnfinishedError
 from experiments.points.folders import remove_unfinished, writing
 from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
 from experiments.present.table import label_width, line, print_table, write_summary
+from experiments.published.comparison import Comparison
 from experiments.run.in_process import simulate_in_process
 from experiments.run.on_ray import simulate_on_ray
 from experiments.run.stream import PointsFailedError, Simulate, stream
@@ -31,7 +32,7 @@ from netstack.errors import ConfigError
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """Where and how points run, and what is made of them. `command` runs them again."""
+    """Where and how points run, and what is made of them. `command` runs them again. They are held against a `comparison`."""
 
     output_dir: Path
     tracking: TrackingConfig
@@ -39,6 +40,7 @@ class SweepSettings:
     ray: RayConfig = field(default_factory=RayConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     command: str = ""
+    comparison: Comparison | None = None
 
 
 class NotLoggedError(UnfinishedError):
@@ -147,6 +149,10 @@ def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSetti
         from experiments.present.ablation import write_ablation
 
         return [*write_ablation(folder, outcomes, settings.command), folder / "summary.csv"]
+    if settings.comparison is not None:
+        from experiments.published.report import write_published
+
+        return [*write_published(folder, outcomes, settings.comparison, settings.command), folder / "summary.csv"]
     files = [*draw_figures(folder, outcomes), folder / "summary.csv"]
     if settings.experiment.report == "paper":
         from experiments.present.html.page import write_report

@@ -18,7 +18,7 @@ from netstack.installation import started_as
 BAD_INPUT, FAILED_POINTS = 2, 1
 """Exit codes, beside that of an interrupt."""
 
-PLACES = ("output_dir", "tracking.uri")
+PLACES = ("output_dir", "tracking.uri", "targets")
 """Keys of paths and addresses, which have characters that Hydra wants quoted, such as ``~`` and ``?``."""
 WITH_VALUE = ("--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd")
 PRINTING = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")

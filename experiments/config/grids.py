@@ -17,7 +17,7 @@ from netstack.errors import ConfigError
 GROUP = "experiment"
 KEY = re.compile(r"[^\s=,:@]+")
 VARIANT = "variant"
-REPORTS = ("paper", "ablation")
+REPORTS = ("paper", "ablation", "published")
 """What an experiment may ask for as its report."""
 
 
@@ -30,6 +30,7 @@ class ExperimentConfig:
         title: Of the report.
         report: One of `REPORTS`; null for tables and figures only. `paper` is written into the sweep's folder as ``report.html``.
             `ablation` compares all variants with the first one: a figure and tables, in place of those of other sweeps.
+            `published` compares variants with what a publication says of each, in place of them: ``report.html``.
         common: Overrides of all grids: a key, and its value or list of values.
         grids: The same per grid. Its own values replace common ones.
         variants: The same per variant, which may name its points by the key ``variant``. Its values replace those of grids.
@@ -68,6 +69,12 @@ class ExperimentConfig:
             if name is not None and names.setdefault(str(name), where) != where:
                 raise ConfigError(where, name, f"must be another name than that of {names[str(name)]}")
 
+    def combined(self) -> list[dict[str, Any]]:
+        """Return keys with their value or list of values, as they are in the file: of each grid in each variant."""
+        common = self.common or {}
+        owns = [{**grid, **variant} for variant in self.variants or [{}] for grid in self.grids or [{}]]
+        return [{**own, **{key: value for key, value in common.items() if key not in own}} for own in owns]
+
     def overrides(self, given: Sequence[Override], parse: Callable[[str], Override]) -> list[list[str]]:
         """Return the overrides of each grid in each variant.
 
@@ -79,15 +86,7 @@ class ExperimentConfig:
         Raises:
             ConfigError: No grid is left, or a list of values is empty.
         """
-        common = self.common or {}
-        owns = [{**grid, **variant} for variant in self.variants or [{}] for grid in self.grids or [{}]]
-        grids = [
-            {
-                key: _texts(key, value, parse)
-                for key, value in {**own, **{k: v for k, v in common.items() if k not in own}}.items()
-            }
-            for own in owns
-        ]
+        grids = [{key: _texts(key, value, parse) for key, value in values.items()} for values in self.combined()]
         asked = {
             override.key_or_group: [] if override.is_delete() else [comparable(each) for each in elements(override)]
             for override in given

@@ -95,6 +95,7 @@ class RunConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     dry_run: bool = False
     variant: str = ""
+    targets: str | None = None
     machine: MachineConfig = field(default_factory=MachineConfig)
     costs: CostsConfig = field(default_factory=CostsConfig)
     org: OrganizationConfig = field(default_factory=OrganizationConfig)
@@ -112,6 +113,8 @@ class RunConfig:
         """Raise ConfigError for the first value around the simulation that cannot be used."""
         if self.workers is not None and not 1 <= self.workers <= MOST_WORKERS:
             raise ConfigError("workers", self.workers, f"must be from 1 to {MOST_WORKERS}, or null for one per CPU")
+        if self.targets is not None and self.experiment.report != "published":
+            raise ConfigError("targets", self.targets, "needs an experiment with report: published, and -m")
         self.ray.validate()
         self.tracking.validate()
         self.experiment.validate()

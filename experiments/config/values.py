@@ -86,7 +86,7 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 def number(value: object) -> str:
     """Return a value as a user writes it."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return "null" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -168,9 +168,13 @@ def _read_provenance(text: str) -> dict[str, str]:
 
 
 def _read_result(text: str) -> Result:
-    """Return a result. Raises what `Result.from_json` raises, and ValueError for a value that is no finite number."""
+    """Return a result. Raises what `Result.from_json` raises, and ValueError for a value that is no text and no finite number."""
     result = Result.from_json(text)
-    for value in _leaves(asdict(result)):
+    values = asdict(result)
+    for name in [declared.name for declared in fields(Result) if declared.type is str]:
+        if not isinstance(values.pop(name), str):
+            raise ValueError(f"{name} must be text")
+    for value in _leaves(values):
         if not (is_number(value) or isinstance(value, bool)) or not math.isfinite(value):
             raise ValueError(f"all values must be finite numbers, and one is {value!r}")
     return result

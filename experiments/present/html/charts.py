@@ -3,15 +3,16 @@
 Knows numbers, names and classes of the style sheet, not where they come from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from experiments.paper.verdicts import Estimate
-from experiments.present.html.svg import Canvas, Scale, round_ticks
+from experiments.present.html.svg import Canvas, Scale, decade_ticks, round_ticks
 
 MARKERS = ("circle", "square", "diamond", "triangle")
 LABEL_HEIGHT = 14.0
 CHARACTER_WIDTH = 6.4  # of the labels of an axis
+NAME_WIDTH = 7.0  # of a character of a line's name
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class Anchor:
     y: float
     x: float
     until: float | None = None
+    shape: str = "diamond"
+    what: str = "published"
+    """What its label begins with."""
 
 
 @dataclass(frozen=True)
 class LineChart:
-    """A panel of lines over a logarithmic load."""
+    """A panel of lines over a load, which is connections on a logarithmic axis unless others are given."""
 
     title: str
     unit: str
@@ -48,37 +52,62 @@ class LineChart:
     limit: tuple[str, float] | None = None
     """A line across, with what it means."""
     highest: float | None = None
+    axis: str = "connections"
+    """What x counts."""
+    linear: bool = False
+    decades: bool = False
+    """Whether y is logarithmic; all y are above 0."""
+    names: Mapping[float, str] = field(default_factory=dict)
+    """Labels of x that are no numbers."""
 
     def draw(self, width: float = 350, height: float = 250, kind: str = "") -> str:
         """Return the panel as markup."""
-        xs = sorted({x for line in self.lines for x, _ in line.points})
+        xs = sorted({x for line in self.lines for x, _ in line.points} | {anchor.x for anchor in self.anchors})
         ys = [estimate.mean for line in self.lines for _, estimate in line.points] + [anchor.y for anchor in self.anchors]
         ys += [self.limit[1]] if self.limit else []
         highest = self.highest if self.highest is not None else max(ys)
-        ticks = round_ticks(highest, 6 if height > 300 else 4)
+        ticks = decade_ticks(min(ys), highest) if self.decades else round_ticks(highest, 6 if height > 300 else 4)
         named = width > 600
-        left, right, top, bottom = 52, (84 if named else 20), 40, 44
+        longest = max((len(line.name) for line in self.lines), default=0)
+        left, right, top, bottom = 52, (max(84, NAME_WIDTH * longest + 14) if named else 20), 40, 44
         canvas = Canvas(width, height, f"{self.title} ({self.unit})")
-        x_scale = Scale(xs[0], xs[-1], left, width - right, logarithmic=True)
-        y_scale = Scale(0, ticks[-1], height - bottom, top)
-        _frame(canvas, self.title, self.unit, ticks, y_scale, (left, width - right))
-        _x_axis(canvas, {x: x_scale(x) for x in xs}, self.wanted, height - bottom, (left, width - right))
+        x_scale = Scale(xs[0], xs[-1], left, width - right, logarithmic=not self.linear)
+        y_scale = Scale(ticks[0], ticks[-1], height - bottom, top, logarithmic=self.decades)
+        _frame(canvas, self.title, self.unit, ticks, y_scale, (left, width - right), self.decades)
+        _x_axis(canvas, {self.label(x): x_scale(x) for x in xs}, [self.label(x) for x in self.wanted], y_scale.start)
+        canvas.text((left + width - right) / 2, height - 8, self.axis, "axis", "middle")
         if self.limit:
             name, value = self.limit
             canvas.line([(left, y_scale(value)), (width - right, y_scale(value))], "limit")
             canvas.text(left + 4, y_scale(value) - 5, name, "note")
         for line in self.lines:
-            _line(canvas, line, x_scale, y_scale, self.unit)
+            self._line(canvas, line, x_scale, y_scale)
         for anchor in self.anchors:
             ends = [x_scale(anchor.x), x_scale(anchor.until or anchor.x)]
-            title = f"published: {anchor.label}"
+            title = f"{anchor.what}: {anchor.label}"
             if anchor.until is None:
-                canvas.mark(ends[0], y_scale(anchor.y), "diamond", f"anchor {anchor.kind}", title)
+                canvas.mark(ends[0], y_scale(anchor.y), anchor.shape, f"anchor {anchor.kind}", title)
             else:
                 canvas.line([(x, y_scale(anchor.y)) for x in ends], f"anchor {anchor.kind}", title)
         if named:
             _end_labels(canvas, self.lines, y_scale, width - right + 8)
         return canvas.render(kind)
+
+    def label(self, x: float) -> str:
+        """Return what stands at an x of the axis."""
+        return self.names.get(x, f"{x:,.0f}")
+
+    def _line(self, canvas: Canvas, line: Line, x_scale: Scale, y_scale: Scale) -> None:
+        points = [(x_scale(x), estimate) for x, estimate in line.points]
+        if len(points) > 1:
+            upper = [(x, y_scale(min(estimate.high, y_scale.high))) for x, estimate in points]
+            lower = [(x, y_scale(max(y_scale.low, estimate.low))) for x, estimate in points]
+            canvas.area([*upper, *lower[::-1]], f"band {line.kind}")
+            canvas.line([(x, y_scale(estimate.mean)) for x, estimate in points], f"line {line.kind}")
+        for (x, estimate), (load, _) in zip(points, line.points, strict=True):
+            value = f"{_number(estimate.mean)} ± {_number(estimate.half_width)} {self.unit}"
+            title = f"{line.name} at {self.label(load)} {self.axis}: {value}"
+            canvas.mark(x, y_scale(estimate.mean), line.shape, f"mark {line.kind}", title)
 
 
 @dataclass(frozen=True)
@@ -116,7 +145,8 @@ class BarChart:
                 title = f"{self.title}, {bar.label}: {name} {_number(value)} {self.unit}"
                 canvas.box(x, y, 0.82 * step, y_scale(base) - y, f"bar {kind}", title)
                 base += value
-        _labels(canvas, centers, self.wanted, height - bottom, (left, width - right))
+        _labels(canvas, centers, self.wanted, height - bottom)
+        canvas.text((left + width - right) / 2, height - 8, "connections", "axis", "middle")
         return canvas.render()
 
 
@@ -168,23 +198,24 @@ class DotChart:
         return canvas.render()
 
 
-def _frame(canvas: Canvas, title: str, unit: str, ticks: list[float], scale: Scale, ends: tuple[float, float]) -> None:
+def _frame(
+    canvas: Canvas, title: str, unit: str, ticks: list[float], scale: Scale, ends: tuple[float, float], decades: bool = False
+) -> None:
     """Draw title, unit, and a horizontal grid with its numbers."""
     canvas.text(0, 14, title, "title")
     canvas.text(0, 29, unit, "axis")
     for tick in ticks:
-        canvas.line([(ends[0], scale(tick)), (ends[1], scale(tick))], "grid" if tick else "base")
-        canvas.text(ends[0] - 6, scale(tick) + 4, _number(tick, ticks[1]), "tick", "end")
+        canvas.line([(ends[0], scale(tick)), (ends[1], scale(tick))], "grid" if tick > ticks[0] else "base")
+        canvas.text(ends[0] - 6, scale(tick) + 4, _number(tick, tick if decades else ticks[1]), "tick", "end")
 
 
-def _x_axis(canvas: Canvas, pixels: dict[float, float], wanted: Sequence[float], base: float, ends: tuple[float, float]) -> None:
-    texts = {f"{x:,.0f}": pixel for x, pixel in pixels.items()}
+def _x_axis(canvas: Canvas, pixels: dict[str, float], wanted: Sequence[str], base: float) -> None:
     for pixel in pixels.values():
         canvas.line([(pixel, base), (pixel, base + 4)], "base")
-    _labels(canvas, texts, [f"{x:,.0f}" for x in wanted], base, ends)
+    _labels(canvas, pixels, wanted, base)
 
 
-def _labels(canvas: Canvas, positions: dict[str, float], wanted: Sequence[str], base: float, ends: tuple[float, float]) -> None:
+def _labels(canvas: Canvas, positions: dict[str, float], wanted: Sequence[str], base: float) -> None:
     """Write the wanted labels, and as many others as fit between them."""
     chosen: dict[str, float] = {}
     for label in [*(label for label in wanted if label in positions), *positions]:
@@ -193,29 +224,19 @@ def _labels(canvas: Canvas, positions: dict[str, float], wanted: Sequence[str], 
             chosen[label] = positions[label]
     for label, x in chosen.items():
         canvas.text(x, base + 18, label, "tick", "middle")
-    canvas.text(sum(ends) / 2, base + 36, "connections", "axis", "middle")
-
-
-def _line(canvas: Canvas, line: Line, x_scale: Scale, y_scale: Scale, unit: str) -> None:
-    points = [(x_scale(x), estimate) for x, estimate in line.points]
-    if len(points) > 1:
-        upper = [(x, y_scale(min(estimate.high, y_scale.high))) for x, estimate in points]
-        lower = [(x, y_scale(max(0, estimate.low))) for x, estimate in points]
-        canvas.area([*upper, *lower[::-1]], f"band {line.kind}")
-        canvas.line([(x, y_scale(estimate.mean)) for x, estimate in points], f"line {line.kind}")
-    for (x, estimate), (load, _) in zip(points, line.points, strict=True):
-        value = f"{_number(estimate.mean)} ± {_number(estimate.half_width)} {unit}"
-        canvas.mark(
-            x, y_scale(estimate.mean), line.shape, f"mark {line.kind}", f"{line.name} at {load:,.0f} connections: {value}"
-        )
 
 
 def _end_labels(canvas: Canvas, lines: Sequence[Line], scale: Scale, x: float) -> None:
-    """Name the lines at their ends, pushed apart where they would overlap."""
+    """Name the lines at their ends, pushed apart where they would overlap, and upwards where they would leave the panel."""
     ends = sorted((scale(line.points[-1][1].mean), line.name, line.kind) for line in lines if line.points)
-    y = -LABEL_HEIGHT
-    for wanted, name, kind in ends:
-        y = max(wanted, y + LABEL_HEIGHT)
+    ys: list[float] = []
+    for wanted, _, _ in ends:
+        ys.append(max(wanted, ys[-1] + LABEL_HEIGHT) if ys else wanted)
+    lowest = scale.start
+    for index in range(len(ys) - 1, -1, -1):
+        ys[index] = min(ys[index], lowest)
+        lowest = ys[index] - LABEL_HEIGHT
+    for y, (_, name, kind) in zip(ys, ends, strict=True):
         canvas.text(x, y + 4, name, f"name {kind}")
 
 

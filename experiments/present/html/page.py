@@ -5,11 +5,7 @@ Knows points that were run and where they come from, not how they were run.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from experiments.paper.claims import CLAIMS
 from experiments.paper.verdicts import (
@@ -25,11 +21,11 @@ from experiments.paper.verdicts import (
     evaluate,
 )
 from experiments.points.point import Outcome
-from experiments.points.provenance import commit_label
 from experiments.present.html.budget import budget_section
 from experiments.present.html.explanation import explanations, winners
 from experiments.present.html.panels import figures
 from experiments.present.html.parts import Section
+from experiments.present.html.rendering import facts, render
 from experiments.present.html.tables import contention_table, misses_table
 
 SYMBOLS = {Verdict.HOLDS: "✓", Verdict.UNDECIDED: "~", Verdict.FAILS: "✗", Verdict.NOT_RUN: "–"}
@@ -71,18 +67,9 @@ def write_report(
     clocks = {PointKey.of(outcome.point.config): outcome.point.config.machine.clock_mhz for outcome in outcomes}
     found = [source(output_dir) for source in sources]
     claims = evaluate(CLAIMS, points)
-    environment = Environment(
-        loader=PackageLoader("experiments.present.html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["markup"] = Markup
-    environment.filters["unbroken"] = _unbroken
-    text = environment.get_template("page.html").render(
+    text = render(
+        "page.html",
         title=title,
-        style=(Path(__file__).parent / "templates" / "style.css").read_text(encoding="utf-8"),
         headline=headline(claims),
         counts=[(verdict, SYMBOLS[verdict], sum(claim.verdict is verdict for claim in claims)) for verdict in Verdict],
         winners=winners(points),
@@ -91,18 +78,11 @@ def write_report(
         tables=[contention_table(points), misses_table(points)],
         explanations=explanations(points),
         sections=[section for section in (budget_section(points, clocks), *found) if section is not None],
-        facts=_facts(outcomes),
+        facts=facts(outcomes),
         command=command,
     )
     path.write_text(text, encoding="utf-8")
     return path
-
-
-def _unbroken(text: str) -> str:
-    """Return a text whose numbers stay on a line with what belongs to them."""
-    for sign in ("%", "×", "÷"):
-        text = text.replace(f" {sign}", f"\u00a0{sign}")
-    return text.replace("× ", "×\u00a0").replace("÷ ", "÷\u00a0")
 
 
 def headline(claims: Sequence[ClaimOutcome]) -> str:
@@ -190,25 +170,3 @@ def _value(estimate: Estimate | None, unit: str) -> str:
 
 def _digits(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 10 else f"{value:,.2f}"
-
-
-def _facts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
-    """Return what identifies the results: where they come from, on what they ran, when."""
-    finished = [outcome for outcome in outcomes if outcome.result is not None]
-    origins = [outcome.point.provenance() for outcome in finished]
-    commits = sorted({commit for known in origins if (commit := commit_label(known)) is not None})
-    machines = sorted({outcome.point.config.machine.name for outcome in finished})
-    settled = sum(outcome.result is not None and outcome.result.steady for outcome in finished)
-    tools = sorted(
-        {f"Python {known['python.version']}, Numba {known['numba.version']}, NumPy {known['numpy.version']}" for known in origins}
-    )
-    return [
-        ("points", f"{len(finished)} of {len(outcomes)} finished, {settled} of them settled"),
-        ("seeds", ", ".join(map(str, sorted({outcome.point.config.seed for outcome in outcomes})))),
-        ("machine", ", ".join(machines)),
-        ("costs", ", ".join(sorted({outcome.point.config.costs.name for outcome in finished}))),
-        ("commit", ", ".join(commits) or "none: not a git working tree"),
-        ("model version", ", ".join(sorted({known["model.version"] for known in origins}))),
-        ("versions", "; ".join(tools)),
-        ("written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-    ]

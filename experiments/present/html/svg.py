@@ -37,6 +37,18 @@ def round_ticks(high: float, count: int) -> list[float]:
     return [step * index for index in range(math.ceil(high / step - 1e-9) + 1)] if high > 0 else [0.0, step]
 
 
+def decade_ticks(low: float, high: float) -> list[float]:
+    """Return 1, 2 and 5 times powers of ten; the first is the last one not above `low`, the last the first one not below `high`.
+
+    Both are above 0.
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    ticks = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
+    below = max(tick for tick in ticks if tick <= low * (1 + 1e-9))
+    above = min(tick for tick in ticks if tick >= max(high, 2 * below) * (1 - 1e-9))
+    return [tick for tick in ticks if below <= tick <= above]
+
+
 class Canvas:
     """An SVG image that grows element by element. Coordinates are pixels from the upper left corner."""
 

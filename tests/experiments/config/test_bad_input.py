@@ -70,6 +70,7 @@ BAD = {
     "a run that is warm-up": (["engine.run_ms=50", "engine.warmup_ms=49.999"], "engine.run_ms=50", "0.01 ms or more"),
     "a long warm-up": (["engine.measure_ms=1", "engine.warmup_ms=600000"], "engine.measure_ms=1", "a 1000th of the warm-up"),
     "a warm-up of its own": (["engine.measure_ms=0.015"], "engine.measure_ms=0.015", "which takes 20 ms"),
+    "targets of no publication": (["targets=x.yaml"], "targets=x.yaml", "needs an experiment with report: published"),
     "a window of no cycle": (["engine.window_us=1e-9"], "engine.window_us=1e-09", "a cycle or more: 0.00045"),
     "endless patience": (["tracking.patience_s=nan"], "tracking.patience_s=nan", "0 or more"),
     "a key that is added": (["+conn=6"], "+conn=6", "did you mean conns?"),
@@ -105,6 +106,12 @@ BAD = {
 }
 
 BAD_SWEEP = {
+    "targets that are not there": (
+        ["experiment=fastsocket", "targets=/nowhere/at all.yaml"],
+        "targets=/nowhere/at all.yaml",
+        "must be a file that can be read (No such file",
+    ),
+    "figures of another experiment": (["experiment=ablation", "experiment.report=published"], "experiment.name=ablation", "have"),
     "a later value": (["conns=6,abc"], "conns=abc", "a whole number"),
     "a later point": (["org.groups=4,0"], "org.groups=0", "from 1 to"),
     "a later organization": (["org=up,mspg"], "org=mspg", "available are"),

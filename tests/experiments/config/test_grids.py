@@ -21,7 +21,10 @@ from netstack.sim import SimulationConfig, simulate
 
 ROOT = Path(run.__file__).resolve().parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
-REPORTS = {"paper": "report.html", "ablation": "ablation.md"}
+REPORTS = {
+    **dict.fromkeys(("paper", "fastsocket", "irq_suspension"), "report.html"),
+    **dict.fromkeys(("ablation", "linux_ablation"), "ablation.md"),
+}
 TINY = ["conns=6", "seed=1,2", "engine.warmup_ms=1", "engine.measure_ms=1"]
 
 

@@ -57,6 +57,6 @@ def test_what_is_a_number(value: object, expected: bool) -> None:
     assert is_number(value) is expected
 
 
-@pytest.mark.parametrize(("value", "text"), [(2500.0, "2500"), (0.5, "0.5"), (16384, "16384"), (None, "None"), ("free", "free")])
+@pytest.mark.parametrize(("value", "text"), [(2500.0, "2500"), (0.5, "0.5"), (16384, "16384"), (None, "null"), ("free", "free")])
 def test_a_value_as_a_user_writes_it(value: object, text: str) -> None:
     assert number(value) == text

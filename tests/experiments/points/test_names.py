@@ -51,7 +51,7 @@ CASES = {
     ),
     "a value that may be missing is no axis": (
         [["engine.measure_ms=null"], ["engine.measure_ms=7.5"]],
-        ["connp_l engine.measure_ms=None conns=192", "connp_l engine.measure_ms=7.5 conns=192"],
+        ["connp_l engine.measure_ms=null conns=192", "connp_l engine.measure_ms=7.5 conns=192"],
     ),
 }
 

@@ -55,6 +55,7 @@ def changed(old: str, new: str) -> Callable[[str], str]:
 NOT_A_NUMBER = changed('"idle": 100.0', '"idle": NaN')
 ENDLESS = changed('"goodput_over_time_mbps": [', '"goodput_over_time_mbps": [1e999,')
 WORD = changed('"idle": 100.0', '"idle": "lots"')
+NO_TEXT = changed('"request_histogram": ""', '"request_histogram": 3')
 CHANGED = changed('"goodput_mbps": 1000.0', '"goodput_mbps": 1001.0')
 DAMAGE: dict[str, tuple[str, str | Callable[[str], str] | None, str]] = {
     "an empty result": ("result.json", "", "is empty"),
@@ -69,6 +70,7 @@ DAMAGE: dict[str, tuple[str, str | Callable[[str], str] | None, str]] = {
     "no number in a table": ("result.json", NOT_A_NUMBER, "is cut off or damaged"),
     "an endless number in a list": ("result.json", ENDLESS, "is cut off or damaged"),
     "a word in a table": ("result.json", WORD, "is cut off or damaged"),
+    "a number for a text": ("result.json", NO_TEXT, "is cut off or damaged"),
     "a number that was changed": ("result.json", CHANGED, "is not what was kept: of another point, or changed"),
     "an origin of another point": ("provenance.json", '{"fingerprint": "1234"}', "is of another point"),
     "a configuration that was changed": ("config.yaml", "conns: 7\n", "is another configuration than that of the point"),

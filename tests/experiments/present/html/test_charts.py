@@ -1,6 +1,7 @@
 """Charts show every value they are given, and no text leaves its panel or covers another."""
 
 import itertools
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -67,3 +68,33 @@ def test_names_at_the_ends_of_lines_are_pushed_apart() -> None:
     names = {text: top for text, _, top, _, _ in texts(CHARTS["wide lines"]) if text in ("up", "connp_t", "connp_l")}
     assert len(names) == 3
     assert abs(names["up"] - names["connp_t"]) >= 13
+
+
+def test_names_of_lines_that_end_together_are_apart_and_inside_of_the_panel() -> None:
+    lines = [Line(f"line {index}", "up", [(1, Estimate(100, 0, 1)), (2, Estimate(0.1 * index, 0, 1))]) for index in range(12)]
+    markup = LineChart("title", "unit", lines, linear=True).draw(1100, 420, "wide")
+    ys = sorted(float(y) for y in re.findall(r'<text x="[\d.]+" y="([\d.]+)" text-anchor="start" class="name', markup))
+    assert len(ys) == 12
+    assert min(after - before for before, after in itertools.pairwise(ys)) >= 13.9
+    assert ys[-1] <= 420 - 44 + 4
+
+
+def test_a_linear_axis_has_numbers_where_they_are_and_names_for_others() -> None:
+    line = Line("base", "up", [(200, Estimate(1, 0, 1)), (400, Estimate(2, 0, 1)), (1200, Estimate(4, 0, 1))])
+    markup = LineChart("title", "unit", [line], axis="requests", linear=True, names={1200: "max"}, wanted=[1200]).draw(350, 250)
+    path = re.search(r'<path d="M([^"]*)" class="line up"', markup)
+    assert path is not None
+    first, second, last = (float(position.split(",")[0]) for position in path[1].split("L"))
+    assert (second - first) / (last - first) == pytest.approx(0.2, abs=1e-3)
+    assert ">max</text>" in markup
+    assert ">requests</text>" in markup
+
+
+def test_decades_give_equal_distances_to_equal_factors() -> None:
+    line = Line("base", "up", [(1, Estimate(20, 0, 1)), (2, Estimate(200, 5, 1)), (3, Estimate(2000, 0, 1))])
+    markup = LineChart("title", "us", [line], linear=True, decades=True).draw(350, 250)
+    path = re.search(r'<path d="M([^"]*)" class="line up"', markup)
+    assert path is not None
+    low, middle, high = (float(position.split(",")[1]) for position in path[1].split("L"))
+    assert low - middle == pytest.approx(middle - high, abs=0.2)
+    assert all(f">{tick}</text>" in markup for tick in ("20", "50", "100", "1,000", "2,000"))

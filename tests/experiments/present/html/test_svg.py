@@ -4,7 +4,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from experiments.present.html.svg import Canvas, Scale, round_ticks
+from experiments.present.html.svg import Canvas, Scale, decade_ticks, round_ticks
 
 
 def test_a_scale() -> None:
@@ -46,3 +46,17 @@ def test_an_image_is_valid_and_keeps_what_it_is_told() -> None:
     assert [element.text for element in root.iter("text")] == ["<text>"]
     assert {element.text for element in root.iter("title")} == {"5 & 6", "here"}
     assert [element.attrib["height"] for element in root.iter("rect")] == ["0.0"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (30, 700, [20, 50, 100, 200, 500, 1000]),
+        (20, 20, [20, 50]),
+        (5, 9.5, [5, 10]),
+        (0.03, 0.2, [0.02, 0.05, 0.1, 0.2]),
+        (99, 100, [50, 100]),
+    ],
+)
+def test_decade_ticks_enclose_all_values(low: float, high: float, ticks: list[float]) -> None:
+    assert decade_ticks(low, high) == pytest.approx(ticks)

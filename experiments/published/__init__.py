@@ -1,0 +1,1 @@
+"""Experiments held against what publications measured on real machines: given figures, predictions, null models, scores."""
