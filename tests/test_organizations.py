@@ -26,8 +26,12 @@ FILES = sorted((CONF / "org").glob("*.yaml"))
 NAMES = tuple(path.stem for path in FILES)
 PUBLISHED = ("msgp", "connp")
 """Parts of organizations' names that are in no other word."""
-COUNTS = ("groups", "batch", "cores")
-"""The only numbers of an organization: how many groups, messages at a time and cores."""
+COUNTS = ("groups", "batch", "cores", "budget", "defer_limit")
+"""The only counts of an organization: how many groups, messages at a time, cores, frames of a poll, polls in vain."""
+TIMES = ("defer_us", "busy_us", "suspend_us")
+"""Its only times, which an administrator sets: until a timer polls, how long applications poll, how long interrupts stay off."""
+QUEUES = ("machine=epyc_7662", "machine.cores=4", "machine.nic.queues=4")
+"""A machine on which every organization runs."""
 BESIDE = ("netstack/wire", "netstack/script", "netstack/host")
 """Parts that no simulation uses; some know operating systems by name, whose commands they read."""
 SIMULATOR = [
@@ -41,6 +45,7 @@ def not_choices(values: dict) -> dict[str, object]:
     found = {}
     for key, value in values.items():
         is_count = key in COUNTS and (value is None or (isinstance(value, int) and not isinstance(value, bool)))
+        is_count |= key in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
         is_text = key == "name" and isinstance(value, str)
         is_parent = key == "defaults" and isinstance(value, list) and set(value) <= set(NAMES)
         if not (is_count or is_text or is_parent or value in CHOICES.get(key, ())):
@@ -96,7 +101,7 @@ def test_the_organizations_were_found() -> None:
 
 def test_the_configuration_of_an_organization_has_no_place_for_a_constant() -> None:
     fields = {item.name for item in dataclasses.fields(OrganizationConfig)}
-    assert fields == {"name", *CHOICES, *COUNTS}
+    assert fields == {"name", *CHOICES, *COUNTS, *TIMES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -165,7 +170,7 @@ def test_a_constant_named_after_an_organization_is_found() -> None:
 
 
 def test_everything_but_the_organization_is_the_same_for_all(composed: Compose) -> None:
-    configs = [dataclasses.asdict(composed(f"org={name}")) for name in NAMES]
+    configs = [dataclasses.asdict(composed(f"org={name}", *QUEUES)) for name in NAMES]
     organizations = [config.pop("org") for config in configs]
     assert all(config == configs[0] for config in configs)
     assert len({json.dumps(organization) for organization in organizations}) == len(NAMES)
@@ -174,7 +179,7 @@ def test_everything_but_the_organization_is_the_same_for_all(composed: Compose) 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_name_has_no_effect(name: str, composed: Compose) -> None:
     """An organization that is called like another one, or like none, simulates as before."""
-    config = composed(f"org={name}", "conns=24", "engine.warmup_ms=2", "engine.measure_ms=5")
+    config = composed(f"org={name}", *QUEUES, "conns=24", "engine.warmup_ms=2", "engine.measure_ms=5")
     results = []
     for other in (name, "anything", *[known for known in NAMES if known != name][:1]):
         renamed = copy.deepcopy(config)

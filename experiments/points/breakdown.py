@@ -7,7 +7,7 @@ from netstack.sim import Result
 
 COLUMNS = {
     "stack": ("protocol", "application"),
-    "driver": ("driver", "interrupt"),
+    "driver": ("driver", "interrupt", "poll"),
     "copy": ("copy",),
     "sched": ("scheduling",),
     "locks": ("lock_atomic", "lock_spin", "lock_sleep", "lock_profile"),

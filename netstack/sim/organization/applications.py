@@ -28,7 +28,9 @@ from netstack.tcp.states import State
 @compiled
 def next_action(machine, stack, core):
     """Run one step of the application on `core`."""
-    if stack.exchanges != 0:
+    if thread_on(machine, core).polls != 0:
+        _poll(machine, stack, core)
+    elif stack.exchanges != 0:
         _next_exchange(machine, stack, core)
     else:
         _next_write(machine, stack, core)
@@ -211,9 +213,6 @@ def _next_exchange(machine, stack, core):
     A response that the send buffer has no room for is written later, when an ACK has made room.
     """
     thread = thread_on(machine, core)
-    if thread.polls != 0:
-        _poll(machine, stack, core)
-        return
     if thread.writes_to < 0:
         _next_event(machine, stack, core)
         return

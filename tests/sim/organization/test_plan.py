@@ -11,6 +11,7 @@ from netstack.sim.build.build import build
 from netstack.sim.engine.exact import next_actor, run_event
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
+from netstack.sim.machine.state import Machine
 from netstack.sim.organization.config import CHOICES, OrganizationConfig
 from netstack.sim.organization.plan import PHASES, phases_of, plan_of, population_of
 from netstack.sim.stack.numbers import ListenerKind, LockKind, Phase
@@ -78,7 +79,8 @@ def test_a_plan_has_the_fields_of_the_record() -> None:
 
 def choices_read(source: str) -> list[str]:
     """Return what a module reads of an organization's choices: attributes, and texts that are a choice's value only."""
-    unique = {value for allowed in CHOICES.values() for value in allowed if "_" in value} - set(Stack.dtype.names or ())
+    fields = {*(Stack.dtype.names or ()), *(Machine.dtype.names or ())}
+    unique = {value for allowed in CHOICES.values() for value in allowed if "_" in value} - fields
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and node.attr in CHOICES and ast.unparse(node.value).split(".")[-1] == "org":
