@@ -173,7 +173,7 @@ def percent(share: float) -> str:
 
 def signed(share: float | None) -> str:
     """Return a relative error, with its sign."""
-    return NOTHING if share is None else f"{100 * share:+.1f} %"
+    return NOTHING if share is None else f"{round(100 * share, 1) + 0.0:+.1f} %"  # -0.0 is 0.0
 
 
 def _figure(published: Published, name: str, variants: Sequence[str], found: Sequence[Row]) -> Figure:

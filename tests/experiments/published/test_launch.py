@@ -17,12 +17,12 @@ def test_targets_score_what_is_finished(tmp_path: Path, monkeypatch: pytest.Monk
     (folder,) = (output_dir / "sweeps").iterdir()
     assert "No published values were given" in (folder / "report.html").read_text()
     before = {path: path.stat().st_mtime_ns for path in output_dir.glob("points/*/result.json")}
-    assert len(before) == 3
+    assert len(before) == 6
     targets = tmp_path / "their figures?.yaml"
     targets.write_text("- {variant: 'nginx, Fastsocket', x: 1, statistic: request_us.mean, value: 20000}\n")
     capsys.readouterr()
     assert launch(monkeypatch, output_dir, *SWEEP, f"targets={targets}") == 0
-    assert capsys.readouterr().out.count("done before") == 3
+    assert capsys.readouterr().out.count("done before") == 6
     assert {path: path.stat().st_mtime_ns for path in output_dir.glob("points/*/result.json")} == before
     assert list((output_dir / "sweeps").iterdir()) == [folder]
     assert "1 figure that was not given" in (folder / "report.html").read_text()
@@ -33,4 +33,4 @@ def test_targets_score_what_is_finished(tmp_path: Path, monkeypatch: pytest.Monk
     targets.write_text("- {variant: nginx, x: 1, statistic: request_us.mean, value: 20000}\n")
     assert launch(monkeypatch, output_dir, *SWEEP, f"targets={targets}") == BAD_INPUT
     error = capsys.readouterr().err
-    assert "variant=nginx: allowed are nginx, Linux 2.6.32; nginx, Linux 3.13; nginx, Fastsocket" in error
+    assert "variant=nginx: allowed are nginx, Linux 2.6.32; nginx, Linux 3.13; nginx, Fastsocket; haproxy" in error
