@@ -7,6 +7,7 @@ import pytest
 
 import run
 from experiments.config.schema import RunConfig
+from tests.helpers.folders import CONF
 
 LINE = "  python run.py "
 
@@ -16,7 +17,8 @@ def test_the_help(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[
     with pytest.raises(SystemExit, match="0"):
         run.main()
     text = capfd.readouterr().out
-    assert "org: connp_l, connp_t, dragonflybsd, freebsd, linux, msgp, solaris10, up" in text
+    organizations = ", ".join(sorted(path.stem for path in (CONF / "org").glob("*.yaml")))
+    assert f"org: {organizations}\n" in text
     assert "machine: e5_2697v2_2x12, epyc_16, epyc_7662, opteron_2x2, xeon_5418n, xeon_6128_4x6" in text
     assert {key for key in vars(RunConfig()) if key.replace("dry_run", "--dry-run") not in text} == set()
     examples = [line.removeprefix(LINE).split() for line in text.splitlines() if line.startswith(LINE) and "KEY" not in line]
