@@ -43,7 +43,8 @@ def keep_template(path: Path) -> None:
                 target.execute(f"delete from {table}")  # they have folders of artifacts, which are not those of other databases
             target.commit()
         new.replace(template)
-    new.unlink(missing_ok=True)
+    with suppress(OSError):
+        new.unlink(missing_ok=True)
 
 
 def _template() -> Path:

@@ -14,7 +14,7 @@ BAD = {
     "organization": (
         ["org=mspg"],
         "org=mspg",
-        "connp_l, connp_t, dragonflybsd, freebsd, linux, msgp, solaris10, up",
+        ", ".join(sorted(path.stem for path in (ROOT / "conf/org").glob("*.yaml"))),
     ),
     "machine": (["machine=pdp11"], "machine=pdp11", "opteron_2x2"),
     "key": (["conn=6"], "conn=6", "did you mean conns?"),
