@@ -5,9 +5,11 @@ Reads what sweeps have left. Knows no way to run a point and none to show one.
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,6 @@ from netstack.sim import Result
 
 if TYPE_CHECKING:
     import pandas
-    import xarray
 
 POINTS, RESULT, LISTING = "points", "result.json", "points.yaml"
 LEFT_OUT = ("costs.operations.", "costs.structures.")
@@ -52,7 +53,8 @@ class Results:
     @cached_property
     def varied(self) -> list[str]:
         """The choices that differ among the points, the seed last."""
-        varied = [name for name in self.choices if self.frame[name].map(repr).nunique() > 1 and name != SEED]
+        frame: Any = self.frame  # pandas does not say that a column is one
+        varied = [name for name in self.choices if len({repr(value) for value in frame[name]}) > 1 and name != SEED]
         return [*varied, SEED] if SEED in self.choices else varied
 
     def tidy(self) -> "pandas.DataFrame":
@@ -61,19 +63,17 @@ class Results:
         long.insert(len(self.varied) + 1, "unit", long["statistic"].map(lambda name: self.dictionary[name]["unit"]))
         return long.reset_index(drop=True)
 
-    def to_xarray(self) -> "xarray.Dataset":
-        """Return a data set with a dimension per varied choice and a variable per statistic, with its unit as an attribute.
+    def to_xarray(self) -> Any:
+        """Return an xarray.Dataset: a dimension per varied choice, and a variable per statistic, with its unit as an attribute.
 
         Raises:
             NoPointsError: Points that differ in nothing stand twice, or xarray is not installed.
         """
-        try:
-            import xarray  # noqa: F401  pandas asks for it
-        except ImportError as error:
-            raise NoPointsError("to_xarray() needs the package xarray: pip install xarray") from error
+        if find_spec("xarray") is None:
+            raise NoPointsError("to_xarray() needs the package xarray: pip install xarray")
         plain = self.frame.copy()
         for name in self.varied:
-            plain[name] = plain[name].map(lambda value: "null" if value is None or value != value else value)
+            plain[name] = plain[name].map(_without_none)
         table = plain.set_index(self.varied)[self.statistics]
         if table.index.has_duplicates:
             raise NoPointsError("points of different versions of the simulator are alike: load one sweep, with sweep=")
@@ -121,11 +121,16 @@ def load(output_dir: str | Path = "outputs", sweep: str | None = None) -> Result
     choices = list(dict.fromkeys(name for _, values, _ in rows for name in values))
     statistics = list(dict.fromkeys(name for _, _, metrics in rows for name in metrics))
     frame = pandas.DataFrame([{"fingerprint": name, **values, **metrics} for name, values, metrics in rows])
-    frame = frame[["fingerprint", *choices, *statistics]]
+    frame = frame.reindex(columns=["fingerprint", *choices, *statistics])
     dictionary = {name: {"unit": "", "meaning": "choice of the configuration"} for name in choices}
     dictionary |= {name: _explained(name) for name in statistics}
     frame.attrs["units"] = {name: entry["unit"] for name, entry in dictionary.items() if name in statistics}
     return Results(frame, choices, statistics, dictionary)
+
+
+def _without_none(value: Any) -> Any:
+    """Return a value that can be on an axis: pandas has no place for None."""
+    return "null" if value is None or (isinstance(value, float) and math.isnan(value)) else value
 
 
 def _names(folder: Path, sweep: str | None) -> set[str] | None:
