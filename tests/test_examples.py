@@ -31,6 +31,7 @@ def output_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
 
 
 def test_every_example_has_a_test() -> None:
+    """That of "results.ipynb" is beside those of what it loads."""
     tested = set(re.findall(r'"(\w+\.\w+)"', Path(__file__).read_text()))
     assert {path.name for path in EXAMPLES.glob("*.*")} <= tested
 

@@ -29,7 +29,8 @@ def fates(stack, flow_index, side, lost):
 
 def drawn(config: SimulationConfig, flow_index: int, side: Side, count: int) -> np.ndarray:
     lost = np.zeros(count, np.bool_)
-    fates(build(config).stack, flow_index, side, lost)
+    simulation = build(config)  # which owns the memory that the stack's record points to
+    fates(simulation.stack, flow_index, side, lost)
     return lost
 
 
