@@ -18,13 +18,13 @@ import yaml
 from experiments.config.user_errors import InputError
 from experiments.config.values import flattened
 from experiments.points.folders import output_folder
-from experiments.points.point import CONFIG, LOADER
+from experiments.points.point import CONFIG, LOADER, folder_of_points
 from netstack.sim import Result
 
 if TYPE_CHECKING:
     import pandas
 
-POINTS, RESULT, LISTING = "points", "result.json", "points.yaml"
+RESULT, LISTING = "result.json", "points.yaml"
 LEFT_OUT = ("costs.operations.", "costs.structures.")
 """Parts of a configuration that are whole files: `config.yaml` of a point has them."""
 SEED = "seed"
@@ -113,9 +113,10 @@ def load(output_dir: str | Path = "outputs", sweep: str | None = None) -> Result
     import pandas  # slow to import
 
     folder = output_folder(str(output_dir))
-    if not (folder / POINTS).is_dir():
+    points = folder_of_points(folder)
+    if not points.is_dir():
         raise NoPointsError(f"{folder} has no finished points: it must be an output folder")
-    rows = list(_rows(folder / POINTS, _names(folder, sweep)))
+    rows = list(_rows(points, _names(folder, sweep)))
     if not rows:
         raise NoPointsError(f"{folder} has no finished points" + (f" of the sweep {sweep}" if sweep else ""))
     choices = list(dict.fromkeys(name for _, values, _ in rows for name in values))

@@ -12,6 +12,7 @@ from netstack.sim.machine.scheduler import (
     interrupt_core,
     interrupt_core_by_timer,
     make_runnable_from_interrupt,
+    nudge,
 )
 from netstack.sim.machine.state import (
     LINK_UNITS,
@@ -210,7 +211,7 @@ def schedule_interrupt(machine, nic_index):
     nic = nic_of(machine, nic_index)
     if nic.masked != 0:
         if nic.poller >= 0:
-            _go_on_polling(machine, nic.poller, next_arrival(machine, nic_index))
+            nudge(machine, nic.poller, next_arrival(machine, nic_index))
         return
     pending = next_arrival(machine, nic_index)
     if nic.receive_head != nic.receive_tail:
@@ -251,13 +252,6 @@ def _idle_core_or(machine, preferred):
         if core_of(machine, core).thread < 0:
             return core
     return preferred
-
-
-@compiled
-def _go_on_polling(machine, core, time):
-    cpu = core_of(machine, core)
-    if cpu.polling != 0:
-        cpu.next_time = min(cpu.next_time, max(cpu.clock, time))
 
 
 @compiled

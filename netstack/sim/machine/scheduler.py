@@ -14,27 +14,27 @@ from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, threa
 def settle_spin(machine, core, now):
     """Account for the time that `core` has spun up to `now`."""
     cpu = core_of(machine, core)
-    if now > cpu.clock:
-        cpu.cycles[Category.LOCK_SPIN] += now - cpu.clock
-        cpu.clock = now
+    _settle(cpu, now, Category.LOCK_SPIN)
     cpu.spin_settlements += 1
 
 
 @compiled
 def settle_idle(machine, core, now):
     """Account for the time that `core` has idled up to `now`."""
-    cpu = core_of(machine, core)
-    if now > cpu.clock:
-        cpu.cycles[Category.IDLE] += now - cpu.clock
-        cpu.clock = now
+    _settle(core_of(machine, core), now, Category.IDLE)
 
 
 @compiled
 def settle_poll(machine, core, now):
     """Account for the time that `core` has polled an empty receive queue up to `now`."""
-    cpu = core_of(machine, core)
+    _settle(core_of(machine, core), now, Category.POLL)
+
+
+@compiled
+def _settle(cpu, now, category):
+    """Let a core's clock be `now`, if that is later, and count the time as a category of cycles."""
     if now > cpu.clock:
-        cpu.cycles[Category.POLL] += now - cpu.clock
+        cpu.cycles[category] += now - cpu.clock
         cpu.clock = now
 
 
@@ -90,8 +90,7 @@ def send_ipi(machine, core, target):
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
     cpu.ipis += 1
-    if _waits(cpu):
-        _rouse(machine, cpu, core_of(machine, core).clock + machine.ipi_latency)
+    _rouse(machine, cpu, core_of(machine, core).clock + machine.ipi_latency)
 
 
 @compiled
@@ -108,7 +107,9 @@ def forward_ipi(machine, core, target, now):
 
 @compiled
 def _rouse(machine, cpu, now):
-    """Let a core that idles or spins act on an interrupt that reaches it at `now`. One that idles leaves its idle state first."""
+    """Let a core that waits act on an interrupt that reaches it at `now`. One that idles leaves its idle state first."""
+    if not _waits(cpu):
+        return
     if cpu.thread < 0:
         now += machine.wake
     cpu.next_time = min(cpu.next_time, max(cpu.clock, now))
@@ -343,8 +344,7 @@ def interrupt_core(machine, core, now):
     """Interrupt `core` at `now` from a device. Its next step is charged for it."""
     cpu = core_of(machine, core)
     cpu.interrupts += 1
-    if _waits(cpu):
-        _rouse(machine, cpu, now)
+    _rouse(machine, cpu, now)
 
 
 @compiled
@@ -352,8 +352,7 @@ def interrupt_core_by_timer(machine, core, now):
     """Interrupt `core` at `now` by a timer of its own. Its next step is charged for it."""
     cpu = core_of(machine, core)
     cpu.timer_interrupts += 1
-    if _waits(cpu):
-        _rouse(machine, cpu, now)
+    _rouse(machine, cpu, now)
 
 
 @compiled

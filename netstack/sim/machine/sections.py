@@ -78,22 +78,31 @@ def leave_kernel_section(machine, core, lock_class):
         return
     section = section_of(machine, index)
     length = core_of(machine, core).clock - section.entered
-    start = section.entered
+    _wait(machine, core, lock_class, _occupy(section, RECENT, section.entered, length) - section.entered)
+    _count_release(machine, lock_class, length)
+
+
+@compiled
+def _occupy(section, holds, asked, length):
+    """Put a hold of `length` cycles into the first gap from `asked` on between the remembered `holds`; return where it begins.
+
+    It takes the place of the one that ended first.
+    """
+    start = asked
     moved = True
     while moved:
         moved = False
-        for hold in range(RECENT):
+        for hold in range(holds):
             if section.starts[hold] < start + length and start < section.ends[hold]:
                 start = section.ends[hold]
                 moved = True
-    _wait(machine, core, lock_class, start - section.entered)
     first = 0
-    for hold in range(1, RECENT):
+    for hold in range(1, holds):
         if section.ends[hold] < section.ends[first]:
             first = hold
     section.starts[first] = start
     section.ends[first] = start + length
-    _count_release(machine, lock_class, length)
+    return start
 
 
 @compiled
@@ -109,27 +118,15 @@ def end_declared(machine, core, lock, entered):
         return
     section = declared_of(machine, index)
     length = core_of(machine, core).clock - entered
-    waiting = 0
+    hand_over = 0
     if plan.ticket != 0:
+        waiting = 0
         for hold in range(QUEUED):
             waiting += section.ends[hold] > entered
-        length += waiting * machine.cache_same_node // 2
-    start = entered
-    moved = True
-    while moved:
-        moved = False
-        for hold in range(QUEUED):
-            if section.starts[hold] < start + length and start < section.ends[hold]:
-                start = section.ends[hold]
-                moved = True
-    _wait(machine, core, plan.lock_class, start + waiting * machine.cache_same_node // 2 - entered)
-    first = 0
-    for hold in range(1, QUEUED):
-        if section.ends[hold] < section.ends[first]:
-            first = hold
-    section.starts[first] = start
-    section.ends[first] = start + length
-    _count_release(machine, plan.lock_class, length)
+        hand_over = waiting * machine.cache_same_node // 2
+    start = _occupy(section, QUEUED, entered, length + hand_over)
+    _wait(machine, core, plan.lock_class, start + hand_over - entered)
+    _count_release(machine, plan.lock_class, length + hand_over)
 
 
 @compiled

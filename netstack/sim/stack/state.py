@@ -33,7 +33,6 @@ class Flow(Record):
     nic: i4  # the NIC that its segments take
     queue: i4  # the receive queue that the card takes its packets to
     consumer: i4  # the core of its application's last call, -1 before
-    padding: i4  # unused
     app_thread: i4  # the application thread that serves it
     group: i4  # its connection group
     next_expired: i4  # the next connection whose timer expired

@@ -7,7 +7,7 @@ from netstack.jit.compilation import compiled
 from netstack.sim.machine.state import NEVER
 from netstack.sim.stack.numbers import Side
 from netstack.sim.stack.state import exchange_of, flow_of, peer_of, renew_pcb
-from netstack.sim.workload.client import request_bytes, response_bytes
+from netstack.sim.workload.client import forget_read, request_bytes, response_bytes
 from netstack.tcp.connection import LISTEN_OPEN, tcp_accept, tcp_listen_input
 from netstack.tcp.states import State
 
@@ -52,11 +52,7 @@ def place_backend(stack, flow_index, host_address):
 def begin_backend_exchange(stack, flow_index):
     """Forget what the last connection to a backend carried."""
     exchange = exchange_of(stack, flow_index)
-    exchange.served = 0
-    exchange.unread_bytes = 0
-    exchange.unread_frames = 0
-    exchange.read_bytes = 0
-    exchange.unserved_bytes = 0
+    forget_read(exchange)
     exchange.response_left = request_bytes(stack, client_of(stack, flow_index), 0)
 
 

@@ -57,12 +57,18 @@ def begin_exchange(stack, flow_index):
     exchange.first_draw += exchange.sent
     exchange.sent = 0
     exchange.answered = 0
+    forget_read(exchange)
+    exchange.response_left = response_bytes(stack, flow_index, 0)
+
+
+@compiled
+def forget_read(exchange):
+    """Forget what the application has read, or could have, over the last connection of an exchange's record."""
     exchange.served = 0
     exchange.unread_bytes = 0
     exchange.unread_frames = 0
     exchange.read_bytes = 0
     exchange.unserved_bytes = 0
-    exchange.response_left = response_bytes(stack, flow_index, 0)
 
 
 @compiled
