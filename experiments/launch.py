@@ -16,6 +16,7 @@ from experiments.points.folders import check_output_dir, output_folder
 from experiments.points.modes import shared_like
 from experiments.points.names import name_points
 from experiments.points.point import Point
+from experiments.points.precision import Precision, SeedPlan
 from experiments.points.provenance import why_unknown
 from experiments.published.comparison import comparison_of
 from experiments.run.cluster import check_cluster
@@ -57,15 +58,18 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
         comparison = comparison_of(points, experiment, common.targets)
     elif experiment.report is not None:
         _check_comparable(points, experiment.report)
+    precision = _precision(common, points, multirun)
     if common.dry_run:
-        list_points(points, console)
+        list_points(SeedPlan(points, precision).points, console, precision)
         return
     check_output_dir(output_dir)
     cache_folder("sim")  # says where compiled code is kept if not at its own place; what workers say is not seen
     check_reachable(common.tracking, output_dir)
     check_cluster(common.ray.address)
     command_again = shlex.join([*command().split(), *sys.argv[1:]])
-    settings = SweepSettings(output_dir, common.tracking, common.workers, common.ray, experiment, command_again, comparison)
+    settings = SweepSettings(
+        output_dir, common.tracking, common.workers, common.ray, experiment, command_again, comparison, precision
+    )
     if (reason := why_unknown()) is not None:
         console.print(f"commit unknown: {reason}", highlight=False, markup=False, soft_wrap=True)
     with shared_like(output_dir):
@@ -73,6 +77,18 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
             run_sweep(points, settings, console)
         else:
             run_single(points[0], settings, console)
+
+
+def _precision(common: RunConfig, points: Sequence[Point], multirun: bool) -> Precision | None:
+    """Return the precision that was asked for. Raises ConfigError for one that no point, or no single point, can have."""
+    if common.precision is None:
+        return None
+    precision = Precision.of_text(common.precision, common.seeds.min, common.seeds.max)
+    for point in points:
+        precision.check(point.config)
+    if not multirun:
+        raise ConfigError("precision", common.precision, "several seeds are a sweep, which needs the option -m")
+    return precision
 
 
 def _check_comparable(points: Sequence[Point], report: str) -> None:

@@ -7,7 +7,7 @@ import fcntl
 import shlex
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
@@ -20,6 +20,7 @@ from experiments.config.schema import RayConfig, TrackingConfig
 from experiments.config.user_errors import UnfinishedError
 from experiments.points.folders import remove_unfinished, writing
 from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
+from experiments.points.precision import Precision, SeedPlan
 from experiments.present.table import label_width, line, print_table, write_summary
 from experiments.published.comparison import Comparison
 from experiments.run.in_process import simulate_in_process
@@ -32,7 +33,10 @@ from netstack.errors import ConfigError
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """Where and how points run, and what is made of them. `command` runs them again. They are held against a `comparison`."""
+    """Where and how points run, and what is made of them. `command` runs them again. They are held against a `comparison`.
+
+    Points get seeds until they have the `precision`.
+    """
 
     output_dir: Path
     tracking: TrackingConfig
@@ -41,20 +45,22 @@ class SweepSettings:
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     command: str = ""
     comparison: Comparison | None = None
+    precision: Precision | None = None
 
 
 class NotLoggedError(UnfinishedError):
     """Points are finished, but not all of them are in MLflow."""
 
 
-def list_points(points: Sequence[Point], console: Console) -> None:
+def list_points(points: Sequence[Point], console: Console, precision: Precision | None = None) -> None:
     """Print what a sweep would run."""
     width, done = label_width(points), 0
     for point in points:
         finished = point.is_finished
         done += finished
         console.out(f"{point.label:{width}}  {point.fingerprint[:16]}  {'done' if finished else 'to run'}", highlight=False)
-    _say(console, f"{len(points)} points, {done} done, {len(points) - done} to run")
+    further = f", and further seeds until {precision} is half the interval" if precision is not None else ""
+    _say(console, f"{len(points)} points, {done} done, {len(points) - done} to run{further}")
 
 
 def run_single(point: Point, settings: SweepSettings, console: Console) -> None:
@@ -87,42 +93,46 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
         UnwritableError: The disk is full, for example: the sweep ended there.
         ConfigError: The sweep is running already.
     """
-    sweep = sweep_id(points)
+    plan = SeedPlan(points, settings.precision)
+    sweep = sweep_id(points, repr(settings.precision) if settings.precision else "")
     folder = settings.output_dir / "sweeps" / sweep
     name = settings.experiment.name or _sweep_name(points)
     with (
         _claimed(folder),
         closing(_logbook(settings, console)) as logbook,
-        logbook.sweep(sweep, name, len(points)) as entry,
+        logbook.sweep(sweep, name, len(plan.points)) as entry,
     ):
         with writing(folder):
             remove_unfinished(folder_of_points(settings.output_dir))
-            _write_listing(folder / "points.yaml", points)
-        outcomes = _run(points, settings, console, logbook)
+            _write_listing(folder / "points.yaml", plan.points)
+        outcomes = _run(plan, settings, console, logbook)
         with writing(folder):
+            _write_listing(folder / "points.yaml", plan.points)
             entry.files = _write_files(folder, outcomes, settings)
         entry.failed = [outcome for outcome in outcomes if outcome.result is None]
     print_table(console, outcomes)
+    _say_precision(console, plan)
     _say_where(console, entry.files, settings)
-    _check_finished(entry.failed, len(points))
+    _check_finished(entry.failed, len(plan.points))
     _check_logged(logbook, settings)
 
 
-def _run(points: Sequence[Point], settings: SweepSettings, console: Console, logbook: Logbook | NoLogbook) -> list[Outcome]:
-    """Run the points on Ray; print and log each outcome when it comes. Return all in the order of `points`."""
+def _run(plan: SeedPlan, settings: SweepSettings, console: Console, logbook: Logbook | NoLogbook) -> list[Outcome]:
+    """Run the points on Ray; print and log each outcome when it comes. Return all in the order of the plan."""
 
     def when_busy() -> None:  # time to start what else takes seconds
         Thread(target=import_module, args=("experiments.present.figures",)).start()
         logbook.begin()
 
     outcomes: dict[str, Outcome] = {}
+    points = plan.points
     width = label_width(points)
-    with closing(stream(points, _on_ray(settings), console, when_busy=when_busy)) as arrivals:
+    with closing(stream(points, _on_ray(settings), console, when_busy=when_busy, more=plan.more)) as arrivals:
         for outcome in arrivals:
             _say(console, line(outcome, width))
             logbook.log(outcome)
             outcomes[outcome.point.fingerprint] = outcome
-    return [outcomes[point.fingerprint] for point in points]
+    return [outcomes[point.fingerprint] for point in plan.points]
 
 
 def _logbook(settings: SweepSettings, console: Console) -> Logbook | NoLogbook:
@@ -183,6 +193,13 @@ def _sweep_name(points: Sequence[Point]) -> str:
     series = list(dict.fromkeys(point.name.series for point in points))
     values = sorted({point.name.x for point in points})
     return f"{', '.join(series)}; {points[0].name.axis}={','.join(map(str, values))}"
+
+
+def _say_precision(console: Console, plan: SeedPlan) -> None:
+    """Say which points have not got the precision that was asked for."""
+    for point, seeds, share in plan.not_reached():
+        name = replace(point.name, seed=None).label
+        _say(console, f"not reached: {plan.precision} by {name}, {100 * share:.2g} % after {seeds} seeds (seeds.max)")
 
 
 def _say_where(console: Console, files: Sequence[Path], settings: SweepSettings) -> None:

@@ -17,6 +17,7 @@ from netstack.sim.workload.config import WorkloadConfig
 
 MOST_WORKERS = 1024
 MAX_BATCH = 1024
+MOST_SEEDS = 100_000
 PLACEMENTS = ("PACK", "SPREAD")
 
 
@@ -85,11 +86,33 @@ class RayConfig:
 
 
 @dataclass
+class SeedsConfig:
+    """How many seeds a point gets where a precision is asked for.
+
+    Attributes:
+        min: Seeds before the interval of confidence is looked at.
+        max: Seeds after which a point gets no more.
+    """
+
+    min: int = 5
+    max: int = 50
+
+    def validate(self) -> None:
+        """Raise ConfigError for numbers of seeds that give no interval."""
+        if self.min < 2:
+            raise ConfigError("seeds.min", self.min, "must be 2 or more: one seed has no interval")
+        if not self.min <= self.max <= MOST_SEEDS:
+            raise ConfigError("seeds.max", self.max, f"must be from {self.min} (seeds.min) to {MOST_SEEDS}")
+
+
+@dataclass
 class RunConfig:
     """Everything a user can set; `conf/config.yaml` explains the top level."""
 
     conns: int = 192
     seed: int = 1
+    precision: str | None = None
+    seeds: SeedsConfig = field(default_factory=SeedsConfig)
     output_dir: str = "outputs"
     workers: int | None = None
     ray: RayConfig = field(default_factory=RayConfig)
@@ -115,6 +138,7 @@ class RunConfig:
             raise ConfigError("workers", self.workers, f"must be from 1 to {MOST_WORKERS}, or null for one per CPU")
         if self.targets is not None and self.experiment.report != "published":
             raise ConfigError("targets", self.targets, "needs an experiment with report: published, and -m")
+        self.seeds.validate()
         self.ray.validate()
         self.tracking.validate()
         self.experiment.validate()

@@ -222,7 +222,7 @@ def folder_of_points(output_dir: Path) -> Path:
     return output_dir / "points"
 
 
-def sweep_id(points: Sequence[Point]) -> str:
-    """Return a name of a set of points. The same sweep launched again has the same name."""
-    digests = sorted(point.fingerprint for point in points)
+def sweep_id(points: Sequence[Point], more: str = "") -> str:
+    """Return a name of a set of points, and of what `more` is run. The same sweep launched again has the same name."""
+    digests = [*sorted(point.fingerprint for point in points), *filter(None, [more])]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]

@@ -84,6 +84,7 @@ def _numbers(rows: Sequence[Repetitions], repeated: bool, settled: bool) -> dict
             rows[0].point.name.axis: f"{x:,}" if isinstance(x, int) else number(x),
             "Mb/s": f"{row.mean(lambda result: result.goodput_mbps):,.0f}" + ("" if settled else " " if steady else "*"),
             **({"95 %": f"±{row.half_width(lambda result: result.goodput_mbps):,.0f}"} if repeated else {}),
+            **({"seeds": str(len(row.results))} if len({len(each.results) for each in rows}) > 1 else {}),
             "busy": f"{row.mean(lambda result: result.utilization):.0%}",
             **{name: f"{row.mean(lambda result, name=name: column_cycles(result, name)):,.0f}" for name in COLUMNS},
             "L2/KB": f"{row.mean(lambda result: result.l2_misses_per_kb):.2f}",

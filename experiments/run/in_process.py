@@ -6,12 +6,13 @@ what is done with them.
 
 import threading
 import traceback
-from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from experiments.points.modes import unshared
 from experiments.points.point import Outcome, Point
 from experiments.run.progress import Show
+from experiments.run.stream import Simulation
 from experiments.run.task import compile_once, compiling, compiling_apart, engines_to_compile
 from netstack.sim import simulate
 
@@ -20,12 +21,13 @@ class _StoppedError(Exception):
     """A point was stopped before its end."""
 
 
-def simulate_in_process(points: Sequence[Point], workers: int, show: Show) -> Generator[Outcome, None, None]:
+def simulate_in_process(points: Sequence[Point], workers: int, show: Show) -> Simulation:
     """Simulate so many points at a time, in their order, and yield each outcome when it comes.
 
     Closing the generator stops what runs.
     """
     stopped = threading.Event()
+    points = list(points)
     shares: dict[int, float] = {}  # of running points
 
     def show_shares() -> None:
@@ -49,14 +51,21 @@ def simulate_in_process(points: Sequence[Point], workers: int, show: Show) -> Ge
     try:
         _compile(points, show)
     except Exception as error:
-        yield from (Outcome.of_error(point, error, traceback.format_exc()) for point in points)
+        for point in points:
+            yield Outcome.of_error(point, error, traceback.format_exc())
         return
     threads = ThreadPoolExecutor(workers)
     try:
         show("simulating", min(workers, len(points)))
-        for finished in as_completed([threads.submit(run, index) for index in range(len(points))]):
-            show_shares()
-            yield finished.result()
+        left: set[Future[Outcome]] = {threads.submit(run, index) for index in range(len(points))}
+        while left:
+            ready, left = wait(left, return_when=FIRST_COMPLETED)
+            for finished in ready:
+                show_shares()
+                added = yield finished.result()
+                for point in added or ():
+                    points.append(point)
+                    left.add(threads.submit(run, len(points) - 1))
     finally:
         stopped.set()
         threads.shutdown(cancel_futures=True)

@@ -17,6 +17,7 @@ from experiments.points.point import Outcome, Point
 from experiments.run.cluster import cpus_of, fits, start_or_join
 from experiments.run.core_actors import CoreActors
 from experiments.run.progress import Show
+from experiments.run.stream import Simulation
 from experiments.run.task import compiling, compiling_apart, engines_to_compile, run_task
 from netstack.sim import Result, memory_needed_bytes, model_version
 
@@ -52,9 +53,7 @@ class OtherSourcesError(Exception):
     """A node has another version of the simulator."""
 
 
-def simulate_on_ray(
-    points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show
-) -> Generator[Outcome, None, None]:
+def simulate_on_ray(points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show) -> Simulation:
     """Simulate points, the coarse shape of the sweep first, and yield each outcome when it comes.
 
     Closing the generator stops all workers at once.
@@ -73,7 +72,7 @@ def _engines_to_compile(points: Iterable[Point], config: RayConfig) -> list[bool
     return [] if config.address else engines_to_compile(point.config for point in points)
 
 
-def _simulate(points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show) -> Generator[Outcome, None, None]:
+def _simulate(points: Sequence[Point], workers: int | None, ray_config: RayConfig, show: Show) -> Simulation:
     """Start or join Ray, simulate points, whole ones first, and end Ray."""
     whole = [point for point in points if point.config.engine.kind != "ray"]
     by_cores = [point for point in points if point.config.engine.kind == "ray"]
@@ -92,16 +91,15 @@ def _simulate(points: Sequence[Point], workers: int | None, ray_config: RayConfi
         ray.shutdown()
 
 
-def _by_core_actors(
-    ray: Any, actors: CoreActors, points: Sequence[Point], config: RayConfig, show: Show
-) -> Generator[Outcome, None, None]:
+def _by_core_actors(ray: Any, actors: CoreActors, points: Sequence[Point], config: RayConfig, show: Show) -> Simulation:
     """Simulate points whose cores are actors, batch by batch, and yield their outcomes."""
     waiting = coarse_first(points)
     while waiting:
         batch, waiting = waiting[: config.batch], waiting[config.batch :]
         engines = _engines_to_compile(batch, config)
         show(compiling(engines) if engines else "cores in lock-step", len(batch))
-        yield from _simulate_batch(ray, actors, batch, config.retries)
+        for outcome in _simulate_batch(ray, actors, batch, config.retries):
+            waiting += (yield outcome) or ()
         show("", 0)
 
 
@@ -136,7 +134,7 @@ class _Flight:
         self.most_flying = 1
         self.looked_s = -math.inf
 
-    def outcomes(self) -> Generator[Outcome, None, None]:
+    def outcomes(self) -> Simulation:
         """Yield outcomes as they come."""
         self._look()
         self._submit()
@@ -149,8 +147,15 @@ class _Flight:
                 self._submit()
                 if outcome is not None:
                     self.show("", self._running())
-                    yield outcome
-            yield from self._look()
+                    self._add((yield outcome))
+            for outcome in self._look():
+                self._add((yield outcome))
+
+    def _add(self, points: Sequence[Point] | None) -> None:
+        """Take further points."""
+        if points:
+            self.waiting.extend((point, 1) for point in points)
+            self._submit()
 
     def _running(self) -> int:
         return sum(attempt.started_s is not None for attempt in self.flying.values())

@@ -3,6 +3,7 @@
 Knows how a point is kept, not where it is simulated, and not what is made of it.
 """
 
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
@@ -13,8 +14,12 @@ from experiments.config.user_errors import UnfinishedError
 from experiments.points.point import Outcome, Point
 from experiments.run.progress import Show, progress_bar
 
-Simulate = Callable[[Sequence[Point], Show], Generator[Outcome, None, None]]
-"""Simulates points in an order of its own, and yields each outcome when it comes. Closing it stops all that runs."""
+Simulation = Generator[Outcome, Sequence[Point] | None, None]
+"""Yields each outcome when it comes, and takes further points for it. Closing it stops all that runs."""
+Simulate = Callable[[Sequence[Point], Show], Simulation]
+"""Simulates points in an order of its own."""
+More = Callable[[Outcome], Sequence[Point]]
+"""Is given each outcome, and returns the points that it asks for."""
 
 
 class PointsFailedError(UnfinishedError):
@@ -28,6 +33,7 @@ def stream(
     *columns: ProgressColumn,
     when_busy: Callable[[], None] = lambda: None,
     transient: bool = False,
+    more: More = lambda _: (),
 ) -> Generator[Outcome, None, None]:
     """Yield the outcome of each point: of finished ones first, of others when it comes. A bar shows how far they are.
 
@@ -38,34 +44,58 @@ def stream(
         columns: What the bar shows beside counts and time.
         when_busy: Called when points begin to run after none did: workers are busy, this process is not.
         transient: Whether the bar leaves no line.
+        more: What to run beside, when an outcome is known.
 
     Raises:
         UnwritableError: An outcome cannot be kept.
     """
-    finished = [outcome for point in points if (outcome := _finished_before(point, console)) is not None]
-    known = {outcome.point.fingerprint for outcome in finished}
-    waiting = [point for point in points if point.fingerprint not in known]
+    finished, waiting = _sifted(points, more, console)
+    total = len(finished) + len(waiting)
     done, running = len(finished), 0
     with progress_bar(console, *columns, transient=transient) as progress:
-        bar = progress.add_task("", total=len(points), completed=done)
+        bar = progress.add_task("", total=total, completed=done)
 
         def show(activity: str, now_running: int, share: float = 0.0) -> None:
             nonlocal running
             if now_running and not running:
                 when_busy()
-            running = min(now_running, len(points) - done)  # some end together, before it is said that one has
-            counts = f"{done} done, {running} running, {len(points) - done - running} left"
-            progress.update(bar, completed=done + share, description=f"{counts} ({activity})" if activity else counts)
+            running = min(now_running, total - done)  # some end together, before it is said that one has
+            counts = f"{done} done, {running} running, {total - done - running} left"
+            text = f"{counts} ({activity})" if activity else counts
+            progress.update(bar, total=total, completed=done + share, description=text)
 
         show("", 0)
         yield from finished
         if waiting:
             with closing(simulate(waiting, show)) as arrivals:
-                for outcome in arrivals:
-                    done += 1
-                    show("", running)
+                outcome = next(arrivals, None)
+                while outcome is not None:
                     _keep(outcome)
+                    known, waiting = _sifted(more(outcome), more, console)
+                    done, total = done + 1 + len(known), total + len(known) + len(waiting)
+                    show("", running)
                     yield outcome
+                    yield from known
+                    try:
+                        outcome = arrivals.send(waiting)
+                    except StopIteration:
+                        outcome = None
+
+
+def _sifted(points: Sequence[Point], more: More, console: Console) -> tuple[list[Outcome], list[Point]]:
+    """Return the outcomes of finished points, and the points that are to be run, with all that finished ones ask for."""
+    finished: list[Outcome] = []
+    waiting: list[Point] = []
+    left = deque(points)
+    while left:
+        point = left.popleft()
+        outcome = _finished_before(point, console)
+        if outcome is None:
+            waiting.append(point)
+        else:
+            finished.append(outcome)
+            left.extend(more(outcome))
+    return finished, waiting
 
 
 def _finished_before(point: Point, console: Console) -> Outcome | None:

@@ -272,6 +272,30 @@ def test_what_mlflow_refused_is_logged_by_the_next_launch(tmp_path: Path, monkey
     assert child.info.status == "FINISHED"
 
 
+def test_seeds_are_added_until_the_precision_is_reached_and_a_second_launch_runs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    def growing(points, _workers, _ray, _show):
+        waiting = list(points)
+        while waiting:
+            point = waiting.pop()
+            waiting += (yield Outcome(point, simulate(point.config))) or ()
+
+    monkeypatch.setattr(sweep, "simulate_on_ray", growing)
+    swept = ["-m", "conns=6,192", "org=up", "precision=3%", "seeds.max=20"]
+    assert launch(monkeypatch, tmp_path, *swept) == 0
+    said = capsys.readouterr().out
+    _, (parent,), children = logged(tmp_path)
+    assert len(children) == len(results(tmp_path)) > 10
+    assert "seeds" in said
+    monkeypatch.setattr(sweep, "simulate_on_ray", lambda *_: pytest.fail("all points are finished"))
+    assert launch(monkeypatch, tmp_path, *swept) == 0
+    assert "done before" in capsys.readouterr().out
+    _, (same,), again = logged(tmp_path)
+    assert same.info.run_id == parent.info.run_id
+    assert len(again) == len(children)
+
+
 def test_a_sweep_that_runs_already_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(sweep, "simulate_on_ray", local)
     assert launch(monkeypatch, tmp_path, "-m", "conns=6", "tracking=none") == 0

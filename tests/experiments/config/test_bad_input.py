@@ -45,6 +45,12 @@ BAD = {
     "unknown store": (["tracking.uri=ftp://somewhere"], "tracking.uri=ftp://somewhere", "sqlite:///"),
     "unreachable store": (["tracking.uri=http://127.0.0.1:9"], "tracking.uri=http://127.0.0.1:9", "answers"),
     "store in no folder": (["tracking.uri=sqlite:////nowhere/at/all.db"], "tracking.uri=sqlite:////nowhere", "folder"),
+    "a precision that is none": (["precision=fast"], "precision=fast", "1%"),
+    "no precision": (["precision=0%"], "precision=0%", "above 0"),
+    "a precision of nothing": (["precision=speed:1%"], "precision=speed", "goodput_mbps"),
+    "a precision of requests without any": (["precision=p99_us:5%"], "precision=p99_us", "needs a workload with requests"),
+    "one seed": (["precision=1%", "seeds.min=1"], "seeds.min=1", "2 or more"),
+    "fewer seeds than the least": (["precision=1%", "seeds.max=3"], "seeds.max=3", "from 5"),
     "workers": (["workers=0"], "workers=0", "from 1 to"),
     "cluster": (["ray.address=127.0.0.1:9"], "ray.address=127.0.0.1:9", "running Ray cluster"),
     "cluster without a port": (["ray.address=somewhere"], "ray.address=somewhere", "running Ray cluster"),
@@ -183,3 +189,9 @@ def test_the_process_says_so_too(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.strip() == "error: conns=0: must be a whole number from 1 to 4000000"
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_precision_of_a_single_point_is_refused(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["run.py", f"output_dir={tmp_path}", "precision=1%"])
+    assert run.main() == BAD_INPUT
+    assert "precision=1%: several seeds are a sweep, which needs the option -m" in capsys.readouterr().err

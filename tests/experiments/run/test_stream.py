@@ -12,7 +12,7 @@ from experiments.points.folders import UnwritableError
 from experiments.points.names import PointName
 from experiments.points.point import Outcome, Point
 from experiments.run.progress import Show
-from experiments.run.stream import stream
+from experiments.run.stream import Simulation, stream
 from netstack.sim import Result, SimulationConfig
 
 
@@ -133,3 +133,28 @@ def test_no_count_of_the_bar_is_negative(points: list[Point], make_result: Calla
     terminal = console()
     assert len(list(stream(points, simulate_together, terminal))) == 3
     assert "3 done, 0 running, 0 left" in output(terminal)
+
+
+def test_points_that_an_outcome_asks_for_are_run_beside(points: list[Point], make_result: Callable[..., Result]) -> None:
+    """Those that are finished already are read, and may ask for more in turn."""
+    asked_for = {6: [points[1]], 12: [points[2]]}
+    points[1].save(make_result(2000.0))
+    asked: list[int] = []
+
+    def simulate(first: Sequence[Point], show: Show) -> Simulation:
+        waiting = list(first)
+        while waiting:
+            point = waiting.pop()
+            asked.append(point.config.conns)
+            waiting += (yield Outcome(point, make_result())) or ()
+
+    screen = console()
+    more = [*stream(points[:1], simulate, screen, more=lambda outcome: asked_for.get(outcome.point.config.conns, ()))]
+    assert [(outcome.point.config.conns, outcome.done_before) for outcome in more] == [(6, False), (12, True), (24, False)]
+    assert asked == [6, 24]
+    assert "3 done, 0 running, 0 left" in output(screen)
+    assert points[2].is_finished
+    assert all(
+        each.done_before
+        for each in stream(points[:1], simulate, screen, more=lambda each: asked_for.get(each.point.config.conns, ()))
+    )
