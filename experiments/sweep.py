@@ -5,12 +5,13 @@ Finished points are not run again. Knows no Hydra.
 
 import fcntl
 import shlex
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
+from typing import Protocol
 
 import yaml
 from rich.console import Console
@@ -46,6 +47,31 @@ class SweepSettings:
     command: str = ""
     comparison: Comparison | None = None
     precision: Precision | None = None
+
+
+class Plan(Protocol):
+    """Points that may become more while their results come."""
+
+    @property
+    def points(self) -> list[Point]:
+        """All points so far."""
+        ...
+
+    def more(self, outcome: Outcome) -> Sequence[Point]:
+        """Take an outcome; return the points that it asks for."""
+        ...
+
+
+@dataclass(frozen=True)
+class SweepName:
+    """What identifies a sweep and names its folder, and what MLflow shows of it."""
+
+    identity: str
+    shown: str
+
+
+Write = Callable[[Path, Sequence[Outcome]], list[Path]]
+Say = Callable[[Sequence[Outcome]], None]
 
 
 class NotLoggedError(UnfinishedError):
@@ -95,12 +121,39 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
     """
     plan = SeedPlan(points, settings.precision)
     sweep = sweep_id(points, repr(settings.precision) if settings.precision else "")
-    folder = settings.output_dir / "sweeps" / sweep
     name = settings.experiment.name or _sweep_name(points)
+
+    def say(outcomes: Sequence[Outcome]) -> None:
+        print_table(console, outcomes)
+        _say_precision(console, plan)
+
+    run_plan(
+        plan, SweepName(sweep, name), settings, console, lambda folder, outcomes: _write_files(folder, outcomes, settings), say
+    )
+
+
+def run_plan(plan: Plan, name: SweepName, settings: SweepSettings, console: Console, write: Write, say: Say) -> None:
+    """Run the points of a plan that are not finished, log all, write files, and say what came out.
+
+    Args:
+        plan: The points.
+        name: What the sweep is called.
+        settings: Where and how points run.
+        console: Where lines and a bar are shown.
+        write: Writes files of outcomes into a folder, and returns them.
+        say: Prints outcomes.
+
+    Raises:
+        PointsFailedError: At least one point failed. All others are finished.
+        NotLoggedError: All finished, but MLflow did not take everything.
+        UnwritableError: The disk is full, for example: the sweep ended there.
+        ConfigError: The sweep is running already.
+    """
+    folder = settings.output_dir / "sweeps" / name.identity
     with (
         _claimed(folder),
         closing(_logbook(settings, console)) as logbook,
-        logbook.sweep(sweep, name, len(plan.points)) as entry,
+        logbook.sweep(name.identity, name.shown, len(plan.points)) as entry,
     ):
         with writing(folder):
             remove_unfinished(folder_of_points(settings.output_dir))
@@ -108,16 +161,15 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
         outcomes = _run(plan, settings, console, logbook)
         with writing(folder):
             _write_listing(folder / "points.yaml", plan.points)
-            entry.files = _write_files(folder, outcomes, settings)
+            entry.files = write(folder, outcomes)
         entry.failed = [outcome for outcome in outcomes if outcome.result is None]
-    print_table(console, outcomes)
-    _say_precision(console, plan)
+    say(outcomes)
     _say_where(console, entry.files, settings)
-    _check_finished(entry.failed, len(plan.points))
+    _check_finished(entry.failed, len(outcomes))
     _check_logged(logbook, settings)
 
 
-def _run(plan: SeedPlan, settings: SweepSettings, console: Console, logbook: Logbook | NoLogbook) -> list[Outcome]:
+def _run(plan: Plan, settings: SweepSettings, console: Console, logbook: Logbook | NoLogbook) -> list[Outcome]:
     """Run the points on Ray; print and log each outcome when it comes. Return all in the order of the plan."""
 
     def when_busy() -> None:  # time to start what else takes seconds

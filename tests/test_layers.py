@@ -27,7 +27,7 @@ ORDERED = {
     "netstack.sim": ["machine", "stack", "workload", "kernel", "organization", "config", "build", "engine"],
     "experiments": [
         *("config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity", "published"),
-        *("results", "sweep", "launch", "__main__", "start"),
+        *("results", "sweep", "search", "launch", "__main__", "start"),
     ],
 }
 """Parts of a part from the bottom up: each imports from itself and from those before it."""

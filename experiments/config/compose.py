@@ -10,17 +10,18 @@ import hydra
 
 from experiments.config.files import use_checked_files
 from experiments.config.locations import CONF
-from experiments.config.reader import simulation_config
-from experiments.config.schema import SIMULATED, register_schema
+from experiments.config.reader import Composition, Reader
+from experiments.config.schema import SIMULATED, RunConfig, register_schema
 from netstack.sim import SimulationConfig
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A composed simulation, and the file of `conf/` that was chosen for each group."""
+    """A composed simulation, the file of `conf/` that was chosen for each group, and the configuration with all around it."""
 
     config: SimulationConfig
     files: dict[str, Path]
+    whole: RunConfig
 
 
 def compose(*overrides: str) -> Composed:
@@ -36,7 +37,8 @@ def compose(*overrides: str) -> Composed:
         found = hydra.compose("config", list(overrides), return_hydra_config=True)
     choices = found.hydra.runtime.choices
     files = {group: CONF / group / f"{choices[group]}.yaml" for group in SIMULATED if group in choices}
-    return Composed(simulation_config(found), files)
+    config, whole = Reader().read(Composition(found))
+    return Composed(config, files, whole)
 
 
 def compose_simulation(*overrides: str) -> SimulationConfig:

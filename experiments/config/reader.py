@@ -115,12 +115,6 @@ class Reader:
         return simulation, whole
 
 
-def simulation_config(config: DictConfig) -> SimulationConfig:
-    """Return the simulated part of a composed configuration, validated. Raises ConfigError as `Reader.read`."""
-    simulation, _ = Reader().read(Composition(config))
-    return simulation
-
-
 def read_structured(path: Path, schema: type[Schema]) -> Schema:
     """Read a YAML file that has the keys and types of a dataclass.
 

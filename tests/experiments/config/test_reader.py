@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from experiments.config import reader
 from experiments.config.compose import compose_simulation
-from experiments.config.reader import Composition, Reader, Setting, read_structured, simulation_config
+from experiments.config.reader import Composition, Reader, Setting, read_structured
 from experiments.config.schema import RayConfig, RunConfig
 from experiments.config.user_errors import InputError
 from netstack.errors import ConfigError
@@ -28,7 +28,8 @@ def config(defaults: RunConfig) -> DictConfig:
 
 def test_the_defaults_are_read(config: DictConfig, defaults: RunConfig) -> None:
     assert Reader().read(Composition(config)) == (SimulationConfig(costs=defaults.costs), defaults)
-    assert simulation_config(config) == SimulationConfig(costs=defaults.costs)
+    simulation, _ = Reader().read(Composition(config))
+    assert simulation == SimulationConfig(costs=defaults.costs)
 
 
 def setting(key: str, value: object) -> Setting:

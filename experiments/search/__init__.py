@@ -1,0 +1,1 @@
+"""Searches the space of organizations: which composition of choices is best, and what each choice does."""
