@@ -97,7 +97,7 @@ class Reader:
         """
         whole = RunConfig(**composition.sections(settings))
         surroundings = [getattr(whole, key) for key in SURROUNDINGS]
-        if any(one is not other for one, other in zip(surroundings, self._surroundings or [None], strict=False)):
+        if not self._surroundings or any(one is not other for one, other in zip(surroundings, self._surroundings, strict=True)):
             whole.validate()
             self._surroundings = surroundings
         simulation = whole.simulation

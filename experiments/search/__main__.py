@@ -8,7 +8,7 @@ import hashlib
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -22,19 +22,21 @@ from experiments.config.elements import elements
 from experiments.config.locations import CONF
 from experiments.config.output import terminal
 from experiments.config.overrides import check_overrides
-from experiments.config.user_errors import InputError
+from experiments.config.user_errors import InputError, unknown_key
 from experiments.points.folders import check_output_dir, output_folder
 from experiments.points.point import Point
 from experiments.points.statistics import BUSY, check_measured, check_statistic, main_statistic
 from experiments.run.cluster import check_cluster
+from experiments.search.findings import Findings, findings_of
 from experiments.search.plan import Budget, SearchPlan
-from experiments.search.report import Findings, findings_of, headline, value, write_search
+from experiments.search.report import headline, value, write_search
 from experiments.search.space import Space, Value, check_values, default_choices, space_of, values_of
 from experiments.store.logbook import check_reachable
 from experiments.sweep import SweepName, SweepSettings, list_points, run_plan
 from netstack.errors import ConfigError
 from netstack.installation import started_as
 from netstack.sim import SimulationConfig
+from netstack.sim.organization.config import OrganizationConfig
 
 COMMAND = "python -m experiments.search"
 PURPOSE = "Runs compositions of an organization's choices, and says which are best and what each choice does."
@@ -50,6 +52,8 @@ KEY=VALUE is what `run.py` takes. Several values of a key org.KEY are searched, 
   python -m experiments.search machine=epyc_7662 costs=linux6 workload=memcached conns=4480 objective=requests_per_second,p99_us
 """
 SAMPLERS = ("auto", "full", "tpe")
+ORGANIZATION = tuple(field.name for field in fields(OrganizationConfig) if field.name != "name")
+"""Keys of an organization that may be searched or fixed."""
 OWN = ("objective", "choices", "budget", "sampler")
 DEFAULT_BUDGET, MOST_COMPOSITIONS = 1000, 100_000
 
@@ -152,6 +156,8 @@ def _searched(overrides: Sequence[Override]) -> tuple[dict[str, list[Value]], li
     for override in overrides:
         section, _, key = override.key_or_group.partition(".")
         if section == "org" and key:
+            if key not in ORGANIZATION:
+                raise InputError(unknown_key(str(override.input_line), f"org.{key}", [f"org.{each}" for each in ORGANIZATION]))
             searched[key] = elements(override)
         elif override.is_sweep_override() and override.key_or_group != "seed":
             raise ConfigError(
@@ -235,13 +241,14 @@ def _name(request: Request, points: Sequence[Point]) -> SweepName:
 def _print(console: Console, findings: Findings) -> None:
     """Print the best organizations and the published ones."""
     first, second = findings.objectives
-    table = Table(title=headline(findings), title_justify="left", box=SIMPLE, padding=0, pad_edge=False)
+    table = Table(box=SIMPLE, padding=0, pad_edge=False)
     for heading in ("rank", "organization", first, second):
         table.add_column(heading, justify="left" if heading == "organization" else "right", overflow="fold")
     for place in findings.shown():
         each = findings.ranking[place]
         name = f"{each.name} (published)" if each.published else each.name
         table.add_row(str(place + 1), name, value(each, first), value(each, second))
+    _say(console, headline(findings))
     console.print(table)
 
 

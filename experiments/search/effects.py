@@ -50,12 +50,15 @@ def main_effects(space: Space, values: Mapping[int, float]) -> list[Effect]:
     known = np.full(len(codes), np.nan)
     known[list(values)] = list(values.values())
     keys = list(space.choices)
+    implied = set(implied_choices(space))
     differences: dict[tuple[int, int], list[float]] = {}
     also: dict[tuple[int, int], Counter[int]] = {}
     for index in values:
         unlike = codes != codes[index]
         distances = unlike.sum(axis=1)
         for choice in range(len(keys)):
+            if keys[choice] in implied:
+                continue
             own = int(codes[index, choice])
             for other in range(len(space.choices[keys[choice]])):
                 having = codes[:, choice] == other
@@ -78,6 +81,18 @@ def main_effects(space: Space, values: Mapping[int, float]) -> list[Effect]:
         )
         for (choice, value), found in sorted(differences.items())
     ]
+
+
+def implied_choices(space: Space) -> dict[str, str]:
+    """Return choices that follow from another one, and from which: no value of it goes with two of theirs."""
+    found: dict[str, str] = {}
+    for (other, cause), (one, choice) in itertools.permutations(enumerate(space.choices), 2):
+        if cause in found or choice in found or len(np.unique(space.codes[:, one])) == 1:
+            continue
+        pairs = np.unique(space.codes[:, [one, other]], axis=0)
+        if len(pairs) == len(np.unique(pairs[:, 1])):
+            found[choice] = cause
+    return found
 
 
 def pair_effects(space: Space, values: Mapping[int, float]) -> dict[tuple[str, str], float]:

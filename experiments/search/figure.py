@@ -10,19 +10,20 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.config.values import number
-from experiments.points.statistics import unit
+from experiments.points.statistics import GREATER_IS_BETTER, unit
 from experiments.search.effects import Effect
-from experiments.search.report import Findings
+from experiments.search.findings import Findings
 
 FOUND, KNOWN, BETTER, WORSE, MUTED = "#1f77b4", "#d95f02", "#2a9d5c", "#b5384b", "#666666"
 WIDTH, DPI = 12.8, 100  # inches, of a page that is 1,280 pixels wide
 ROW = 0.24  # inches per value of a choice
+LETTER, LINE = 7.2, 12.0  # pixels of a name's letter, and of its height
 
 
 def draw_search(path: Path, findings: Findings) -> None:
     """Draw the figure into a file."""
     values = len(findings.effects)
-    figure = plt.figure(figsize=(WIDTH, 10 + ROW * max(0, values - 16)), layout="constrained")
+    figure = plt.figure(dpi=DPI, figsize=(WIDTH, 10 + ROW * max(0, values - 16)), layout="constrained")
     grid = figure.add_gridspec(2, 2, height_ratios=(4.4, 4.8 + ROW * max(0, values - 16)))
     _ranking(figure.add_subplot(grid[0, 0]), findings)
     _front(figure.add_subplot(grid[0, 1]), findings)
@@ -65,7 +66,7 @@ def _front(axes: Axes, findings: Findings) -> None:
 def _effects(axes: Axes, findings: Findings) -> None:
     effects = [effect for choice in _by_span(findings) for effect in findings.effects if effect.choice == choice]
     for row, effect in enumerate(effects):
-        better = effect.mean > 0
+        better = (effect.mean > 0) == (findings.objectives[0] in GREATER_IS_BETTER)
         axes.plot([effect.least, effect.most], [row, row], color="#cccccc", linewidth=3, solid_capstyle="round", zorder=1)
         axes.plot([effect.mean], [row], "o", color=BETTER if better else WORSE, markersize=6, zorder=2)
     axes.axvline(0, color=MUTED, linewidth=0.8, zorder=0)
@@ -93,7 +94,8 @@ def _pairs(axes: Axes, findings: Findings) -> None:
         for row, column in zip(*np.nonzero(~np.isnan(amounts)), strict=True):
             amount = amounts[row, column]
             color = "white" if amount > middle else "black"
-            axes.text(column, row, f"{amount:,.3g}", ha="center", va="center", fontsize=8, color=color)
+            text = f"{amount:,.0f}" if amount >= 100 else f"{amount:,.3g}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
     axes.set_xticks(range(size), choices, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(size), choices, fontsize=8)
     _title(axes, "How much one choice's effect depends on another", "0: they add up; empty: combinations are refused")
@@ -108,14 +110,37 @@ def _by_span(findings: Findings) -> list[str]:
 
 
 def _names(axes: Axes, findings: Findings, places: list[tuple[float, float, int]]) -> None:
-    """Write the names of published organizations beside their dots, in turn above and below."""
-    for turn, (x, y, place) in enumerate(places):
-        offset = (5, 7 + 9 * (turn % 2)) if turn % 4 < 2 else (5, -12 - 9 * (turn % 2))
-        arrow = {"arrowstyle": "-", "color": KNOWN, "linewidth": 0.5}
-        axes.annotate(
-            findings.ranking[place].name, (x, y), offset, textcoords="offset points", fontsize=8, color=KNOWN, arrowprops=arrow
-        )
-    axes.margins(x=0.08, y=0.1)
+    """Write the names of published organizations near their dots, each at the nearest place that is free."""
+    axes.margins(x=0.05, y=0.08)
+    axes.figure.canvas.draw()  # which fixes where dots are
+    taken = [(*axes.transData.transform((x, y)), 0.0, 0.0) for x, y, _ in places]
+    frame = axes.get_window_extent()
+    for x, y, place in places:
+        name = findings.ranking[place].name
+        left, low = axes.transData.transform((x, y))
+        width, height = LETTER * len(name), LINE
+        spots = [(left + right, low + up, width, height) for right, up in _offsets(width)]
+        inside = [
+            spot for spot in spots if frame.x0 <= spot[0] and spot[0] + width <= frame.x1 and frame.y0 <= spot[1] <= frame.y1
+        ]
+        spot = next((each for each in inside if not any(_overlap(each, other) for other in taken)), spots[0])
+        taken.append(spot)
+        offset = ((spot[0] - left) * 72 / DPI, (spot[1] - low) * 72 / DPI)
+        arrow = {"arrowstyle": "-", "color": KNOWN, "linewidth": 0.5, "shrinkB": 2}
+        axes.annotate(name, (x, y), offset, textcoords="offset points", fontsize=8, color=KNOWN, arrowprops=arrow)
+
+
+def _offsets(width: float) -> list[tuple[float, float]]:
+    """Return where a name may begin beside its dot, in pixels, the nearest places first."""
+    steps = [-8 * LINE + LINE * step / 2 for step in range(33)]
+    found = [(right, up) for right in (8.0, -width - 8, 40.0, -width - 40, -width / 2) for up in steps]
+    return sorted(found, key=lambda each: abs(each[1]) + abs(each[0] + (width if each[0] < 0 else 0)) / 2)
+
+
+def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Return whether two rectangles (left, low, width, height) meet."""
+    beside = one[0] + one[2] < other[0] or other[0] + other[2] < one[0]
+    return not beside and one[1] < other[1] + other[3] + 2 and other[1] < one[1] + one[3] + 2
 
 
 def _label(effect: Effect) -> str:

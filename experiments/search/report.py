@@ -5,74 +5,17 @@ Knows compositions and their results, not how they were run.
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import yaml
 
 from experiments.config.values import number
-from experiments.points.statistics import GREATER_IS_BETTER, unit
-from experiments.search.effects import Effect, main_effects, pair_effects, pareto_front
+from experiments.points.statistics import unit
+from experiments.search.findings import Findings, findings_of
 from experiments.search.plan import Candidate, SearchPlan
 
 FIGURE, TABLES, RANKING, EFFECTS, BEST = "search.png", "search.md", "ranking.csv", "effects.csv", "best.yaml"
-BEST_ROWS = 10  # of the table
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a search found.
-
-    Attributes:
-        ranking: Finished candidates, the best first.
-        front: Places in `ranking` that no other candidate beats in both objectives.
-        effects: Of each value of each choice on the first objective.
-        pairs: How much the effect of one choice depends on another one.
-        objectives: The two statistics.
-        compositions: How many there are in the space.
-        is_sampled: Whether only some of them were run.
-    """
-
-    ranking: list[Candidate]
-    front: list[int]
-    effects: list[Effect]
-    pairs: dict[tuple[str, str], float]
-    objectives: tuple[str, str]
-    compositions: int
-    is_sampled: bool
-
-    @property
-    def alike(self) -> int:
-        """How many candidates, the best one among them, have an interval that reaches that of the best one."""
-        first = self.objectives[0]
-        sign = 1 if first in GREATER_IS_BETTER else -1
-        best = self.ranking[0]
-        limit = sign * best.mean(first) - best.half_width(first)
-        return sum(sign * each.mean(first) + each.half_width(first) >= limit for each in self.ranking)
-
-    def shown(self) -> list[int]:
-        """Return the places of the best candidates and of all published ones."""
-        return [place for place, each in enumerate(self.ranking) if place < BEST_ROWS or each.published]
-
-
-def findings_of(plan: SearchPlan, second: str) -> Findings | None:
-    """Return what a search found by its plan's objective and a second one; None if nothing finished."""
-    ranking = plan.finished()
-    if not ranking:
-        return None
-    objectives = (plan.objective, second)
-    signs = [1 if name in GREATER_IS_BETTER else -1 for name in objectives]
-    columns = [[each.mean(name) for each in ranking] for name in objectives]
-    values = {each.index: each.mean(plan.objective) for each in ranking if each.index is not None}
-    return Findings(
-        ranking,
-        pareto_front(columns[0], columns[1], (signs[0], signs[1])),
-        main_effects(plan.space, values),
-        pair_effects(plan.space, values),
-        objectives,
-        len(plan.space.compositions),
-        plan.is_sampled,
-    )
 
 
 def write_search(folder: Path, plan: SearchPlan, second: str, command: str) -> list[Path]:
@@ -143,6 +86,7 @@ def tables(findings: Findings, command: str) -> str:
         f"By how much {first}{in_units} changes where a value replaces another one, and all else stays, or as much of it as "
         "combinations that are not refused allow: what changes with it is in the last column.",
         _table(("choice", "value", "mean", "least to most", "pairs", "with"), effects),
+        *(f"`{choice}` follows from `{cause}`." for choice, cause in findings.implied.items()),
         "## Pairs of choices",
         f"By how much the effect of one choice on {first}{in_units} depends on the other one: the mean amount by which four "
         "compositions that differ in these two only are not the sum of both changes.",
