@@ -68,7 +68,7 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
     check_cluster(common.ray.address)
     command_again = shlex.join([*command().split(), *sys.argv[1:]])
     settings = SweepSettings(
-        output_dir, common.tracking, common.workers, common.ray, experiment, command_again, comparison, precision
+        output_dir, common.tracking, common.workers, common.ray, experiment, command_again, comparison, precision, common.report
     )
     if (reason := why_unknown()) is not None:
         console.print(f"commit unknown: {reason}", highlight=False, markup=False, soft_wrap=True)

@@ -20,6 +20,7 @@ from experiments.config.grids import ExperimentConfig
 from experiments.config.schema import RayConfig, TrackingConfig
 from experiments.config.user_errors import UnfinishedError
 from experiments.points.folders import remove_unfinished, writing
+from experiments.points.names import has_axes
 from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
 from experiments.points.precision import Precision, SeedPlan
 from experiments.present.table import label_width, line, print_table, write_summary
@@ -36,7 +37,7 @@ from netstack.errors import ConfigError
 class SweepSettings:
     """Where and how points run, and what is made of them. `command` runs them again. They are held against a `comparison`.
 
-    Points get seeds until they have the `precision`.
+    Points get seeds until they have the `precision`. Whether there is a `page` is as `report` of a run says.
     """
 
     output_dir: Path
@@ -47,6 +48,7 @@ class SweepSettings:
     command: str = ""
     comparison: Comparison | None = None
     precision: Precision | None = None
+    page: str = "auto"
 
 
 class Plan(Protocol):
@@ -128,7 +130,12 @@ def run_sweep(points: Sequence[Point], settings: SweepSettings, console: Console
         _say_precision(console, plan)
 
     run_plan(
-        plan, SweepName(sweep, name), settings, console, lambda folder, outcomes: _write_files(folder, outcomes, settings), say
+        plan,
+        SweepName(sweep, name),
+        settings,
+        console,
+        lambda folder, outcomes: _write_files(folder, outcomes, name, settings),
+        say,
     )
 
 
@@ -200,10 +207,22 @@ def _write_listing(path: Path, points: Sequence[Point]) -> None:
     path.write_text(yaml.safe_dump(listing, sort_keys=False), encoding="utf-8")
 
 
-def _write_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSettings) -> list[Path]:
-    """Write the summary, the figures and the report of the finished points; return the files."""
-    if all(outcome.result is None for outcome in outcomes):
+def _write_files(folder: Path, outcomes: Sequence[Outcome], name: str, settings: SweepSettings) -> list[Path]:
+    """Write the summary, the figures, the report and the page of the finished points; return the files."""
+    finished = [outcome for outcome in outcomes if outcome.result is not None]
+    if not finished:
         return []
+    files = _write_own_files(folder, outcomes, settings)
+    if settings.page == "sweep" or (settings.page == "auto" and has_axes([outcome.point.name for outcome in finished])):
+        from experiments.present.html.sweep_page import write_sweep_page
+
+        page = write_sweep_page(folder / "sweep.html", outcomes, settings.experiment.title or name, settings.command)
+        files += [page] if page is not None else []
+    return files
+
+
+def _write_own_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepSettings) -> list[Path]:
+    """Write what an experiment asks for, or the summary and the figures of any sweep; return the files."""
     from experiments.present.figures import draw_figures
 
     write_summary(folder / "summary.csv", outcomes)

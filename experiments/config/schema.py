@@ -18,6 +18,8 @@ from netstack.sim.workload.config import WorkloadConfig
 MOST_WORKERS = 1024
 MAX_BATCH = 1024
 MOST_SEEDS = 100_000
+REPORTS = ("auto", "sweep", "none")
+"""When a sweep gets a page: where it has two axes or more, always, or never."""
 PLACEMENTS = ("PACK", "SPREAD")
 
 
@@ -119,6 +121,7 @@ class RunConfig:
     dry_run: bool = False
     variant: str = ""
     targets: str | None = None
+    report: str = "auto"
     machine: MachineConfig = field(default_factory=MachineConfig)
     costs: CostsConfig = field(default_factory=CostsConfig)
     org: OrganizationConfig = field(default_factory=OrganizationConfig)
@@ -138,6 +141,8 @@ class RunConfig:
             raise ConfigError("workers", self.workers, f"must be from 1 to {MOST_WORKERS}, or null for one per CPU")
         if self.targets is not None and self.experiment.report != "published":
             raise ConfigError("targets", self.targets, "needs an experiment with report: published, and -m")
+        if self.report not in REPORTS:
+            raise ConfigError("report", self.report, f"allowed are {', '.join(REPORTS)}")
         self.seeds.validate()
         self.ray.validate()
         self.tracking.validate()

@@ -65,6 +65,11 @@ def name_points(configs: Sequence[SimulationConfig], variants: Sequence[str] = (
     return names
 
 
+def has_axes(names: Sequence[PointName]) -> bool:
+    """Return whether points have two axes or more: several series, and several values of x."""
+    return len({name.series for name in names}) > 1 and len({name.x for name in names}) > 1
+
+
 def _varied(group: str, flat: list[FlatValues]) -> dict[object, list[str]]:
     """Return the keys that tell points apart, by the chosen part of a group: its name, and what varies under that name."""
     parts: dict[object, list[FlatValues]] = defaultdict(list)

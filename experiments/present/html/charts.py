@@ -127,6 +127,8 @@ class BarChart:
     bars: Sequence[Bar]
     highest: float
     wanted: Sequence[str] = field(default_factory=list)
+    axis: str = "connections"
+    """What the labels of bars count."""
 
     def draw(self, width: float = 290, height: float = 270) -> str:
         """Return the panel as markup."""
@@ -146,7 +148,7 @@ class BarChart:
                 canvas.box(x, y, 0.82 * step, y_scale(base) - y, f"bar {kind}", title)
                 base += value
         _labels(canvas, centers, self.wanted, height - bottom)
-        canvas.text((left + width - right) / 2, height - 8, "connections", "axis", "middle")
+        canvas.text((left + width - right) / 2, height - 8, self.axis, "axis", "middle")
         return canvas.render()
 
 

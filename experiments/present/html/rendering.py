@@ -14,7 +14,7 @@ from markupsafe import Markup
 from experiments.points.point import Outcome
 from experiments.points.provenance import commit_label
 
-STYLE = Path(__file__).parent / "templates" / "style.css"
+TEMPLATES = Path(__file__).parent / "templates"
 
 
 def render(template: str, **values: Any) -> str:
@@ -28,7 +28,12 @@ def render(template: str, **values: Any) -> str:
     )
     environment.filters["markup"] = Markup
     environment.filters["unbroken"] = _unbroken
-    return environment.get_template(template).render(style=STYLE.read_text(encoding="utf-8"), **values)
+    return environment.get_template(template).render(style=(TEMPLATES / "style.css").read_text(encoding="utf-8"), **values)
+
+
+def script(name: str) -> str:
+    """Return a script as it stands in a page."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
 def facts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:

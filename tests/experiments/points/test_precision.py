@@ -48,7 +48,8 @@ def noisy(config: SimulationConfig) -> float:
 
 @pytest.mark.parametrize(("text", "name", "share"), [("1%", "", 0.01), ("p99_us:5%", "p99_us", 0.05), ("0.25%", "", 0.0025)])
 def test_a_precision_is_read(text: str, name: str, share: float) -> None:
-    assert Precision.of_text(text, 5, 50) == Precision(name, pytest.approx(share), 5, 50)
+    found = Precision.of_text(text, 5, 50)
+    assert (found.statistic, found.share, found.least, found.most) == (name, pytest.approx(share), 5, 50)
 
 
 @pytest.mark.parametrize("text", ["1", "%", "-1%", "0%", "101%", "p99_us:", "p99:5%", "goodput_mbps", ":1%", "1%%"])
