@@ -61,7 +61,7 @@ def test_a_sweep_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
     client, (parent,), children = logged(tmp_path / "two")
     assert parent.info.status == "FINISHED"
-    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} == figures | {"summary.csv"}
+    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} == figures | {"summary.csv", "sweep.html"}
     assert {(child.data.params["org.name"], child.data.params["conns"]) for child in children} == set(
         itertools.product(("up", "connp_l"), ("6", "24"))
     )
