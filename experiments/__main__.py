@@ -17,6 +17,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from experiments.config.command_line import PRINTING, arguments_for_hydra, command, exit_code_of
+from experiments.config.compositions import use_kept_compositions
 from experiments.config.files import use_checked_files
 from experiments.config.interrupts import end_at_once
 from experiments.config.locations import CONF
@@ -42,6 +43,7 @@ def main() -> int:
     """Return the exit code: 0, 1 if a point is not done, kept and logged, 2 for input that cannot be used, 130 if interrupted."""
     register_schema()
     use_checked_files()
+    use_kept_compositions()
     OmegaConf.register_new_resolver("command", command, replace=True)  # for the help
     return exit_code_of(_run_as_typed, sys.argv[1:])
 

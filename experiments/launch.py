@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from experiments.config.command_line import command
+from experiments.config.compositions import keep_compositions
 from experiments.config.output import terminal
 from experiments.config.reader import Composition, Reader, Setting
 from experiments.config.schema import SURROUNDINGS, RunConfig
@@ -64,6 +65,7 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
         return
     check_output_dir(output_dir)
     cache_folder("sim")  # says where compiled code is kept if not at its own place; what workers say is not seen
+    keep_compositions()
     check_reachable(common.tracking, output_dir)
     check_cluster(common.ray.address)
     command_again = shlex.join([*command().split(), *sys.argv[1:]])

@@ -66,7 +66,9 @@ class Composition:
 
     def interpolates(self) -> bool:
         """Return whether a value follows from another one. Then nothing can be set without composing again."""
-        return "${" in repr(OmegaConf.to_container(OmegaConf.masked_copy(self.config, list(KEYS))))
+        values = OmegaConf.to_container(self.config)
+        assert isinstance(values, dict)
+        return "${" in repr([values[key] for key in KEYS])
 
     def _section(self, key: str, settings: Iterable[Setting]) -> Any:
         name = (key, *(setting.text for setting in settings))

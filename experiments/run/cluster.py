@@ -20,6 +20,7 @@ import psutil
 from experiments.config.locations import EXPERIMENTS
 from experiments.config.user_errors import UnfinishedError
 from experiments.points.modes import unshared
+from experiments.run.ray_processes import few_processes
 from netstack.errors import ConfigError
 from netstack.installation import PACKAGE, checkout
 
@@ -31,8 +32,6 @@ GREET_SECONDS = 10  # of a cluster that is busy
 NO_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))  # a frame of HTTP/2: length, type, flags, stream
 LEAST_FILES = 512  # that processes of Ray have open on a computer with few CPUs
 LONGEST_REASON = 200  # characters of an error of Ray's
-HELPERS = ("start_monitor", "start_log_monitor", "start_api_server")
-"""What starts processes of a head node that a sweep on this computer does without."""
 SENT = (PACKAGE, EXPERIMENTS)
 """The packages that workers import: a cluster gets them."""
 CLUSTER = "must be the address of a running Ray cluster, for example 10.0.0.1:6379, or auto for one on this machine"
@@ -106,7 +105,7 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
             startup = {"worker_maximum_startup_concurrency": max(os.cpu_count() or 1, actors // WARNING_FACTOR + 1)}
             if actors:  # which wait for each other: Ray's 15 would let each wait long for its turn beside any busy process
                 startup["worker_niceness"] = 0
-            with unshared(), _without_standard_error(), _without_helpers():
+            with unshared(), _without_standard_error(), few_processes():
                 ray.init(
                     address="local",
                     num_cpus=cpus and min(cpus, processes),
@@ -132,24 +131,6 @@ def start_or_join(processes: int, workers: int | None, address: str | None, send
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, at_termination)  # Ray's own handler exits silently
     return ray
-
-
-@contextmanager
-def _without_helpers() -> Generator[None, None, None]:
-    """Leave out processes of Ray that nobody asks here: each takes half a second of a CPU, and one more to end.
-
-    They grow clusters, print what workers print, and serve pages. A Ray that is arranged differently inside starts all of them.
-    """
-    from ray._private.node import Node
-
-    there = {name: getattr(Node, name) for name in HELPERS if hasattr(Node, name)}
-    for name in there:
-        setattr(Node, name, lambda *_, **__: None)
-    try:
-        yield
-    finally:
-        for name, start in there.items():
-            setattr(Node, name, start)
 
 
 @contextmanager

@@ -40,3 +40,8 @@ def database_uri(path: Path) -> str:
 def database_file(uri: str) -> Path | None:
     """Return the file of a store that `tracking_uri` returned; None of a server."""
     return Path(unquote(uri.removeprefix(DATABASE).partition("?")[0])) if uri.startswith(DATABASE) else None
+
+
+def database_options(uri: str) -> str:
+    """Return the options at the end of a store's address, nothing if there are none."""
+    return uri.partition("?")[2]

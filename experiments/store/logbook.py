@@ -17,9 +17,9 @@ from experiments.points.folders import UnwritableError
 from experiments.points.point import Outcome
 from experiments.store.address import database_file, tracking_uri
 from experiments.store.database import check_database
+from experiments.store.refusals import may_pass
 from experiments.store.runs import Tracker
 from experiments.store.server import check_server
-from experiments.store.writers import may_pass
 from netstack.errors import ConfigError
 
 LONGEST_PAUSE_SECONDS = 5.0  # between two tries to reach a store that is away

@@ -1,29 +1,28 @@
 """The runs of a sweep in MLflow: a parent run per sweep, a child run per point, each point once.
 
-Knows points and results, not how they were computed, and not what to do when the store is away. MLflow is imported late.
+Knows points and results, not how they were computed, and not what to do when the store is away.
 """
 
-import logging
-import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from experiments.config.schema import TrackingConfig
 from experiments.config.values import flat_values
 from experiments.points.folders import output_id
 from experiments.points.point import Outcome
 from experiments.points.provenance import commit_label, provenance
-from experiments.store.address import database_file, tracking_uri
+from experiments.store.address import database_file, database_options, tracking_uri
+from experiments.store.client import ClientStore
+from experiments.store.record import FoundRun, RunRecord, Store
+from experiments.store.tables import OtherTablesError, TableStore
 from experiments.store.template import fill_from_template, keep_template
-from experiments.store.writers import RunRecord, log_values, writer_for
 from netstack.installation import started_as
 
-if TYPE_CHECKING:
-    from mlflow.entities import Run
-
-PAGE = 200  # runs of one search: each comes with all its values
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Which pages MLflow shows first: runs, not traces."""
 
 
 class Tracker:
@@ -34,25 +33,8 @@ class Tracker:
     """
 
     def __init__(self, tracking: TrackingConfig, output_dir: Path) -> None:
-        os.environ.pop("MLFLOW_RUN_ID", None)  # a stale one would be resumed instead of a run of ours
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # a request whose answer was lost must not create a second run
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        from mlflow import MlflowClient
-
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        uri = tracking_uri(tracking, output_dir)
-        path = database_file(uri)
-        is_new = path is not None and fill_from_template(path)
-        self.client = MlflowClient(uri)
+        self.store = open_store(tracking, output_dir)
         self.output_id = output_id(output_dir)
-        local = path is not None
-        experiment = self._experiment(tracking.experiment, (output_dir / "artifacts").resolve().as_uri() if local else None)
-        if is_new and path is not None:
-            keep_template(path)
-        self.experiment_id = experiment.experiment_id
-        self.write = writer_for(self.client, experiment)
         self.parent: str | None = None
         self.logged: set[str] = set()
         self.failed: dict[str, str] = {}
@@ -60,25 +42,22 @@ class Tracker:
     def open_sweep(self, sweep: str, name: str, points: int) -> None:
         """Continue the sweep's run, or create it. What a killed launch left of it and its points is repaired."""
         tags = {"sweep.id": sweep, "sweep.parent": "true", "output.id": self.output_id, "sweep.points": str(points)}
-        parents = self._search(" and ".join(f"tags.`{key}` = '{value}'" for key, value in list(tags.items())[:3]))
+        parents = self.store.search(dict(list(tags.items())[:3]))
         tags |= _source_tags(provenance())
         if parents:
-            self.parent = parents[0].info.run_id
-            earlier = parents[0].data.tags
+            self.parent = parents[0].run_id
+            earlier = parents[0].tags
             if earlier.get("git.commit") != tags.get("git.commit"):
                 tags["git.commits"] = f"{earlier.get('git.commits', earlier.get('git.commit'))} {tags.get('git.commit')}"
-            log_values(self.client, self.parent, tags=tags)
-            self.client.update_run(self.parent, status="RUNNING")
+            self.store.resume(self.parent, tags)
         else:
-            self.parent = self.client.create_run(self.experiment_id, tags=tags, run_name=name).info.run_id
-        self._repair(f"tags.`mlflow.parentRunId` = '{self.parent}'")
+            self.parent = self.store.create(name, tags)
+        self._repair({"mlflow.parentRunId": self.parent})
 
     def close_sweep(self, status: str, files: Sequence[Path]) -> None:
         """Attach files to the sweep's run and end it."""
         assert self.parent is not None
-        for path in files:
-            self.client.log_artifact(self.parent, str(path))
-        self.client.set_terminated(self.parent, status)
+        self.store.end(self.parent, status, files)
 
     def log(self, outcome: Outcome, again: bool = False) -> None:
         """Log a point as a finished or failed run, unless it is in the store as a finished one.
@@ -96,62 +75,54 @@ class Tracker:
         else:
             tags |= {"sweep.single": "true", "output.id": self.output_id}
         if again or self.parent is None:
-            self._repair(" and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items() if key != "seed"))
+            self._repair({key: value for key, value in tags.items() if key != "seed"})
         if point.fingerprint in self.logged:
             return
         parameters = {name: str(value) for name, value in flat_values(point.config).items()}
         if result is None:
             tags |= {"failure": outcome.failure, "mlflow.note.content": outcome.failure, **_source_tags(provenance())}
-            self.write(RunRecord(point.label, "FAILED", tags, parameters, texts={"failure.txt": outcome.details}))
+            self.store.write(RunRecord(point.label, "FAILED", tags, parameters, texts={"failure.txt": outcome.details}))
         else:
             over_time = [(round((n + 1) * result.slice_ms * 1000), each) for n, each in enumerate(result.goodput_over_time_mbps)]
             series = {"goodput_over_time_mbps": over_time}
             tags |= _source_tags(point.provenance())
-            self.write(RunRecord(point.label, "FINISHED", tags, parameters, result.metrics(), series, point.folder))
+            self.store.write(RunRecord(point.label, "FINISHED", tags, parameters, result.metrics(), series, point.folder))
             self.logged.add(point.fingerprint)
         if point.fingerprint in self.failed:
-            self.client.delete_run(self.failed.pop(point.fingerprint))
+            self.store.delete(self.failed.pop(point.fingerprint))
 
-    def _repair(self, query: str) -> None:
+    def _repair(self, tags: Mapping[str, str]) -> None:
         """Keep one run per point: the finished one, else the last failed one. Remember which points have one."""
-        by_point: dict[str, list[Run]] = defaultdict(list)
-        for run in self._search(query):  # the newest first
-            by_point[run.data.tags.get("fingerprint", "")].append(run)
+        by_point: dict[str, list[FoundRun]] = defaultdict(list)
+        for run in self.store.search(tags):  # the newest first
+            by_point[run.tags.get("fingerprint", "")].append(run)
         for fingerprint, runs in by_point.items():
-            kept = next((run for status in ("FINISHED", "FAILED") for run in runs if run.info.status == status), None)
+            kept = next((run for status in ("FINISHED", "FAILED") for run in runs if run.status == status), None)
             for run in runs:
                 if run is not kept:
-                    self.client.delete_run(run.info.run_id)
-            if kept is not None and kept.info.status == "FINISHED":
+                    self.store.delete(run.run_id)
+            if kept is not None and kept.status == "FINISHED":
                 self.logged.add(fingerprint)
             elif kept is not None:
-                self.failed[fingerprint] = kept.info.run_id
+                self.failed[fingerprint] = kept.run_id
 
-    def _experiment(self, name: str, location: str | None):
-        """Return the MLflow experiment of a name. Another process may create it at the same moment."""
-        from mlflow.exceptions import MlflowException
 
-        experiment = self.client.get_experiment_by_name(name)
-        if experiment is None:
-            tags = {"mlflow.experimentKind": "custom_model_development"}  # which pages its UI shows first: runs, not traces
-            try:
-                self.client.create_experiment(name, artifact_location=location, tags=tags)
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-            experiment = self.client.get_experiment_by_name(name)
-        assert experiment is not None
-        return experiment
-
-    def _search(self, query: str) -> "list[Run]":
-        runs: list[Run] = []
-        token: str | None = None
-        while True:
-            page = self.client.search_runs([self.experiment_id], query, max_results=PAGE, page_token=token)
-            runs += page
-            token = page.token
-            if not token:
-                return runs
+def open_store(tracking: TrackingConfig, output_dir: Path) -> Store:
+    """Return the store that is configured: a database file by its tables if they were tried, all else through MLflow."""
+    uri = tracking_uri(tracking, output_dir)
+    path = database_file(uri)
+    location = (output_dir / "artifacts").resolve().as_uri() if path is not None else None
+    by_client = partial(ClientStore, uri, tracking.experiment, location, EXPERIMENT_TAGS)
+    if path is None or location is None:
+        return by_client()
+    is_new = fill_from_template(path)
+    if not is_new and not database_options(uri):
+        with suppress(OtherTablesError):
+            return TableStore(path, tracking.experiment, location, EXPERIMENT_TAGS, by_client)
+    store = by_client()
+    if is_new:
+        keep_template(path)
+    return store
 
 
 def _source_tags(known: Mapping[str, str]) -> dict[str, str]:

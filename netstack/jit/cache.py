@@ -42,8 +42,7 @@ def cache_folder(part: str) -> Path:
     It is in the folder that `GIVEN` names, else in `outputs` of a checkout, else in the user's folder for caches. Where none can
     be used, or others can write, it is in a private folder for temporary files, and a line on the standard error says so.
     """
-    identity = hashlib.sha256(f"{PACKAGE}\0{code_version(part)}".encode())  # Numba keeps the code of each place apart
-    name = f"{part}-{identity.hexdigest()[:16]}"
+    name = _name(part)
     refused = ""
     for place in _places():
         try:
@@ -52,6 +51,21 @@ def cache_folder(part: str) -> Path:
             reason = error if isinstance(error, _OpenToOthersError) else error.strerror
             refused = f"{place} cannot be used ({reason})"
     return _take_temporary(name, part, refused or f"this user has no home, and {GIVEN} names no other place")
+
+
+def kept_cache_folder(part: str) -> Path | None:
+    """Return the first folder that `cache_folder` would take if it is there and private, None if one would have to be made."""
+    for place in _places():
+        with suppress(OSError):
+            folder = (place / "compiled" / _name(part)).resolve(strict=True)
+            _check_private(folder)
+            return folder
+    return None
+
+
+def _name(part: str) -> str:
+    identity = hashlib.sha256(f"{PACKAGE}\0{code_version(part)}".encode())  # Numba keeps the code of each place apart
+    return f"{part}-{identity.hexdigest()[:16]}"
 
 
 def hold(folder: Path) -> TextIO:

@@ -1,6 +1,6 @@
 """The simulated host: from a configuration to a result. What other packages use of it is exported here."""
 
-from netstack.jit.cache import cache_folder
+from netstack.jit.cache import cache_folder, kept_cache_folder
 from netstack.jit.versions import model_version
 from netstack.sim.build.sizes import link_limit_mbps, memory_needed_bytes
 from netstack.sim.config import EngineConfig, SimulationConfig
@@ -17,6 +17,7 @@ __all__ = [
     "are_over",
     "cache_folder",
     "gather",
+    "kept_cache_folder",
     "link_limit_mbps",
     "memory_needed_bytes",
     "model_version",

@@ -230,3 +230,15 @@ def test_a_cache_that_is_no_absolute_path_is_ignored(given: str, tmp_path: Path,
     assert user_cache() == tmp_path / ".cache"
     monkeypatch.setattr("sys.platform", "darwin")
     assert user_cache() == tmp_path / "Library" / "Caches"
+
+
+def test_a_folder_is_found_where_it_was_taken_and_never_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(GIVEN, str(tmp_path))
+    assert cache.kept_cache_folder("sim") is None
+    assert list(tmp_path.iterdir()) == []
+    cache_folder.cache_clear()
+    made = cache_folder("sim")
+    cache_folder.cache_clear()
+    assert cache.kept_cache_folder("sim") == made
+    made.chmod(0o777)
+    assert cache.kept_cache_folder("sim") is None

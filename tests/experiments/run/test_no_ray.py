@@ -6,13 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from experiments.config.command_line import FAILED_POINTS
-from experiments.run import cluster
+from experiments.run import cluster, ray_processes
 from experiments.run.cluster import NoRayError, check_cluster, start_or_join
 from netstack.errors import ConfigError
 from tests.helpers.folders import ROOT
@@ -143,18 +144,30 @@ def test_files_that_may_not_grow(tmp_path: Path) -> None:
     assert len(results(tmp_path)) == 1
 
 
-def test_ray_on_this_computer_starts_no_helpers_and_leaves_no_process(tmp_path: Path) -> None:
-    """What grows clusters, prints for workers and serves pages is left out; workers still work."""
+def test_these_processes_of_ray_were_tried() -> None:
+    """With another version, add it after the test below: without it agents start as well, which is slower, and right."""
+    assert version("ray") in ray_processes.TRIED
+
+
+@pytest.mark.parametrize("tried", [True, False])
+def test_ray_on_this_computer_starts_few_processes_and_leaves_none(tried: bool, tmp_path: Path) -> None:
+    """What grows clusters, prints for workers and serves pages is left out, in a known version agents too; workers still work."""
     script = """
-import psutil
+import psutil, sys
+from experiments.run import ray_processes
 from experiments.run.cluster import start_or_join
+if sys.argv[1] == "False":
+    ray_processes.TRIED = ()
 ray = start_or_join(2, 1, None, False)
 assert ray.get(ray.remote(lambda: 6 * 7).remote()) == 42
 children = psutil.Process().children(recursive=True)
-print(sorted({name for one in children for name in ("monitor.py", "dashboard.py", "raylet") if name in " ".join(one.cmdline())}))
+print(sorted({one.cmdline()[0].rpartition("/")[2].partition(":")[0] for one in children}))
+agents = [one for one in children if "Agent" in one.cmdline()[0]]
 ray.shutdown()
 psutil.wait_procs(children, 30)
-print([one.pid for one in children if one.is_running()])
+print(len(agents), [one.pid for one in children if one.is_running()])
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-2:] == ["['raylet']", "[]"], done.stdout + done.stderr
+    done = subprocess.run([sys.executable, "-c", script, str(tried)], cwd=ROOT, capture_output=True, text=True)
+    processes = ["cat", "gcs_server", "ray", "raylet"] if tried else ["gcs_server", "ray", "raylet"]
+    expected = [str(processes), "0 []" if tried else "2 []"]
+    assert done.stdout.splitlines()[-2:] == expected, done.stdout + done.stderr

@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError
 from experiments.config.command_line import BAD_INPUT
 from experiments.store.address import database_uri
 from experiments.store.database import check_database
-from experiments.store.writers import may_pass
+from experiments.store.refusals import may_pass
 from netstack.errors import ConfigError
 from tests.helpers.launching import launch
 from tests.helpers.users import ONE, TWO, as_user, shared_folder

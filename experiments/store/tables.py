@@ -1,0 +1,208 @@
+"""Runs in a database file of MLflow, by its tables: MLflow itself takes two seconds of a CPU to import.
+
+Only tables that were tried are written, and only a folder of this computer takes files. Knows nothing of points and sweeps.
+"""
+
+import math
+import shutil
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from experiments.store.record import FoundRun, RunRecord, Store
+
+TRIED = ("dc11669786a5",)
+"""The versions of MLflow's tables that were tried. MLflow writes into others."""
+LONGEST_VALUE = 6000  # of a parameter in MLflow
+BUSY_SECONDS = 20.0  # that another writer is waited for, as MLflow does
+WORKSPACE = "default"  # of everybody who has none of their own
+
+
+class OtherTablesError(Exception):
+    """A database that is left to MLflow."""
+
+
+class TableStore:
+    """The runs of an experiment in a database file. What is written is there whole or not at all.
+
+    Args:
+        path: The file, which has MLflow's tables.
+        experiment: Name of the experiment, which is made unless it is there.
+        location: Address of the folder for artifacts of a new experiment.
+        tags: Tags of a new experiment.
+        by_client: Returns a store that knows how a database wants what has no place in the tables: values that are no
+            numbers, and very long ones.
+
+    Raises:
+        OtherTablesError: The database or its artifacts are not of the kind that was tried.
+    """
+
+    def __init__(
+        self, path: Path, experiment: str, location: str, tags: Mapping[str, str], by_client: Callable[[], Store]
+    ) -> None:
+        self.path, self.by_client = path, by_client
+        with self._writing() as database:
+            version = database.execute("select version_num from alembic_version").fetchone()
+            if version is None or version[0] not in TRIED:
+                raise OtherTablesError
+            found = _find_experiment(database, experiment) or _make_experiment(database, experiment, location, tags)
+        self.experiment_id, self.location = found
+        self.artifacts = _folder(self.location)
+
+    def search(self, tags: Mapping[str, str]) -> list[FoundRun]:
+        """Return the runs that have these tags and are not deleted, the newest first."""
+        has = " and run_uuid in (select run_uuid from tags where key = ? and value = ?)" * len(tags)
+        where = f"experiment_id = ? and lifecycle_stage = 'active'{has}"
+        values = [self.experiment_id, *(text for pair in tags.items() for text in pair)]
+        with self._writing() as database:
+            runs = database.execute(f"select run_uuid, status from runs where {where} order by start_time desc, run_uuid", values)
+            found = {run_id: FoundRun(run_id, status, {}) for run_id, status in runs}
+            of_all = f"select run_uuid, key, value from tags where run_uuid in (select run_uuid from runs where {where})"
+            all_tags: dict[str, dict[str, str]] = {run_id: {} for run_id in found}
+            for run_id, key, value in database.execute(of_all, values):
+                all_tags[run_id][key] = value
+        return [FoundRun(run_id, run.status, all_tags[run_id]) for run_id, run in found.items()]
+
+    def create(self, name: str, tags: Mapping[str, str]) -> str:
+        """Create a run, which is RUNNING; return its identity."""
+        run_id = uuid.uuid4().hex
+        with self._writing() as database:
+            _insert(database, "runs", [self._run(run_id, name, "RUNNING", _now_ms(), None)])
+            _insert(database, "tags", _of_run(run_id, {**tags, "mlflow.runName": name}))
+        return run_id
+
+    def resume(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run, and make it RUNNING again."""
+        with self._writing() as database:
+            database.executemany("delete from tags where run_uuid = ? and key = ?", [(run_id, key) for key in tags])
+            _insert(database, "tags", _of_run(run_id, tags))
+            database.execute("update runs set status = 'RUNNING' where run_uuid = ?", [run_id])
+
+    def end(self, run_id: str, status: str, files: Sequence[Path]) -> None:
+        """Attach files to a run, and end it."""
+        _copy(files, self._artifacts_of(run_id))
+        with self._writing() as database:
+            database.execute("update runs set status = ?, end_time = ? where run_uuid = ?", [status, _now_ms(), run_id])
+
+    def delete(self, run_id: str) -> None:
+        """Mark a run as deleted."""
+        with self._writing() as database:
+            deleted = "update runs set lifecycle_stage = 'deleted', deleted_time = ? where run_uuid = ?"
+            database.execute(deleted, [_now_ms(), run_id])
+
+    def write(self, record: RunRecord) -> None:
+        """Write a whole run; its files first, so that a run that can be seen is complete."""
+        if any(not math.isfinite(value) for value in record.metrics.values()) or any(
+            len(value) > LONGEST_VALUE for value in record.parameters.values()
+        ):
+            self.by_client().write(record)
+            return
+        run_id, started_ms = uuid.uuid4().hex, _now_ms()
+        folder = self._artifacts_of(run_id)
+        if record.folder is not None:
+            _copy(record.folder.iterdir(), folder)
+        for name, text in record.texts.items():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        steps = {**{name: [(0, value)] for name, value in record.metrics.items()}, **record.series}
+        values = [
+            {"run_uuid": run_id, "key": key, "value": value, "timestamp": started_ms, "step": step, "is_nan": False}
+            for key, pairs in steps.items()
+            for step, value in pairs
+        ]
+        with self._writing() as database:
+            _insert(database, "runs", [self._run(run_id, record.name, record.status, started_ms, _now_ms())])
+            _insert(database, "tags", _of_run(run_id, {**record.tags, "mlflow.runName": record.name}))
+            _insert(database, "params", _of_run(run_id, record.parameters))
+            _insert(database, "metrics", values)
+            _insert(database, "latest_metrics", list({value["key"]: value for value in values}.values()))
+
+    def _run(self, run_id: str, name: str, status: str, started_ms: int, ended_ms: int | None) -> dict[str, Any]:
+        return {
+            "run_uuid": run_id,
+            "name": name,
+            "source_type": "UNKNOWN",
+            "source_name": "",
+            "entry_point_name": "",
+            "user_id": "unknown",  # as the client has it
+            "status": status,
+            "start_time": started_ms,
+            "end_time": ended_ms,
+            "source_version": "",
+            "lifecycle_stage": "active",
+            "artifact_uri": f"{self.location}/{run_id}/artifacts",
+            "experiment_id": self.experiment_id,
+        }
+
+    def _artifacts_of(self, run_id: str) -> Path:
+        return self.artifacts / run_id / "artifacts"
+
+    @contextmanager
+    def _writing(self) -> Generator[sqlite3.Connection, None, None]:
+        """Open the file for one transaction."""
+        address = f"{self.path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as database, database:
+            yield database
+
+
+def _find_experiment(database: sqlite3.Connection, name: str) -> tuple[int, str] | None:
+    """Return an experiment's number and the address of its artifacts."""
+    query = "select experiment_id, artifact_location from experiments where name = ? and workspace = ?"
+    return database.execute(query, [name, WORKSPACE]).fetchone()
+
+
+def _make_experiment(database: sqlite3.Connection, name: str, location: str, tags: Mapping[str, str]) -> tuple[int, str]:
+    """Make an experiment, in an empty database after the one that MLflow has in each; return its number and address."""
+    now = _now_ms()
+    common = {"lifecycle_stage": "active", "creation_time": now, "last_update_time": now, "workspace": WORKSPACE}
+    if database.execute("select count(*) from experiments").fetchone() == (0,):
+        default = {"experiment_id": 0, "name": "Default", "artifact_location": str(Path("mlruns", "0").absolute())}
+        _insert(database, "experiments", [{**default, **common}])
+    _insert(database, "experiments", [{"name": name, "artifact_location": location, **common}])
+    found = _find_experiment(database, name)
+    assert found is not None
+    _insert(database, "experiment_tags", [{"key": key, "value": value, "experiment_id": found[0]} for key, value in tags.items()])
+    return found
+
+
+def _insert(database: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        marks = ", ".join("?" * len(rows[0]))
+        statement = f"insert into {table} ({', '.join(rows[0])}) values ({marks})"
+        database.executemany(statement, [tuple(row.values()) for row in rows])
+
+
+def _of_run(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"run_uuid": run_id, "key": key, "value": value} for key, value in values.items()]
+
+
+def _folder(location: str) -> Path:
+    """Return the folder of an address of artifacts.
+
+    Raises:
+        OtherTablesError: It is no folder of this computer.
+    """
+    parts = urlsplit(location)
+    if parts.scheme not in ("", "file") or parts.netloc or not parts.path.startswith("/") or parts.query or parts.fragment:
+        raise OtherTablesError
+    return Path(url2pathname(parts.path))
+
+
+def _copy(paths: Iterable[Path], folder: Path) -> None:
+    """Copy files, and folders with all that is in them, with the permissions of new files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in paths:
+        if path.is_dir():
+            _copy(path.iterdir(), folder / path.name)
+        else:
+            shutil.copyfile(path, folder / path.name)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
