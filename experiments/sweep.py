@@ -28,9 +28,12 @@ from experiments.published.comparison import Comparison
 from experiments.run.in_process import simulate_in_process
 from experiments.run.on_ray import simulate_on_ray
 from experiments.run.stream import PointsFailedError, Simulate, stream
-from experiments.store.address import database_uri
+from experiments.store.address import database_file, database_uri, tracking_uri
+from experiments.store.describe import describe_sweep
 from experiments.store.logbook import Logbook, NoLogbook, logbook_for
 from netstack.errors import ConfigError
+
+UI = "http://127.0.0.1:5000"  # where `mlflow ui` is, unless it is told otherwise
 
 
 @dataclass(frozen=True)
@@ -169,9 +172,11 @@ def run_plan(plan: Plan, name: SweepName, settings: SweepSettings, console: Cons
         with writing(folder):
             _write_listing(folder / "points.yaml", plan.points)
             entry.files = write(folder, outcomes)
+        asked = str(settings.precision or "")
+        entry.description = describe_sweep(outcomes, settings.command, entry.files, asked)
         entry.failed = [outcome for outcome in outcomes if outcome.result is None]
     say(outcomes)
-    _say_where(console, entry.files, settings)
+    _say_where(console, entry.files, settings, logbook.page())
     _check_finished(entry.failed, len(outcomes))
     _check_logged(logbook, settings)
 
@@ -273,12 +278,19 @@ def _say_precision(console: Console, plan: SeedPlan) -> None:
         _say(console, f"not reached: {plan.precision} by {name}, {100 * share:.2g} % after {seeds} seeds (seeds.max)")
 
 
-def _say_where(console: Console, files: Sequence[Path], settings: SweepSettings) -> None:
+def _say_where(console: Console, files: Sequence[Path], settings: SweepSettings, page: str | None) -> None:
     for path in files:
         _say(console, f"written: {path}")
-    if settings.tracking.enabled and settings.tracking.uri is None:
-        store = shlex.quote(database_uri(settings.output_dir / "mlflow.db"))
-        _say(console, f"browse:  mlflow ui --backend-store-uri {store}")
+    if not settings.tracking.enabled:
+        return
+    uri = tracking_uri(settings.tracking, settings.output_dir)
+    if database_file(uri) is None:
+        _say(console, f"browse:  {uri.rstrip('/')}/{page or ''}")
+        return
+    store = shlex.quote(database_uri(settings.output_dir / "mlflow.db") if settings.tracking.uri is None else uri)
+    _say(console, f"browse:  mlflow ui --backend-store-uri {store}")
+    if page is not None:
+        _say(console, f"         {UI}/{page}")
 
 
 def _check_finished(failed: Sequence[Outcome], points: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from experiments.store.record import FoundRun, RunRecord, Series
+from experiments.store.record import FoundRun, RunRecord, Series, page_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,11 +62,29 @@ class ClientStore:
         _log_values(self.client, run_id, tags=tags)
         self.client.update_run(run_id, status="RUNNING")
 
-    def end(self, run_id: str, status: str, files: Sequence[Path]) -> None:
-        """Attach files to a run, and end it."""
+    def end(self, run_id: str, status: str, files: Sequence[Path], tags: Mapping[str, str]) -> None:
+        """Attach files to a run, PNG figures as images too, set tags, and end it."""
         for path in files:
             self.client.log_artifact(run_id, str(path))
+            if path.suffix == ".png":
+                self._log_image(run_id, path)
+        _log_values(self.client, run_id, tags=tags)
         self.client.set_terminated(run_id, status)
+
+    def tag_experiment(self, key: str, value: str) -> None:
+        """Set a tag of the experiment that all runs belong to."""
+        self.client.set_experiment_tag(self.experiment_id, key, value)
+
+    @property
+    def page(self) -> str:
+        """The page of the experiment's runs, below the address of MLflow's server."""
+        return page_of(self.experiment_id)
+
+    def _log_image(self, run_id: str, path: Path) -> None:
+        from PIL import Image
+
+        with Image.open(path) as image:
+            self.client.log_image(run_id, image, key=path.stem, synchronous=True)
 
     def delete(self, run_id: str) -> None:
         """Mark a run as deleted."""

@@ -17,6 +17,7 @@ from experiments.points.folders import UnwritableError
 from experiments.points.point import Outcome
 from experiments.store.address import database_file, tracking_uri
 from experiments.store.database import check_database
+from experiments.store.describe import Description
 from experiments.store.refusals import may_pass
 from experiments.store.runs import Tracker
 from experiments.store.server import check_server
@@ -41,10 +42,11 @@ def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
 
 @dataclass
 class SweepEntry:
-    """What a sweep tells its logbook before it ends: the points that failed, and the files that it wrote."""
+    """What a sweep tells its logbook before it ends: the points that failed, the files that it wrote, and what it is in words."""
 
     failed: Sequence[Outcome] = ()
     files: Sequence[Path] = ()
+    description: Description | None = None
 
 
 class Logbook:
@@ -68,6 +70,7 @@ class Logbook:
         self._away_since: float | None = None
         self._is_shut = False
         self._first_error: BaseException | None = None
+        self._page: str | None = None
 
     def begin(self) -> None:
         """Start to write what was and will be logged."""
@@ -109,12 +112,19 @@ class Logbook:
             self._hurry.set()
             raise
 
+    def page(self) -> str | None:
+        """Return the page of the sweep's points, below the address of MLflow's server. It is known after `close`."""
+        return self._page
+
     def failure(self) -> str | None:
         """Return why something was not logged, in one line; None if all was. It is known after `close`."""
         return _in_a_line(self._first_error) if self._first_error is not None else None
 
     def _close_sweep(self, status: str, entry: SweepEntry) -> None:
-        self._submit(lambda tracker, _: tracker.close_sweep(status, entry.files))
+        def close(tracker: Tracker, _: bool) -> None:
+            self._page = tracker.close_sweep(status, entry.files, entry.description)
+
+        self._submit(close)
 
     def _submit(self, action: Callable[[Tracker, bool], None]) -> None:
         self._thread.submit(self._write, action)
@@ -184,6 +194,10 @@ class NoLogbook:
 
     def close(self) -> None:
         """Do nothing."""
+
+    def page(self) -> str | None:
+        """Return None: there is no page."""
+        return None
 
     def failure(self) -> str | None:
         """Return None: nothing was refused."""

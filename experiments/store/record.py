@@ -9,6 +9,11 @@ Series = Mapping[str, Sequence[tuple[int, float]]]
 """Metrics over steps."""
 
 
+def page_of(experiment_id: str | int) -> str:
+    """Return the page of an experiment's runs, below the address of MLflow's server."""
+    return f"#/experiments/{experiment_id}/runs"
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """All that a run will hold. `status` is FINISHED or FAILED; `texts` are artifacts beside the files of `folder`."""
@@ -47,8 +52,17 @@ class Store(Protocol):
         """Set tags of a run, and make it RUNNING again."""
         ...
 
-    def end(self, run_id: str, status: str, files: Sequence[Path]) -> None:
-        """Attach files to a run, and end it."""
+    def end(self, run_id: str, status: str, files: Sequence[Path], tags: Mapping[str, str]) -> None:
+        """Attach files to a run, PNG figures as images too, set tags, and end it."""
+        ...
+
+    def tag_experiment(self, key: str, value: str) -> None:
+        """Set a tag of the experiment that all runs belong to."""
+        ...
+
+    @property
+    def page(self) -> str:
+        """The page of the experiment's runs, below the address of MLflow's server."""
         ...
 
     def delete(self, run_id: str) -> None:

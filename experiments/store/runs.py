@@ -16,6 +16,7 @@ from experiments.points.point import Outcome
 from experiments.points.provenance import commit_label, provenance
 from experiments.store.address import database_file, database_options, tracking_uri
 from experiments.store.client import ClientStore
+from experiments.store.describe import VIEW, Description, describe_point
 from experiments.store.record import FoundRun, RunRecord, Store
 from experiments.store.tables import OtherTablesError, TableStore
 from experiments.store.template import fill_from_template, keep_template
@@ -36,6 +37,7 @@ class Tracker:
         self.store = open_store(tracking, output_dir)
         self.output_id = output_id(output_dir)
         self.parent: str | None = None
+        self.sweep: dict[str, str] = {}
         self.logged: set[str] = set()
         self.failed: dict[str, str] = {}
 
@@ -43,7 +45,8 @@ class Tracker:
         """Continue the sweep's run, or create it. What a killed launch left of it and its points is repaired."""
         tags = {"sweep.id": sweep, "sweep.parent": "true", "output.id": self.output_id, "sweep.points": str(points)}
         parents = self.store.search(dict(list(tags.items())[:3]))
-        tags |= _source_tags(provenance())
+        tags |= {"sweep.name": name, **_source_tags(provenance())}
+        self.sweep = {key: tags[key] for key in ("sweep.id", "sweep.name")}
         if parents:
             self.parent = parents[0].run_id
             earlier = parents[0].tags
@@ -54,10 +57,15 @@ class Tracker:
             self.parent = self.store.create(name, tags)
         self._repair({"mlflow.parentRunId": self.parent})
 
-    def close_sweep(self, status: str, files: Sequence[Path]) -> None:
-        """Attach files to the sweep's run and end it."""
+    def close_sweep(self, status: str, files: Sequence[Path], description: Description | None) -> str | None:
+        """Attach files to the sweep's run, describe and end it. Return the page that shows its points, if it is described."""
         assert self.parent is not None
-        self.store.end(self.parent, status, files)
+        tags = {"mlflow.note.content": description.note} if description is not None else {}
+        self.store.end(self.parent, status, files, tags)
+        if description is None:
+            return None
+        self.store.tag_experiment(f"{VIEW}{self.sweep['sweep.id']}", description.view(self.parent))
+        return f"{self.store.page}?viewStateShareKey={self.sweep['sweep.id']}"
 
     def log(self, outcome: Outcome, again: bool = False) -> None:
         """Log a point as a finished or failed run, unless it is in the store as a finished one.
@@ -71,11 +79,11 @@ class Tracker:
         point, result = outcome.point, outcome.result
         tags = {"fingerprint": point.fingerprint, "seed": str(point.config.seed)}
         if self.parent is not None:
-            tags["mlflow.parentRunId"] = self.parent
+            tags |= {"mlflow.parentRunId": self.parent, **self.sweep}
         else:
             tags |= {"sweep.single": "true", "output.id": self.output_id}
         if again or self.parent is None:
-            self._repair({key: value for key, value in tags.items() if key != "seed"})
+            self._repair({key: value for key, value in tags.items() if key not in ("seed", *self.sweep)})
         if point.fingerprint in self.logged:
             return
         parameters = {name: str(value) for name, value in flat_values(point.config).items()}
@@ -85,7 +93,7 @@ class Tracker:
         else:
             over_time = [(round((n + 1) * result.slice_ms * 1000), each) for n, each in enumerate(result.goodput_over_time_mbps)]
             series = {"goodput_over_time_mbps": over_time}
-            tags |= _source_tags(point.provenance())
+            tags |= {"mlflow.note.content": describe_point(outcome), **_source_tags(point.provenance())}
             self.store.write(RunRecord(point.label, "FINISHED", tags, parameters, result.metrics(), series, point.folder))
             self.logged.add(point.fingerprint)
         if point.fingerprint in self.failed:

@@ -15,7 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from experiments.store.record import FoundRun, RunRecord, Store
+from experiments.store.images import TAG as IMAGES
+from experiments.store.images import write_images
+from experiments.store.record import FoundRun, RunRecord, Store, page_of
 
 TRIED = ("dc11669786a5",)
 """The versions of MLflow's tables that were tried. MLflow writes into others."""
@@ -80,15 +82,30 @@ class TableStore:
     def resume(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags of a run, and make it RUNNING again."""
         with self._writing() as database:
-            database.executemany("delete from tags where run_uuid = ? and key = ?", [(run_id, key) for key in tags])
-            _insert(database, "tags", _of_run(run_id, tags))
+            _replace_tags(database, run_id, tags)
             database.execute("update runs set status = 'RUNNING' where run_uuid = ?", [run_id])
 
-    def end(self, run_id: str, status: str, files: Sequence[Path]) -> None:
-        """Attach files to a run, and end it."""
+    def end(self, run_id: str, status: str, files: Sequence[Path], tags: Mapping[str, str]) -> None:
+        """Attach files to a run, PNG figures as images too, set tags, and end it."""
         _copy(files, self._artifacts_of(run_id))
+        if figures := [path for path in files if path.suffix == ".png"]:
+            write_images(figures, self._artifacts_of(run_id))
+            tags = {**tags, **IMAGES}
         with self._writing() as database:
+            _replace_tags(database, run_id, tags)
             database.execute("update runs set status = ?, end_time = ? where run_uuid = ?", [status, _now_ms(), run_id])
+
+    def tag_experiment(self, key: str, value: str) -> None:
+        """Set a tag of the experiment that all runs belong to."""
+        row = {"key": key, "value": value, "experiment_id": self.experiment_id}
+        with self._writing() as database:
+            database.execute("delete from experiment_tags where key = ? and experiment_id = ?", [key, self.experiment_id])
+            _insert(database, "experiment_tags", [row])
+
+    @property
+    def page(self) -> str:
+        """The page of the experiment's runs, below the address of MLflow's server."""
+        return page_of(self.experiment_id)
 
     def delete(self, run_id: str) -> None:
         """Mark a run as deleted."""
@@ -176,6 +193,11 @@ def _insert(database: sqlite3.Connection, table: str, rows: Sequence[Mapping[str
         marks = ", ".join("?" * len(rows[0]))
         statement = f"insert into {table} ({', '.join(rows[0])}) values ({marks})"
         database.executemany(statement, [tuple(row.values()) for row in rows])
+
+
+def _replace_tags(database: sqlite3.Connection, run_id: str, tags: Mapping[str, str]) -> None:
+    database.executemany("delete from tags where run_uuid = ? and key = ?", [(run_id, key) for key in tags])
+    _insert(database, "tags", _of_run(run_id, tags))
 
 
 def _of_run(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:

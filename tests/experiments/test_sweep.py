@@ -61,7 +61,16 @@ def test_a_sweep_end_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
 
     client, (parent,), children = logged(tmp_path / "two")
     assert parent.info.status == "FINISHED"
-    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} == figures | {"summary.csv", "sweep.html"}
+    assert {artifact.path for artifact in client.list_artifacts(parent.info.run_id)} == figures | {
+        *("summary.csv", "sweep.html", "images")
+    }
+    note = parent.data.tags["mlflow.note.content"]
+    assert "| goodput_mbps (Mb/s) by conns | 6 | 24 |" in note
+    assert "4 points with 1 seeds" in note
+    view = json.loads(client.get_experiment(parent.info.experiment_id).tags[f"mlflow.sharedViewState.{folder.name}"])
+    assert view["searchFilter"] == f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'"
+    assert len(client.search_runs([parent.info.experiment_id], view["searchFilter"], order_by=[view["orderByKey"]])) == 4
+    assert all("Mb/s" in child.data.tags["mlflow.note.content"] for child in children)
     assert {(child.data.params["org.name"], child.data.params["conns"]) for child in children} == set(
         itertools.product(("up", "connp_l"), ("6", "24"))
     )

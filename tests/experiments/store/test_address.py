@@ -68,7 +68,7 @@ def test_all_of_a_store_is_below_a_folder_of_any_name(tmp_path: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"artifacts", "figure.txt", "identity", "mlflow.db", "mlflow.db.lock"}
     assert [path.read_text() for path in (folder / "artifacts").rglob("figure.txt")] == ["seen"]
     terminal = Console(file=io.StringIO(), width=500)
-    sweep._say_where(terminal, [], SweepSettings(folder, TrackingConfig()))
+    sweep._say_where(terminal, [], SweepSettings(folder, TrackingConfig()), None)
     assert isinstance(terminal.file, io.StringIO)
     printed = shlex.split(terminal.file.getvalue())
     assert printed[:4] == ["browse:", "mlflow", "ui", "--backend-store-uri"]

@@ -37,7 +37,7 @@ class Tracker:
     def log(self, outcome: Outcome, again: bool = False) -> None:
         self._write("log", outcome.point.config.conns)
 
-    def close_sweep(self, status: str, files: list[Path]) -> None:
+    def close_sweep(self, status: str, files: list[Path], _: object) -> None:
         self._write("close", status, files)
 
 

@@ -1,5 +1,6 @@
 """MLflow reads the same whichever way a run was written, and a run is there once whatever was cut off before."""
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 from experiments.config.schema import TrackingConfig
 from experiments.store import tables
@@ -119,12 +121,12 @@ def test_a_sweep_s_run_is_the_same_from_its_start_to_its_second_end(tmp_path: Pa
         run_id = store.create("a sweep", PARENT)
         look()
         picture.write_text("first")
-        store.end(run_id, "FAILED", [picture])
+        store.end(run_id, "FAILED", [picture], {"mlflow.note.content": "first"})
         look()
         store.resume(run_id, {"output.id": "there", "git.commits": "one two"})
         look()
         picture.write_text("second")
-        store.end(run_id, "FINISHED", [picture])
+        store.end(run_id, "FINISHED", [picture], {"mlflow.note.content": "second"})
         look()
     assert stages[TableStore] == stages[ClientStore]
     assert [stage["info"][0] for stage in stages[TableStore][1:]] == ["FAILED", "RUNNING", "FINISHED"]
@@ -134,7 +136,29 @@ def test_a_sweep_s_run_is_the_same_from_its_start_to_its_second_end(tmp_path: Pa
         "output.id": "there",
         "git.commits": "one two",
         "mlflow.runName": "a sweep",
+        "mlflow.note.content": "second",
     }
+
+
+def test_figures_are_images_of_their_run_and_views_are_tags_of_the_experiment(kind: type, tmp_path: Path) -> None:
+    """Names and tags are those of `MlflowClient.log_image`, the store in whose place the other one writes."""
+    store = make(kind, tmp_path)
+    figure = tmp_path / "goodput.png"
+    Image.new("RGB", (900, 450), "white").save(figure)
+    run_id = store.create("a sweep", PARENT)
+    store.end(run_id, "FINISHED", [figure], {})
+    store.tag_experiment("mlflow.sharedViewState.one", "first")
+    store.tag_experiment("mlflow.sharedViewState.one", "second")
+    client = client_of(tmp_path)
+    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+    images = [Path(artifact.path).name for artifact in client.list_artifacts(run_id, "images")]
+    parts = sorted(re.sub(r"timestamp\+\d+\+[0-9a-f-]{36}", "when", name) for name in images)
+    assert parts == ["goodput+step+0+when+compressed.webp", "goodput+step+0+when.png"]
+    small = Image.open(client.download_artifacts(run_id, f"images/{next(name for name in images if name.endswith('webp'))}"))
+    assert small.size == (256, 128)
+    experiment = client.get_run(run_id).info.experiment_id
+    assert client.get_experiment(experiment).tags["mlflow.sharedViewState.one"] == "second"
+    assert store.page == f"#/experiments/{experiment}/runs"
 
 
 def test_what_is_found_is_what_mlflow_finds(kind: type, tmp_path: Path) -> None:
