@@ -24,6 +24,7 @@ from experiments.run.cluster import check_cluster
 from experiments.run.progress import counted
 from experiments.store.logbook import check_reachable
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
+from experiments.why.cases import check_cases
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, cache_folder
 
@@ -57,6 +58,8 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
     comparison = None
     if experiment.report == "published":
         comparison = comparison_of(points, experiment, common.targets)
+    elif experiment.report == "why":
+        check_cases(points)
     elif experiment.report is not None:
         _check_comparable(points, experiment.report)
     precision = _precision(common, points, multirun)

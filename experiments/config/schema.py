@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 
 from experiments.config.grids import ExperimentConfig
 from netstack.errors import ConfigError
-from netstack.sim import EngineConfig, SimulationConfig
+from netstack.sim import MECHANISMS, EngineConfig, SimulationConfig
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.costs import CostsConfig
 from netstack.sim.organization.config import OrganizationConfig
@@ -115,6 +115,7 @@ class RunConfig:
     seed: int = 1
     precision: str | None = None
     seeds: SeedsConfig = field(default_factory=SeedsConfig)
+    ideal: list[str] = field(default_factory=list)
     output_dir: str = "outputs"
     workers: int | None = None
     ray: RayConfig = field(default_factory=RayConfig)
@@ -132,8 +133,10 @@ class RunConfig:
 
     @property
     def simulation(self) -> SimulationConfig:
-        """The simulated part. Its sections are shared, not copied; it validates itself."""
-        return SimulationConfig(**{name: getattr(self, name) for name in SIMULATED})
+        """The simulated part. Its sections are shared, not copied; it validates itself. Sets are in one order."""
+        simulation = SimulationConfig(**{name: getattr(self, name) for name in SIMULATED})
+        simulation.ideal = sorted(self.ideal, key=lambda name: MECHANISMS.index(name) if name in MECHANISMS else -1)
+        return simulation
 
     def validate(self) -> None:
         """Raise ConfigError for the first value around the simulation that cannot be used."""

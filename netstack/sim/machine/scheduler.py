@@ -12,7 +12,9 @@ from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, threa
 
 @compiled
 def settle_spin(machine, core, now):
-    """Account for the time that `core` has spun up to `now`."""
+    """Account for the time that `core` has spun up to `now`: none if locks are free. It then goes on when it asked."""
+    if machine.free_locks != 0:
+        return
     cpu = core_of(machine, core)
     _settle(cpu, now, Category.LOCK_SPIN)
     cpu.spin_settlements += 1
@@ -39,9 +41,9 @@ def _settle(cpu, now, category):
 
 
 @compiled
-def _waits(cpu):
-    """Return whether a core has no step of its own to take: it idles, spins or polls."""
-    return cpu.thread < 0 or cpu.spinning_on >= 0 or cpu.polling != 0
+def _waits(machine, cpu):
+    """Return whether a core has no step of its own to take: it idles, spins or polls. To spin for free is no time to act in."""
+    return cpu.thread < 0 or (cpu.spinning_on >= 0 and machine.free_locks == 0) or cpu.polling != 0
 
 
 @compiled
@@ -108,7 +110,7 @@ def forward_ipi(machine, core, target, now):
 @compiled
 def _rouse(machine, cpu, now):
     """Let a core that waits act on an interrupt that reaches it at `now`. One that idles leaves its idle state first."""
-    if not _waits(cpu):
+    if not _waits(machine, cpu):
         return
     if cpu.thread < 0:
         now += machine.wake
@@ -219,13 +221,16 @@ def take_interrupts(machine, core, now):
 
 @compiled
 def begin_step(machine, core):
-    """Switch threads on `core` if one is due; return whether a thread runs."""
+    """Switch threads on `core` if one is due; return whether a thread runs.
+
+    If locks are free, a thread keeps its core while it has one: nobody would wait for it without sleeping.
+    """
     cpu = core_of(machine, core)
     if cpu.spinning_on >= 0:
         if cpu.resched == 0:
             return False
         cpu.spinning_on = -1
-    if cpu.resched != 0:
+    if cpu.resched != 0 and not (machine.free_locks != 0 and cpu.thread >= 0 and thread_on(machine, core).locks_held > 0):
         cpu.resched = 0
         if cpu.thread >= 0:
             thread_of(machine, cpu.thread).state = ThreadState.RUNNABLE

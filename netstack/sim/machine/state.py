@@ -85,6 +85,8 @@ class Machine(Record):
     ipi_latency: i8  # until an interprocessor interrupt reaches a core that waits
     # The kernel's choices
     lock_profiling: i8  # 1: every mutex is profiled
+    free_locks: i8  # 1: waiting for a lock takes no time, see `locks`
+    free_atomics: i8  # 1: a locked instruction waits for no upgrade, as a plain one does not
     affine: i8  # 1: a woken thread returns to the core that it ran on, if that idles
     fixed_interrupts: i8  # 1: an interrupt always goes to its own core
     light_threads: i8  # 1: some threads run in the context of an interrupt
