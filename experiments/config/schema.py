@@ -20,6 +20,7 @@ MAX_BATCH = 1024
 MOST_SEEDS = 100_000
 REPORTS = ("auto", "sweep", "none")
 """When a sweep gets a page: where it has two axes or more, always, or never."""
+MOST_TRACE_MS, MOST_TRACE_FROM_MS = 1000.0, 10_000.0
 PLACEMENTS = ("PACK", "SPREAD")
 
 
@@ -121,6 +122,9 @@ class RunConfig:
     ray: RayConfig = field(default_factory=RayConfig)
     dry_run: bool = False
     variant: str = ""
+    trace: str | None = None
+    trace_ms: float = 1.0
+    trace_from_ms: float = 0.0
     targets: str | None = None
     report: str = "auto"
     machine: MachineConfig = field(default_factory=MachineConfig)
@@ -147,6 +151,12 @@ class RunConfig:
         if self.report not in REPORTS:
             raise ConfigError("report", self.report, f"allowed are {', '.join(REPORTS)}")
         self.seeds.validate()
+        if self.trace not in (None, "chrome"):
+            raise ConfigError("trace", self.trace, "must be chrome, or null for none")
+        if not 0 < self.trace_ms <= MOST_TRACE_MS:
+            raise ConfigError("trace_ms", self.trace_ms, f"must be above 0 and at most {MOST_TRACE_MS:g}")
+        if not 0 <= self.trace_from_ms <= MOST_TRACE_FROM_MS:
+            raise ConfigError("trace_from_ms", self.trace_from_ms, f"must be from 0 to {MOST_TRACE_FROM_MS:g}")
         self.ray.validate()
         self.tracking.validate()
         self.experiment.validate()

@@ -7,12 +7,14 @@ from netstack.sim.config import MECHANISMS, EngineConfig, SimulationConfig
 from netstack.sim.engine.measurement import planned_ms
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.simulate import prepare, simulate
+from netstack.sim.engine.tracing import Recording, trace
 from netstack.sim.engine.windows.lockstep import Lockstep, are_over, gather, no_messages
 
 __all__ = [
     "MECHANISMS",
     "EngineConfig",
     "Lockstep",
+    "Recording",
     "Result",
     "SimulationConfig",
     "are_over",
@@ -26,4 +28,5 @@ __all__ = [
     "planned_ms",
     "prepare",
     "simulate",
+    "trace",
 ]

@@ -9,7 +9,8 @@ pays for one try only.
 from netstack.jit.compilation import compiled
 from netstack.jit.tables import has_journal
 from netstack.sim.machine.charging import charge, charge_lock_word, profile_acquisition, profile_release
-from netstack.sim.machine.numbers import Operation, ThreadState, Waiting
+from netstack.sim.machine.numbers import Operation, Recorded, ThreadState, Waiting
+from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
 from netstack.sim.machine.state import NEVER, core_of, lock_class_of, lock_of, thread_of
 
@@ -148,6 +149,8 @@ def _grant_spinner(machine, core, lock_index):
         return
     winner = core_of(machine, first)
     settle_spin(machine, first, now)
+    if machine.recording != 0:
+        record_now(machine, Recorded.GRANT, first, lock_index, core)
     before = winner.clock
     thread = thread_of(machine, winner.thread)
     if has_journal(machine):
