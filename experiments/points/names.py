@@ -70,6 +70,8 @@ def name_points(configs: Sequence[SimulationConfig], variants: Sequence[str] = (
 def has_axes(names: Sequence[PointName]) -> bool:
     """Return whether points have two axes or more: several series, and several values of x."""
     return len({name.series for name in names}) > 1 and len({name.x for name in names}) > 1
+
+
 def _free(ideal: object) -> str:
     """Return what names the mechanisms that are free, nothing for none."""
     assert isinstance(ideal, list)

@@ -48,6 +48,7 @@ class Disagreement:
 def amount(value: float, objective: Objective, unit: bool = True) -> str:
     """Return a value with its unit, in the digits that matter."""
     text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.1f}" if abs(value) >= 1 else f"{value:,.2g}"
+    text = text.replace("-", "−")
     return f"{text} {objective.unit}".rstrip() if unit else text
 
 
@@ -92,15 +93,22 @@ def disagreements(case: Case) -> list[Disagreement]:
     return sorted(found, key=lambda each: -abs(each.measured - each.counted))
 
 
-def disagreement_sentence(case: Case, found: Disagreement) -> str:
-    """Say of a disagreement what is hidden, or what hides."""
-    name = " and ".join(found.mechanisms)
-    measured, counted = (amount(value, case.objective) for value in (found.measured, found.counted))
-    if found.hidden:
-        why = "a hidden cost: what waits for it, or is displaced by it, is counted as something else"
-        return f"{case.label}: {name} free gains {measured}, the counted cycles say {counted}; {why}."
-    why = "another cost takes its place when it is gone"
-    return f"{case.label}: {name} free gains {measured}, the counted cycles say {counted}; {why}."
+def disagreement_sentences(case: Case) -> list[str]:
+    """Say where more is hidden than is counted, and where what is counted hides another cost."""
+    told = []
+    for hidden, why in (
+        (True, "More than counted: others wait for it, or it displaces what they need."),
+        (False, "Less than counted: another cost takes its place."),
+    ):
+        found = [each for each in disagreements(case) if each.hidden is hidden][:MOST_NAMED]
+        gains = [
+            f"{' and '.join(each.mechanisms)} {amount(each.measured, case.objective, unit=False)} "
+            f"({amount(each.counted, case.objective, unit=False)} are counted)"
+            for each in found
+        ]
+        if gains:
+            told.append(f"{case.label}: made free, these gain {case.objective.unit}: {', '.join(gains)}. {why}")
+    return told
 
 
 def pair_sentence(case: Case) -> str | None:

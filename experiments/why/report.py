@@ -18,8 +18,7 @@ from experiments.why.findings import (
     WORDS,
     amount,
     counted_gain,
-    disagreement_sentence,
-    disagreements,
+    disagreement_sentences,
     pair_sentence,
     sentence,
 )
@@ -48,7 +47,7 @@ def write_why(folder: Path, outcomes: Sequence[Outcome], experiment: ExperimentC
         sentences=[sentence(case) for case in cases],
         notes=_notes(outcomes, cases, experiment),
         hidden=[
-            *(disagreement_sentence(case, each) for case in cases for each in disagreements(case)),
+            *(told for case in cases for told in disagreement_sentences(case)),
             *(told for case in cases if (told := pair_sentence(case)) is not None),
         ],
         figures=[_figure(name, [case for case in cases if case.series == name]) for name in _series(cases)],
@@ -71,7 +70,7 @@ def _headline(cases: Sequence[Case]) -> str:
     """Return which mechanism is the dearest of how many points."""
     dearest = [next(iter(case.shares())) for case in cases]
     names = sorted(set(dearest), key=lambda name: (-dearest.count(name), name))
-    told = [f"{WORDS[name]} at {dearest.count(name)}" for name in names]
+    told = [f"{WORDS[name]} ({dearest.count(name)})" for name in names]
     points = f"{len(cases)} point{'s' if len(cases) > 1 else ''}"
     return f"What {points} pay{'' if len(cases) > 1 else 's'} most for: {', '.join(told)}."
 
