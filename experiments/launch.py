@@ -24,6 +24,8 @@ from experiments.run.cluster import check_cluster
 from experiments.run.progress import counted
 from experiments.store.logbook import check_reachable
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
+from experiments.trace.files import TraceSettings, check_traces, write_traces
+from experiments.why.cases import check_cases
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, cache_folder
 
@@ -57,9 +59,13 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
     comparison = None
     if experiment.report == "published":
         comparison = comparison_of(points, experiment, common.targets)
+    elif experiment.report == "why":
+        check_cases(points)
     elif experiment.report is not None:
         _check_comparable(points, experiment.report)
     precision = _precision(common, points, multirun)
+    if common.trace is not None:
+        check_traces(points)
     if common.dry_run:
         list_points(SeedPlan(points, precision).points, console, precision)
         return
@@ -79,6 +85,9 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
             run_sweep(points, settings, console)
         else:
             run_single(points[0], settings, console)
+        if common.trace is not None:
+            tracing = TraceSettings(common.trace_from_ms, common.trace_ms)
+            write_traces(points, tracing, lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True))
 
 
 def _precision(common: RunConfig, points: Sequence[Point], multirun: bool) -> Precision | None:

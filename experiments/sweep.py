@@ -235,6 +235,10 @@ def _write_own_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepS
         from experiments.present.ablation import write_ablation
 
         return [*write_ablation(folder, outcomes, settings.command), folder / "summary.csv"]
+    if settings.experiment.report == "why":
+        from experiments.why.report import write_why
+
+        return [*write_why(folder, outcomes, settings.experiment, settings.command), folder / "summary.csv"]
     if settings.comparison is not None:
         from experiments.published.report import write_published
 

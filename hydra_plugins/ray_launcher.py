@@ -105,8 +105,11 @@ class RayLauncher(Launcher):
 
 
 def _only_sets(override: Override) -> bool:
-    """Return whether an override sets one value, and adds or removes no key."""
-    return override.type == OverrideType.CHANGE and override.package is None and not isinstance(override.value(), dict | list)
+    """Return whether an override sets one value, perhaps a list of plain ones, and adds or removes no key."""
+    value = override.value()
+    items = value if isinstance(value, list) else [value]
+    plain = not any(isinstance(item, dict | list) for item in items)
+    return override.type == OverrideType.CHANGE and override.package is None and plain
 
 
 ConfigStore.instance().store(group="hydra/launcher", name="ray", node=RayLauncherConfig, provider="netstack")

@@ -26,7 +26,7 @@ BELOW: dict[str, tuple[str, ...]] = {
 ORDERED = {
     "netstack.sim": ["machine", "stack", "workload", "kernel", "organization", "config", "build", "engine"],
     "experiments": [
-        *("config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity", "published"),
+        *("config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity", "published", "why", "trace"),
         *("results", "sweep", "search", "launch", "__main__", "start"),
     ],
 }

@@ -12,12 +12,15 @@ from hydra.core.override_parser.types import Override, Transformer
 from hydra.errors import HydraException
 
 from experiments.config.elements import comparable, elements
+from experiments.config.subsets import subset_name, subsets
 from netstack.errors import ConfigError
+from netstack.sim import MECHANISMS
 
 GROUP = "experiment"
 KEY = re.compile(r"[^\s=,:@]+")
 VARIANT = "variant"
-REPORTS = ("paper", "ablation", "published")
+MOST_PERMUTATIONS = 100
+REPORTS = ("paper", "ablation", "published", "why")
 """What an experiment may ask for as its report."""
 
 
@@ -31,9 +34,13 @@ class ExperimentConfig:
         report: One of `REPORTS`; null for tables and figures only. `paper` is written into the sweep's folder as ``report.html``.
             `ablation` compares all variants with the first one: a figure and tables, in place of those of other sweeps.
             `published` compares variants with what a publication says of each, in place of them: ``report.html``.
+            `why` makes mechanisms free, and shares out what they cost: ``why.html``. It makes its variants itself.
         common: Overrides of all grids: a key, and its value or list of values.
         grids: The same per grid. Its own values replace common ones.
         variants: The same per variant, which may name its points by the key ``variant``. Its values replace those of grids.
+        mechanisms: Of `why`: those that share; null for all.
+        permutations: Of `why`: orders that are drawn, each with its reverse; null for all sets of mechanisms.
+        objective: Of `why`: a metric, with a minus in front if less is better; null for that of the workload.
     """
 
     name: str = ""
@@ -42,6 +49,9 @@ class ExperimentConfig:
     common: Any = None  # dict[str, Any] and list[dict[str, Any]]: `validate` says it more clearly than Hydra would
     grids: Any = None
     variants: Any = None
+    mechanisms: Any = None  # list[str]
+    permutations: int | None = None
+    objective: str | None = None
 
     def validate(self) -> None:
         """Raise ConfigError for the first value that cannot be used."""
@@ -58,6 +68,7 @@ class ExperimentConfig:
             for number, values in enumerate(getattr(self, name) or []):
                 _check(f"{GROUP}.{name}[{number}]", values)
         self._check_names()
+        self._check_why()
 
     def _check_names(self) -> None:
         """Raise ConfigError for a variant that names its points as another one does, or by several names."""
@@ -69,10 +80,41 @@ class ExperimentConfig:
             if name is not None and names.setdefault(str(name), where) != where:
                 raise ConfigError(where, name, f"must be another name than that of {names[str(name)]}")
 
+    def _check_why(self) -> None:
+        """Raise ConfigError for what the report `why` cannot vary, or another one does not."""
+        if self.report != "why":
+            for name in ("mechanisms", "permutations", "objective"):
+                if getattr(self, name) is not None:
+                    raise ConfigError(f"{GROUP}.{name}", getattr(self, name), "needs an experiment with report: why")
+            return
+        if self.variants is not None:
+            raise ConfigError(f"{GROUP}.variants", "given", "must be left out: the report why makes its own")
+        chosen = self.mechanisms
+        if chosen is not None and (not isinstance(chosen, list) or len(chosen) < 2 or not set(chosen) <= set(MECHANISMS)):
+            raise ConfigError(f"{GROUP}.mechanisms", chosen, f"must be two or more of {', '.join(MECHANISMS)}")
+        if self.permutations is not None and not 2 <= self.permutations <= MOST_PERMUTATIONS:
+            raise ConfigError(
+                f"{GROUP}.permutations", self.permutations, f"must be from 2 to {MOST_PERMUTATIONS}, or null for all"
+            )
+
+    @property
+    def players(self) -> list[str]:
+        """The mechanisms that share, in the order of all."""
+        return [name for name in MECHANISMS if self.mechanisms is None or name in self.mechanisms]
+
+    def _variants(self) -> list[dict[str, Any]]:
+        """Return the variants: those of the file, or of `why` a set of free mechanisms each."""
+        if self.report != "why":
+            return self.variants or [{}]
+        return [
+            {VARIANT: subset_name(subset, self.players), "ideal": f"[{','.join(subset)}]"}
+            for subset in subsets(self.players, self.permutations)
+        ]
+
     def combined(self) -> list[dict[str, Any]]:
         """Return keys with their value or list of values, as they are in the file: of each grid in each variant."""
         common = self.common or {}
-        owns = [{**grid, **variant} for variant in self.variants or [{}] for grid in self.grids or [{}]]
+        owns = [{**grid, **variant} for variant in self._variants() for grid in self.grids or [{}]]
         return [{**own, **{key: value for key, value in common.items() if key not in own}} for own in owns]
 
     def overrides(self, given: Sequence[Override], parse: Callable[[str], Override]) -> list[list[str]]:

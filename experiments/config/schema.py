@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 
 from experiments.config.grids import ExperimentConfig
 from netstack.errors import ConfigError
-from netstack.sim import EngineConfig, SimulationConfig
+from netstack.sim import MECHANISMS, EngineConfig, SimulationConfig
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.costs import CostsConfig
 from netstack.sim.organization.config import OrganizationConfig
@@ -20,6 +20,7 @@ MAX_BATCH = 1024
 MOST_SEEDS = 100_000
 REPORTS = ("auto", "sweep", "none")
 """When a sweep gets a page: where it has two axes or more, always, or never."""
+MOST_TRACE_MS, MOST_TRACE_FROM_MS = 1000.0, 10_000.0
 PLACEMENTS = ("PACK", "SPREAD")
 
 
@@ -115,11 +116,15 @@ class RunConfig:
     seed: int = 1
     precision: str | None = None
     seeds: SeedsConfig = field(default_factory=SeedsConfig)
+    ideal: list[str] = field(default_factory=list)
     output_dir: str = "outputs"
     workers: int | None = None
     ray: RayConfig = field(default_factory=RayConfig)
     dry_run: bool = False
     variant: str = ""
+    trace: str | None = None
+    trace_ms: float = 1.0
+    trace_from_ms: float = 0.0
     targets: str | None = None
     report: str = "auto"
     machine: MachineConfig = field(default_factory=MachineConfig)
@@ -132,8 +137,10 @@ class RunConfig:
 
     @property
     def simulation(self) -> SimulationConfig:
-        """The simulated part. Its sections are shared, not copied; it validates itself."""
-        return SimulationConfig(**{name: getattr(self, name) for name in SIMULATED})
+        """The simulated part. Its sections are shared, not copied; it validates itself. Sets are in one order."""
+        simulation = SimulationConfig(**{name: getattr(self, name) for name in SIMULATED})
+        simulation.ideal = sorted(self.ideal, key=lambda name: MECHANISMS.index(name) if name in MECHANISMS else -1)
+        return simulation
 
     def validate(self) -> None:
         """Raise ConfigError for the first value around the simulation that cannot be used."""
@@ -144,6 +151,12 @@ class RunConfig:
         if self.report not in REPORTS:
             raise ConfigError("report", self.report, f"allowed are {', '.join(REPORTS)}")
         self.seeds.validate()
+        if self.trace not in (None, "chrome"):
+            raise ConfigError("trace", self.trace, "must be chrome, or null for none")
+        if not 0 < self.trace_ms <= MOST_TRACE_MS:
+            raise ConfigError("trace_ms", self.trace_ms, f"must be above 0 and at most {MOST_TRACE_MS:g}")
+        if not 0 <= self.trace_from_ms <= MOST_TRACE_FROM_MS:
+            raise ConfigError("trace_from_ms", self.trace_from_ms, f"must be from 0 to {MOST_TRACE_FROM_MS:g}")
         self.ray.validate()
         self.tracking.validate()
         self.experiment.validate()

@@ -21,7 +21,7 @@ from netstack.errors import ConfigError
 
 UNFINISHED = ".unfinished-"
 IDENTITY = "identity"
-PARTS = ("points", "failures", "sweeps", "damaged", "artifacts")
+PARTS = ("points", "failures", "sweeps", "damaged", "artifacts", "traces")
 """Folders of an output folder."""
 
 

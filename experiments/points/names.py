@@ -13,7 +13,7 @@ from experiments.config.values import FlatValues, flat_values, is_number, number
 from netstack.sim import SimulationConfig
 
 AXIS = "conns"
-GROUPS = ("org", "machine", "costs", "workload", "engine")
+GROUPS = ("org", "machine", "costs", "workload", "engine", "ideal")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def name_points(configs: Sequence[SimulationConfig], variants: Sequence[str] = (
         for key in keys:
             if values[key] is True:
                 series += f" with {key.rpartition('.')[2].replace('_', ' ')}"
+            elif key == "ideal":
+                series += _free(values[key])
             elif key not in ("org.name", "org.groups") and values[key] is not False:
                 series += f" {key.removesuffix('.name')}={number(values[key])}"
         x, seed = values[axis], values["seed"]
@@ -68,6 +70,12 @@ def name_points(configs: Sequence[SimulationConfig], variants: Sequence[str] = (
 def has_axes(names: Sequence[PointName]) -> bool:
     """Return whether points have two axes or more: several series, and several values of x."""
     return len({name.series for name in names}) > 1 and len({name.x for name in names}) > 1
+
+
+def _free(ideal: object) -> str:
+    """Return what names the mechanisms that are free, nothing for none."""
+    assert isinstance(ideal, list)
+    return f" free {'+'.join(ideal)}" if ideal else ""
 
 
 def _varied(group: str, flat: list[FlatValues]) -> dict[object, list[str]]:

@@ -12,6 +12,8 @@ MAX_CONNECTIONS = 4_000_000
 MAX_WINDOW_US = 20.0
 MOST_CLIENTS = 16384  # of an address: each has four ports or more
 ENGINES = ("inline", "ray")
+MECHANISMS = ("locks", "coherence", "capacity", "scheduling", "interrupts", "atomics", "copies")
+"""What `ideal` may make free, in its order. docs/why.md has what each means."""
 
 
 @dataclass
@@ -60,10 +62,14 @@ class EngineConfig:
 
 @dataclass
 class SimulationConfig:
-    """One point: a machine, its costs, an organization, a workload, a load and a seed."""
+    """One point: a machine, its costs, an organization, a workload, a load and a seed.
+
+    The `MECHANISMS` in `ideal` are free: what if they cost nothing?
+    """
 
     conns: int = 192
     seed: int = 1
+    ideal: list[str] = field(default_factory=list)
     machine: MachineConfig = field(default_factory=MachineConfig)
     costs: CostsConfig = field(default_factory=CostsConfig)
     org: OrganizationConfig = field(default_factory=OrganizationConfig)
@@ -86,6 +92,11 @@ class SimulationConfig:
             raise ConfigError("conns", self.conns, f"must be a whole number from 1 to {MAX_CONNECTIONS}")
         if not 0 <= self.seed < 1 << 63:
             raise ConfigError("seed", self.seed, "must be a whole number from 0 to 9223372036854775807")
+        for mechanism in self.ideal:
+            if mechanism not in MECHANISMS:
+                raise ConfigError("ideal", mechanism, f"allowed are {', '.join(MECHANISMS)}")
+        if len(set(self.ideal)) < len(self.ideal):
+            raise ConfigError("ideal", ",".join(self.ideal), "must have each mechanism once")
         self.machine.validate()
         self.costs.validate()
         self.org.validate(self.machine.cores)
@@ -120,3 +131,5 @@ class SimulationConfig:
             raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with receive queues, polls and forwarding")
         if self.costs.locks:
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with costs={self.costs.name}")
+        if "locks" in self.ideal:
+            raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with ideal=[locks], which goes back in time")

@@ -44,6 +44,8 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         l2_pseudo_lru=config.l2.replacement == "plru",
         exclusive=config.l2_policy == "exclusive",
         lock_profiling=simulation.config.costs.lock_profiling,
+        free_locks="locks" in simulation.config.ideal,
+        free_atomics="atomics" in simulation.config.ideal,
         fixed_interrupts=nic.interrupts == "fixed",
         rss_mask=nic.rss_table - 1,
         line_bytes=config.line_bytes,

@@ -7,7 +7,8 @@ from netstack.jit.compilation import compiled
 from netstack.sim.machine import cache_state
 from netstack.sim.machine.cache_state import l1_set_address
 from netstack.sim.machine.memory import touch_line
-from netstack.sim.machine.numbers import Access, Category, Instance, LockClass, Operation
+from netstack.sim.machine.numbers import Access, Category, Instance, LockClass, Operation, Recorded
+from netstack.sim.machine.recording import record, record_operation
 from netstack.sim.machine.sections import end_declared, enter_kernel_section, enter_section, leave_kernel_section, leave_section
 from netstack.sim.machine.state import core_of, operation_of, structure_of, touch_of
 from netstack.sim.machine.ways import tag_at
@@ -40,6 +41,8 @@ def _charge(machine, core, operation):
         wait = _wait_for_stores(machine, cpu, cost, cpu.clock + work)
         stall += wait
         work += wait
+    if machine.recording != 0:
+        record_operation(machine, core, operation, cpu.clock, cost.cycles, cost.atomic_cycles, stall)
     cpu.clock += work
     if cost.category == Category.SCHEDULING:  # the scheduler's synchronization and stalls are its own
         cpu.cycles[Category.SCHEDULING] += work
@@ -106,6 +109,8 @@ def touch_structure(machine, core, kind, instance, first_line, access):
     layout = structure_of(machine, kind)
     stall = touch_line(machine, core, layout.first_line + instance * layout.lines + first_line, kind, access)
     cpu = core_of(machine, core)
+    if machine.recording != 0 and stall > 0:
+        record(machine, Recorded.PASSED, core, cpu.clock, stall, Category.CACHE_STALL, -1)
     cpu.cycles[Category.CACHE_STALL] += stall
     cpu.clock += stall
 

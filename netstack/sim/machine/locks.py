@@ -2,12 +2,15 @@
 
 Sleepers lend their priority to the owner (turnstiles). A release hands the lock to the spinner that has spun longest, and wakes
 all sleepers. Knows nothing of what the locks protect. Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
+If locks are free (`Machine.free_locks`), a waiter still goes on after the owner's release, but at the time when it asked, and
+pays for one try only.
 """
 
 from netstack.jit.compilation import compiled
 from netstack.jit.tables import has_journal
 from netstack.sim.machine.charging import charge, charge_lock_word, profile_acquisition, profile_release
-from netstack.sim.machine.numbers import Operation, ThreadState, Waiting
+from netstack.sim.machine.numbers import Operation, Recorded, ThreadState, Waiting
+from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
 from netstack.sim.machine.state import NEVER, core_of, lock_class_of, lock_of, thread_of
 
@@ -139,18 +142,20 @@ def _grant_spinner(machine, core, lock_index):
     since = NEVER
     for other in range(machine.cores_used):
         spinner = core_of(machine, other)
-        if spinner.spinning_on == lock_index and spinner.resched == 0 and spinner.clock < since:
+        if spinner.spinning_on == lock_index and spinner.clock < since and (spinner.resched == 0 or machine.free_locks != 0):
             first = other
             since = spinner.clock
     if first < 0:
         return
     winner = core_of(machine, first)
     settle_spin(machine, first, now)
+    if machine.recording != 0:
+        record_now(machine, Recorded.GRANT, first, lock_index, core)
     before = winner.clock
     thread = thread_of(machine, winner.thread)
     if has_journal(machine):
         thread.waiting = Waiting.GRANTED  # the windowed winner pays for the lock itself, in `acquire`
-    else:
+    elif machine.free_locks == 0:
         charge_lock_word(machine, first, lock_index, Operation.LOCK_ACQUIRE)
     winner.spinning_on = -1
     winner.next_time = winner.clock

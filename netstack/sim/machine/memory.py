@@ -128,11 +128,14 @@ def _miss(machine, core, line, l1_set, kind, access):
 
 @compiled
 def _upgrade(machine, core, kind, access, taken):
-    """Count a write to a line that was taken from others; return the stall in cycles. Only a locked instruction waits for it."""
+    """Count a write to a line that was taken from others; return the stall in cycles.
+
+    Only a locked instruction waits for it, unless these are free.
+    """
     _save(machine, cache_state.count_address(machine, core, kind), cache_state.COUNT_BYTES)
     count_of(machine, core, kind).upgrades += 1
     stall = machine.upgrade if machine.llc_groups == 0 or taken & FROM_AFAR else machine.upgrade_same_group
-    if access == Access.LOCKED or machine.store_run_ahead == 0:
+    if (access == Access.LOCKED and machine.free_atomics == 0) or machine.store_run_ahead == 0:
         return stall
     core_of(machine, core).store_cycles += stall
     return 0

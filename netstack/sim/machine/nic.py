@@ -6,7 +6,8 @@ host wait in a heap by time until the driver takes them off the link. Knows pack
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.memory import dma_write
-from netstack.sim.machine.numbers import Fault, ThreadState
+from netstack.sim.machine.numbers import Fault, Recorded, ThreadState
+from netstack.sim.machine.recording import record
 from netstack.sim.machine.scheduler import (
     forward_ipi,
     interrupt_core,
@@ -64,6 +65,9 @@ def transmit_frame(machine, nic_index, now, ip_bytes, mbuf):
     start = max(link.transmit_free, now * LINK_UNITS)
     link.transmit_free = start + wire_bytes(ip_bytes) * machine.link_units_per_byte
     departure = link.transmit_free // LINK_UNITS
+    if machine.recording != 0:
+        begins = start // LINK_UNITS
+        record(machine, Recorded.FRAME, -1, begins, departure - begins, nic_index % machine.links, wire_bytes(ip_bytes))
     slot = transmit_slot_of(machine, nic_index, nic.transmit_tail)
     slot.departure = departure
     slot.mbuf = mbuf
@@ -234,6 +238,8 @@ def raise_interrupt(machine, nic_index, now):
         nic.timer_polls += 1
         interrupt_core_by_timer(machine, core, now)
         return
+    if machine.recording != 0:
+        record(machine, Recorded.INTERRUPT, core, now, 0, nic_index, nic.thread)
     nic.masked = 1
     nic.interrupts += 1
     nic.last_interrupt = now
@@ -275,6 +281,8 @@ def end_poll(machine, nic_index, now):
     nic.poller = -1
     if machine.defer == 0 or nic.empty_polls > machine.defer_limit:
         nic.empty_polls = 0
+        if machine.recording != 0:
+            record(machine, Recorded.UNMASK, -1, now, 0, nic_index, -1)
         unmask(machine, nic_index)
     else:
         nic.masked = 1

@@ -203,6 +203,24 @@ class LineEvent(Number):
     WRITTEN_BY_DEVICE = auto()
 
 
+class Recorded(Number):
+    """What a record of a trace is, and what its `subject` and `other` are."""
+
+    OPERATION = auto()  # an operation; Operation
+    PASSED = auto()  # time of one category: idle, spinning, a single line; Category, a lock
+    WAIT = auto()  # the wait for a critical section; LockClass
+    RUN = auto()  # a core begins to run a thread; the thread
+    STOP = auto()  # a core leaves a thread; the thread
+    WAKE = auto()  # a core wakes a thread; the thread
+    IPI = auto()  # a core interrupts another one; that core
+    GRANT = auto()  # a core that spun gets a lock; the lock, the core that released it
+    SENT = auto()  # an item is left to another thread; the item
+    TAKEN = auto()  # that thread takes it; the item
+    INTERRUPT = auto()  # a card interrupts, and is masked; the queue of the card, its inbound thread
+    UNMASK = auto()  # it may interrupt again; the queue of the card
+    FRAME = auto()  # a frame leaves by a link; the link, its bytes on the wire
+
+
 class ThreadState(Number):
     """What the scheduler knows of a thread."""
 

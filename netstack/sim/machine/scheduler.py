@@ -6,42 +6,48 @@ A core runs its thread step by step. Preemption happens between steps. Knows thr
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge, charge_section
 from netstack.sim.machine.memory import evict_from_l1
-from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation, ThreadState
+from netstack.sim.machine.numbers import Category, Instance, LockClass, Operation, Recorded, ThreadState
+from netstack.sim.machine.recording import record, record_now
 from netstack.sim.machine.state import NEVER, core_of, lock_of, thread_of, thread_on
 
 
 @compiled
 def settle_spin(machine, core, now):
-    """Account for the time that `core` has spun up to `now`."""
+    """Account for the time that `core` has spun up to `now`: none if locks are free. It then goes on when it asked."""
+    if machine.free_locks != 0:
+        return
     cpu = core_of(machine, core)
-    _settle(cpu, now, Category.LOCK_SPIN)
+    _settle(machine, core, now, Category.LOCK_SPIN, cpu.spinning_on)
     cpu.spin_settlements += 1
 
 
 @compiled
 def settle_idle(machine, core, now):
     """Account for the time that `core` has idled up to `now`."""
-    _settle(core_of(machine, core), now, Category.IDLE)
+    _settle(machine, core, now, Category.IDLE, -1)
 
 
 @compiled
 def settle_poll(machine, core, now):
     """Account for the time that `core` has polled an empty receive queue up to `now`."""
-    _settle(core_of(machine, core), now, Category.POLL)
+    _settle(machine, core, now, Category.POLL, -1)
 
 
 @compiled
-def _settle(cpu, now, category):
-    """Let a core's clock be `now`, if that is later, and count the time as a category of cycles."""
+def _settle(machine, core, now, category, lock):
+    """Let a core's clock be `now`, if that is later, and count the time as a category of cycles, spent on `lock` or none."""
+    cpu = core_of(machine, core)
     if now > cpu.clock:
+        if machine.recording != 0:
+            record(machine, Recorded.PASSED, core, cpu.clock, now - cpu.clock, category, lock)
         cpu.cycles[category] += now - cpu.clock
         cpu.clock = now
 
 
 @compiled
-def _waits(cpu):
-    """Return whether a core has no step of its own to take: it idles, spins or polls."""
-    return cpu.thread < 0 or cpu.spinning_on >= 0 or cpu.polling != 0
+def _waits(machine, cpu):
+    """Return whether a core has no step of its own to take: it idles, spins or polls. To spin for free is no time to act in."""
+    return cpu.thread < 0 or (cpu.spinning_on >= 0 and machine.free_locks == 0) or cpu.polling != 0
 
 
 @compiled
@@ -86,6 +92,8 @@ def notify_core(machine, waker, thread_index):
 @compiled
 def send_ipi(machine, core, target):
     """Interrupt another core from `core`. One that runs a thread takes it before its next step, any other after the latency."""
+    if machine.recording != 0:
+        record_now(machine, Recorded.IPI, core, target, -1)
     charge(machine, core, Operation.IPI_SEND)
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
@@ -99,6 +107,8 @@ def forward_ipi(machine, core, target, now):
 
     Source: forward_wakeup() of sched_4bsd.c.
     """
+    if machine.recording != 0:
+        record(machine, Recorded.IPI, core, now, 0, target, -1)
     core_of(machine, core).ipis_sent += 1
     cpu = core_of(machine, target)
     cpu.ipis += 1
@@ -108,7 +118,7 @@ def forward_ipi(machine, core, target, now):
 @compiled
 def _rouse(machine, cpu, now):
     """Let a core that waits act on an interrupt that reaches it at `now`. One that idles leaves its idle state first."""
-    if not _waits(cpu):
+    if not _waits(machine, cpu):
         return
     if cpu.thread < 0:
         now += machine.wake
@@ -124,6 +134,8 @@ def make_runnable(machine, waker, thread_index):
     thread.ready_sequence = machine.ready_sequence
     running = core_of(machine, waker).instance[Instance.THREAD]
     core_of(machine, waker).instance[Instance.THREAD] = thread_index
+    if machine.recording != 0:
+        record_now(machine, Recorded.WAKE, waker, thread_index, -1)
     charge(machine, waker, Operation.WAKEUP)
     charge_section(machine, waker, LockClass.RUN_QUEUE, Operation.RUN_QUEUE_ADD)
     core_of(machine, waker).instance[Instance.THREAD] = running
@@ -163,6 +175,8 @@ def _deschedule(machine, core):
         charge_section(machine, core, LockClass.RUN_QUEUE, Operation.SWITCH_OUT)
     else:
         _leave_for_light_thread(machine, core)
+    if machine.recording != 0:
+        record_now(machine, Recorded.STOP, core, cpu.thread, -1)
     cpu.thread = -1
 
 
@@ -219,13 +233,16 @@ def take_interrupts(machine, core, now):
 
 @compiled
 def begin_step(machine, core):
-    """Switch threads on `core` if one is due; return whether a thread runs."""
+    """Switch threads on `core` if one is due; return whether a thread runs.
+
+    If locks are free, a thread keeps its core while it has one: nobody would wait for it without sleeping.
+    """
     cpu = core_of(machine, core)
     if cpu.spinning_on >= 0:
         if cpu.resched == 0:
             return False
         cpu.spinning_on = -1
-    if cpu.resched != 0:
+    if cpu.resched != 0 and not (machine.free_locks != 0 and cpu.thread >= 0 and thread_on(machine, core).locks_held > 0):
         cpu.resched = 0
         if cpu.thread >= 0:
             thread_of(machine, cpu.thread).state = ThreadState.RUNNABLE
@@ -257,6 +274,8 @@ def switch(machine, core):
     thread.state = ThreadState.RUNNING
     thread.core = core
     cpu.thread = best
+    if machine.recording != 0:
+        record_now(machine, Recorded.RUN, core, best, -1)
     if machine.light_threads != 0 and _switch_lightly(machine, core, best):
         return True
     cpu.instance[Instance.THREAD] = best

@@ -4,7 +4,8 @@ They are no events of their own: a core that enters waits until the section is f
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.numbers import Category, Instance, LockClass, LockScope
+from netstack.sim.machine.numbers import Category, Instance, LockClass, LockScope, Recorded
+from netstack.sim.machine.recording import record
 from netstack.sim.machine.state import (
     QUEUED,
     RECENT,
@@ -131,13 +132,19 @@ def end_declared(machine, core, lock, entered):
 
 @compiled
 def _wait(machine, core, lock_class, cycles):
-    """Let `core` spin for a section, and count the acquisition. The wait for the run queue counts as scheduling."""
+    """Let `core` spin for a section, unless locks are free, and count the acquisition.
+
+    The wait for the run queue counts as scheduling.
+    """
     statistics = lock_class_of(machine, lock_class)
     statistics.acquisitions += 1
     if cycles > 0:
-        cpu = core_of(machine, core)
         statistics.waited += 1
+    if cycles > 0 and machine.free_locks == 0:
+        cpu = core_of(machine, core)
         statistics.wait_cycles += cycles
+        if machine.recording != 0:
+            record(machine, Recorded.WAIT, core, cpu.clock, cycles, lock_class, -1)
         cpu.cycles[Category.SCHEDULING if lock_class == LockClass.RUN_QUEUE else Category.LOCK_SPIN] += cycles
         cpu.clock += cycles
 

@@ -85,6 +85,8 @@ class Machine(Record):
     ipi_latency: i8  # until an interprocessor interrupt reaches a core that waits
     # The kernel's choices
     lock_profiling: i8  # 1: every mutex is profiled
+    free_locks: i8  # 1: waiting for a lock takes no time, see `locks`
+    free_atomics: i8  # 1: a locked instruction waits for no upgrade, as a plain one does not
     affine: i8  # 1: a woken thread returns to the core that it ran on, if that idles
     fixed_interrupts: i8  # 1: an interrupt always goes to its own core
     light_threads: i8  # 1: some threads run in the context of an interrupt
@@ -149,6 +151,26 @@ class Machine(Record):
     # Interrupts
     wake: i8  # until an idle core that is interrupted acts
     interrupt_evicts: i8  # lines that leave the L1 of a core that is interrupted while it runs a thread
+    # Trace
+    recording: i8  # 1: what cores do is recorded, see `recording`
+    trace_records: i8  # that were wanted
+    trace_capacity: i8  # that there is room for; later ones are counted only
+    trace_table: i8  # TraceRecord
+
+
+class TraceRecord(Record):
+    """What a core or a card did, for a trace, see `recording`."""
+
+    time: i8  # when it begins
+    cycles: i8  # that it takes; of an operation without locked instructions and stalls
+    atomic: i8  # of its locked instructions
+    stall: i8  # that it stalls
+    subject: i4  # depends on the kind, see Recorded
+    other: i4  # the same
+    connection: i4  # that operations are charged against now
+    mbuf: i4  # the same
+    kind: i4  # Recorded
+    core: i4  # that does it
 
 
 class Structure(Record):
@@ -331,6 +353,7 @@ MACHINE_TABLE = journaled("machine", MACHINE_WITH_JOURNAL, word_policies(MACHINE
 """The machine's record itself: its scalar fields are merged like the record of a table."""
 
 _slot_of = table_accessor(TransmitSlot.dtype, "transmit_table")
+_trace_record_at = record_accessor(TraceRecord.dtype)
 _receive_slot_of = table_accessor(ReceiveSlot.dtype, "receive_table")
 _arrival_of = table_accessor(Arrival.dtype, "arrival_table")
 
@@ -428,6 +451,12 @@ def thread_on(machine, core):
 def node_of(machine, core):
     """Return the memory node of a core. It never changes: a journal has nothing to note."""
     return _core_at(machine.core_table, core).node
+
+
+@compiled
+def trace_record_of(machine, index):
+    """Return a record of the trace."""
+    return _trace_record_at(machine.trace_table, index)
 
 
 @compiled

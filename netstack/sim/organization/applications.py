@@ -11,7 +11,8 @@ from netstack.sim.kernel.reading import read_socket
 from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.nic import begin_application_poll, end_poll, next_arrival, suspend_interrupts
-from netstack.sim.machine.numbers import Category, Instance, Operation, ThreadState
+from netstack.sim.machine.numbers import Category, Instance, Operation, Recorded, ThreadState
+from netstack.sim.machine.recording import record
 from netstack.sim.machine.scheduler import sleep
 from netstack.sim.machine.state import core_of, nic_of, thread_of, thread_on
 from netstack.sim.organization.frames import take_frame
@@ -262,6 +263,8 @@ def _serve(machine, stack, core, flow_index):
     exchange.unserved_bytes -= request_bytes(stack, flow_index, exchange.served)
     charge(machine, core, Operation.APP_SERVICE)
     cycles = service_cycles(stack, flow_index, exchange.served)
+    if machine.recording != 0:
+        record(machine, Recorded.PASSED, core, cpu.clock, cycles, Category.APPLICATION, -1)
     cpu.clock += cycles
     cpu.cycles[Category.APPLICATION] += cycles
     if stack.proxies != 0:

@@ -6,7 +6,8 @@ nothing of how it is processed.
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge, charge_in, charge_lock_word
-from netstack.sim.machine.numbers import Instance, LockClass, Operation
+from netstack.sim.machine.numbers import Instance, LockClass, Operation, Recorded
+from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import raise_softirq, send_ipi, wakeup
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import ItemKind
@@ -37,7 +38,10 @@ def _take(stack, queue_index):
 
 
 @compiled
-def _count_sent(stack):
+def _count_sent(machine, stack, core, item):
+    """Count an item that `core` has left to another thread."""
+    if machine.recording != 0:
+        record_now(machine, Recorded.SENT, core, item, -1)
     stack.messages_sent += 1
     stack.hand_offs += 1
 
@@ -52,7 +56,7 @@ def send_message(machine, stack, core, item, port_index):
     if _refused(stack, item, queue_of(stack, port_index).count):
         return
     _append(stack, port_index, item)
-    _count_sent(stack)
+    _count_sent(machine, stack, core, item)
     wakeup(machine, core, queue_of(stack, port_index).thread)
 
 
@@ -69,7 +73,7 @@ def forward(machine, stack, core, packet):
     if _refused(stack, packet, queue_of(stack, target).count):
         return
     _append(stack, target, packet)
-    _count_sent(stack)
+    _count_sent(machine, stack, core, packet)
 
 
 @compiled
@@ -97,7 +101,7 @@ def _send_to_core(machine, stack, core, item, port_index):
     charge(machine, core, Operation.MESSAGE_APPEND if target == core else Operation.MESSAGE_POST)
     if _refused(stack, item, port.count + in_transit.count):
         return
-    _count_sent(stack)
+    _count_sent(machine, stack, core, item)
     if target == core:
         _append(stack, port_index, item)
         wakeup(machine, core, port.thread)
@@ -159,7 +163,7 @@ def put_left(machine, stack, core, item, queue_index, operation):
     """Append an item to a queue that the thread on `core` keeps others out of."""
     charge(machine, core, operation)
     _append(stack, queue_index, item)
-    _count_sent(stack)
+    _count_sent(machine, stack, core, item)
 
 
 @compiled
@@ -174,4 +178,7 @@ def leave_message(machine, stack, core, item, queue_index, operation, lock):
 def take_left(machine, stack, core, queue_index, operation):
     """Take the oldest item that others left in a queue that is not empty."""
     charge(machine, core, operation)
-    return take_message(stack, queue_index)
+    item = take_message(stack, queue_index)
+    if machine.recording != 0:
+        record_now(machine, Recorded.TAKEN, core, item, -1)
+    return item

@@ -11,7 +11,8 @@ from netstack.sim.kernel.transmit import clean_transmit_ring
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import release
 from netstack.sim.machine.nic import end_poll, unmask
-from netstack.sim.machine.numbers import Instance, Operation, ThreadState
+from netstack.sim.machine.numbers import Instance, Operation, Recorded, ThreadState
+from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import (
     be_urgent_again,
     give_way,
@@ -92,6 +93,8 @@ def _next_frame(machine, stack, core):
         be_urgent_again(thread)
         end_poll(machine, nic, cpu.clock)
     else:
+        if machine.recording != 0:
+            record_now(machine, Recorded.UNMASK, core, nic, -1)
         unmask(machine, nic)
     sleep(machine, core)
 
@@ -211,6 +214,8 @@ def _next_message(machine, stack, core):
     cpu.instance[Instance.GROUP] = thread.index
     thread.batch_left -= 1
     item = take_message(stack, thread.index)
+    if machine.recording != 0:
+        record_now(machine, Recorded.TAKEN, core, item, -1)
     thread.message_kind = item_of(stack, item).kind
     if stack.input_by_owner != 0 and thread.message_kind == ItemKind.PACKET:
         cpu.instance[Instance.RX_SLOT] = item_of(stack, item).slot

@@ -21,7 +21,7 @@ from netstack.sim import SimulationConfig, simulate
 
 ROOT = Path(run.__file__).resolve().parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
-REPORTS = {"paper": "report.html", "ablation": "ablation.md", "fastsocket": "report.html", "irq_suspension": "report.html"}
+REPORTS = {"ablation": "ablation.md"} | dict.fromkeys(("paper", "fastsocket", "irq_suspension", "why"), "report.html")
 TINY = ["conns=6", "seed=1,2", "engine.warmup_ms=1", "engine.measure_ms=1"]
 
 
@@ -297,6 +297,7 @@ FEW = {
     "fastsocket": ("org.cores=1",),
     "irq_suspension": ("workload.requests.rate_per_second=200000",),
     "linux_ablation": ("workload.requests.rate_per_second=400000",),
+    "why": ("org=msgp", "experiment.mechanisms=[locks,copies]"),
 }
 """Which of an experiment's grids are run here, if that is not all of them."""
 
