@@ -10,7 +10,7 @@ from netstack.sim.machine.numbers import Instance, LockClass, Operation
 from netstack.sim.machine.scheduler import raise_softirq, send_ipi, wakeup
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import ItemKind
-from netstack.sim.stack.state import flow_of, free_item, item_of, packet_hash, queue_of
+from netstack.sim.stack.state import flow_of, free_item, item_of, packet_hash, queue_of, take_item
 
 
 @compiled
@@ -175,3 +175,25 @@ def take_left(machine, stack, core, queue_index, operation):
     """Take the oldest item that others left in a queue that is not empty."""
     charge(machine, core, operation)
     return take_message(stack, queue_index)
+
+
+@compiled
+def item_of_pool(machine, stack, index):
+    """Return an item that may wait: one of a pool as it is, that of a thread in a copy, because the thread uses its own again.
+
+    The send buffer keeps room for the bytes of a request from here on (tcp_squeue_bytes of Solaris).
+    """
+    if index < stack.items:
+        return index
+    waiting = take_item(machine, stack)
+    item = item_of(stack, index)
+    copy = item_of(stack, waiting)
+    copy.kind = item.kind
+    copy.flow = item.flow
+    copy.bytes = item.bytes
+    copy.thread = item.thread
+    copy.mbuf = item.mbuf
+    copy.written_at = item.written_at
+    if item.kind == ItemKind.SEND:
+        flow_of(stack, item.flow).waiting_bytes += item.bytes
+    return waiting
