@@ -28,6 +28,8 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
     """Fill in the stack's record and its tables, without connections."""
     config, stack = simulation.config, simulation.stack
     workload, clock_mhz = config.workload, config.machine.clock_mhz
+    plan = plan_of(config.org)
+    backlogs = config.flows if plan.use_backlog else 0
     assign(
         stack,
         conns=config.flows,
@@ -45,12 +47,15 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         ports=sizes.population.ports,
         port_capacity=PORT_CAPACITY,
         ipi_queue_first=sizes.population.ports,
+        ring_first=sizes.population.queues - backlogs - sizes.population.rings,
+        rings=sizes.population.rings,
         backlog_first=sizes.population.queues - config.flows,  # the last ones
         wheel_slots=WHEEL_SLOTS,
         tick_cycles=TICK_US * clock_mhz,
         next_tick=1,
         clock_next=TICK_US * clock_mhz,
         clocks=sizes.population.clocks,
+        migrate_ticks=round(config.org.migrate_us / TICK_US),
         callout_last=-1,
         connections_end=workload.connections_end,
         bytes_per_connection=workload.bytes_per_connection,
@@ -73,18 +78,21 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         global_lock=0,
         group_lock_first=1,
         connection_lock_first=1,
+        table_lock_first=sizes.population.machine.locks - sizes.population.tables,
     )
-    assign(stack, **vars(plan_of(config.org)))
+    assign(stack, **vars(plan))
     _build_connection_table(simulation, sizes)
     _build_exchanges(simulation)
     _build_buffers(simulation, sizes)
     for name, dtype, count in (
         ("queue", state.Queue.dtype, sizes.population.queues),
         ("ready", state.ReadyQueue.dtype, sizes.app_threads),
+        ("port_wait", state.ReadyQueue.dtype, sizes.app_threads),
     ):
         table = simulation.add(stack, name, dtype, count)
         assign(table, head=-1, tail=-1)
         assign(table["section"], start=-1, end=-1)
+    assign(simulation.add(stack, "held", state.Held.dtype, sizes.population.machine.nics * state.HELD), item=-1)
     assign(simulation.add(stack, "wheel", state.WheelSlot.dtype, WHEEL_SLOTS), head=-1)
     simulation.add(stack, "latency", state.Counter.dtype, state.LATENCY_BUCKETS)
 
@@ -102,6 +110,7 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     assign(buckets, head=-1)
     listeners = simulation.add(stack, "listener", state.Listener.dtype, sizes.population.listeners if churns else 0)
     assign(listeners["section"], start=-1, end=-1)
+    assign(simulation.add(stack, "group_section", Section.dtype, sizes.population.tables), start=-1, end=-1)
     assign(simulation.add(stack, "bucket_section", Section.dtype, len(buckets) if churns else 0), start=-1, end=-1)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
 from netstack.sim.organization.config import POLLS, QUEUES, OrganizationConfig
-from netstack.sim.stack.numbers import AcceptKind, ListenerKind, LockKind, Phase
+from netstack.sim.stack.numbers import AcceptKind, ListenerKind, LockKind, Phase, ReceiveAggregation, SendAggregation
 
 PHASES: dict[str, tuple[Phase, ...]] = {
     "global table lock": (Phase.LOOKUP_LOCK, Phase.SERIALIZE, Phase.PROCESS, Phase.OUTPUT, Phase.FINISH),
@@ -30,9 +30,11 @@ class Plan:
 
     queue_packets: bool  # received packets go to a port
     queue_requests: bool  # requests and timers go to a port too, and applications wait for the answer
+    use_rings: bool  # requests and timers go to the thread of their receive queue by a ring, and nobody waits
     use_global_lock: bool  # the connection table has one lock
     lookup_first: bool  # the table is searched before the connection's lock is tried
     lookup_operation: int  # Operation that such a search costs beside its walk, -1 for none
+    group_tables: bool  # that search is in the table of a group, under the table's lock
     use_backlog: bool  # packets that find an application inside wait in the connection's backlog
     use_perimeter: bool  # whoever is inside a group processes what others leave
     use_ipi_queues: bool  # ports have no lock, other cores send interrupts
@@ -41,14 +43,23 @@ class Plan:
     first_phase: Phase
     listener_kind: ListenerKind
     use_files: bool  # each socket has an inode and a directory entry
+    waits_for_ports: bool  # an application waits for such a port, and takes no other
     ports_by_core: bool  # an ephemeral port is one whose packets the card takes to the core that connects
     crosses: bool  # a system call for each request
     crosses_to_wait: bool  # a system call to wait for events
     forwards: bool  # packets of a poll go to their owners' cores at its end
     to_consumer: bool  # the owner is the core of the application's last call
     accept_kind: AcceptKind
+    steals: bool  # applications without events take connections or events from others
+    steals_connections: bool  # connections that nobody has accepted
+    steals_events: bool  # events of connections that stay with their core
+    one_thread: bool  # the application's thread is that of the stack
     app_polls: bool  # applications poll their receive queue
+    polls_events: bool  # applications poll their event queue
     suspends: bool  # and interrupts stay off while they work
+    receive_aggregation: ReceiveAggregation
+    send_aggregation: SendAggregation
+    aggregate_bytes: int  # payload of an aggregate, at most
     batch: int  # items that a port's thread takes at a time, or a drain of a perimeter at most
 
 
@@ -56,10 +67,12 @@ def plan_of(org: OrganizationConfig) -> Plan:
     """Return the plan of a valid organization."""
     return Plan(
         queue_packets=org.handoff in ("queue", "forward") or org.dispatch in ("software_hash", "netisr"),
-        queue_requests=org.transmit == "owner",
+        queue_requests=org.handoff == "queue",
+        use_rings=org.boundary == "ring",
         use_global_lock=org.lookup == "global_lock",
-        lookup_first=org.lookup in SEARCHED_FIRST,
-        lookup_operation=SEARCHED_FIRST.get(org.lookup, -1),
+        lookup_first=org.lookup in SEARCHED_FIRST or _has_group_tables(org),
+        lookup_operation=SEARCHED_FIRST.get("rcu" if _has_group_tables(org) else org.lookup, -1),
+        group_tables=_has_group_tables(org),
         use_backlog=org.contention == "backlog",
         use_perimeter=org.handoff == "inline_else_queue",
         use_ipi_queues=org.port == "ipi_queue",
@@ -68,16 +81,30 @@ def plan_of(org: OrganizationConfig) -> Plan:
         first_phase=phases_of(org)[0],
         listener_kind=ListenerKind.of(org.listener),
         use_files=org.files == "vfs",
+        waits_for_ports=org.serialize == "own_core" and org.boundary != "ring",
         ports_by_core=org.active_ports == "core",
         crosses=org.boundary == "syscall",
-        crosses_to_wait=org.boundary != "call",
+        crosses_to_wait=org.boundary in ("syscall", "batch"),
         forwards=org.handoff == "forward",
         to_consumer=org.owner == "consumer",
         accept_kind=AcceptKind.of(org.accept),
-        app_polls=org.drive in POLLS,
+        steals="steal_connection" in org.balance or "steal_event" in org.balance,
+        steals_connections="steal_connection" in org.balance,
+        steals_events="steal_event" in org.balance,
+        one_thread=org.boundary == "call",
+        app_polls=org.drive in POLLS and org.boundary != "ring",
+        polls_events=org.stack_cores is not None,
         suspends=org.drive == "suspend",
+        receive_aggregation=ReceiveAggregation.of(org.aggregate_receive),
+        send_aggregation=SendAggregation.of(org.aggregate_send),
+        aggregate_bytes=org.aggregate_bytes,
         batch=org.batch,
     )
+
+
+def _has_group_tables(org: OrganizationConfig) -> bool:
+    """Return whether a search in the table of a group ends before the connection's lock is tried."""
+    return org.lookup == "group" and org.serialize == "connection_lock"
 
 
 def lock_kind_of(org: OrganizationConfig) -> LockKind:
@@ -99,7 +126,7 @@ class MachinePart:
     cores_used: int  # the first ones
     links: int  # physical ones, which the queues of a card share
     nics: int  # queues of cards as the kernel sees them: with rings, an interrupt and an inbound thread each
-    locks: int  # the connection table's, then those of groups or connections
+    locks: int  # the connection table's, then those of groups or connections, then those of groups' tables
     affine: bool  # a woken thread returns to the core that it ran on, if that idles
     light_threads: bool  # some threads run in the context of an interrupt
     flow_entries: int  # exact entries of a card, 0 for none
@@ -118,7 +145,10 @@ class Population:
     groups: int  # connection groups
     ports: int  # message ports or perimeters, each with a thread
     clocks: int  # threads that run expired timers
-    queues: int  # those of ports, then those on the way to each port, then backlogs
+    app_cores: int  # that run applications: the last ones
+    rings: int  # of requests, one per receive queue
+    queues: int  # those of ports, then those on the way to each port, then rings, then backlogs
+    tables: int  # of groups, each with a lock
     listeners: int  # listening sockets
     lock_class: LockClass  # of all locks but the table's
     locked_instructions: bool  # whether the kernel executes any
@@ -131,6 +161,9 @@ class Population:
 def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, app_threads_per_core: int) -> Population:
     """Return the population of a valid organization on a machine, for so many connections and application threads per core."""
     cores = org.core_count(machine.cores)
+    app_cores = cores - (org.stack_cores or 0)
+    nics = machine.nic.count * (min(machine.nic.queues, org.polling_cores(machine.cores)) if org.dispatch in QUEUES else 1)
+    rings = nics if org.boundary == "ring" or "steal_event" in org.balance else 0
     groups = org.groups if org.groups is not None else cores
     if org.handoff == "forward":
         ports = cores
@@ -138,17 +171,18 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         ports = groups
     else:
         ports = {"software_hash": cores, "netisr": 1}.get(org.dispatch, 0)
+    tables = groups if _has_group_tables(org) else 0
     pinned = org.placement == "pinned"
-    threads = app_threads_per_core * cores
+    threads = app_threads_per_core * app_cores
     lock_kind = lock_kind_of(org)
     return Population(
         machine=MachinePart(
             cores_used=cores,
             links=machine.nic.count,
-            nics=machine.nic.count * (min(machine.nic.queues, cores) if org.dispatch in QUEUES else 1),
-            locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
+            nics=nics,
+            locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0) + tables,
             affine=org.scheduler == "ule",
-            light_threads=org.drive in ("napi", *POLLS),
+            light_threads=org.drive in ("napi", *POLLS) and org.boundary != "ring",
             flow_entries=machine.nic.flow_table if org.dispatch == "flow_table" else 0,
             defer=round(org.defer_us * machine.clock_mhz),
             defer_limit=org.defer_limit,
@@ -156,15 +190,18 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
             suspend=round(org.suspend_us * machine.clock_mhz),
             budget=org.budget if org.drive != "interrupt" else 0,
         ),
-        inbound_like_applications=org.drive == "thread",
+        inbound_like_applications=org.drive == "thread" or org.boundary == "ring",
         groups=groups,
         ports=ports,
         clocks=cores if org.timers == "core" else 1,
-        queues=ports + (ports if org.port == "ipi_queue" else 0) + (conns if org.contention == "backlog" else 0),
+        app_cores=app_cores,
+        rings=rings,
+        queues=ports + (ports if org.port == "ipi_queue" else 0) + rings + (conns if org.contention == "backlog" else 0),
+        tables=tables,
         listeners={"shared": 1, "partitioned": groups, "replicated": threads, "local": threads}[org.listener],
         lock_class=LockClass.CONNECTION if lock_kind == LockKind.CONNECTION else LockClass.GLOBAL,
         locked_instructions=org.serialize not in ("none", "own_core"),
         pins_threads=pinned,
         pins_ports=pinned or org.handoff != "inline" or org.dispatch != "netisr",
-        queued_units=org.handoff == "inline_else_queue",
+        queued_units=org.handoff == "inline_else_queue" or rings > 0,
     )

@@ -20,6 +20,7 @@ PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
 BUCKETS_PER_LINE = 8  # hash buckets of the connection table per cache line
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
+HELD = 8  # packets that a receive queue holds at most; Linux has as many per bucket of eight (MAX_GRO_SKBS)
 MAX_OUTSTANDING = 8  # requests of a connection that wait for their responses
 
 
@@ -61,6 +62,7 @@ class Flow(Record):
     started: i1  # 1: its transfer or its client has begun
     open: i1  # 1: its pcb is in the table
     accepted: i1  # 1: the application has accepted it, or opens it, and has not closed it
+    wants_port: i1  # 1: the application waits for a port to open a connection for it
     connecting: i1  # 1: the application has not yet seen that the connection which it opens is complete
 
 
@@ -114,6 +116,15 @@ class Queue(Record):
     thread: i8  # port or perimeter: the thread that is woken for the items
     told: i8  # forwarding: 1 if the owner's core has been interrupted for the items
     section: Section  # of the port's lock
+
+
+class Held(Record):
+    """A packet that is held until the end of a poll, so that following frames of its connection are joined to it."""
+
+    item: i8  # the packet, -1 for none
+    segment_bytes: i8  # payload of its first frame
+    order: i8  # number among all that are held
+    closed: i8  # 1: nothing is joined to it any more
 
 
 class ReadyQueue(Record):
@@ -189,6 +200,8 @@ class Stack(Record):
     ports: i8  # message ports or perimeters, each with a thread
     port_capacity: i8  # items in a port above which packets are dropped
     ipi_queue_first: i8  # the first queue on the way to a port
+    ring_first: i8  # the first queue that is a ring of requests
+    rings: i8  # such queues, one per receive queue
     backlog_first: i8  # the first queue that is a backlog
     use_files: i8  # 1: each socket has an inode and a directory entry
     crosses: i8  # 1: a system call for each request; 0: for all that were made since the last wait
@@ -197,8 +210,19 @@ class Stack(Record):
     to_consumer: i8  # 1: the owner is the core of the application's last call
     accept_kind: i8  # AcceptKind
     next_application: i8  # the application thread that is asked first to take a connection
+    steals: i8  # 1: applications without events take connections or events from others
+    steals_connections: i8  # 1: connections that nobody has accepted
+    steals_events: i8  # 1: events of connections that stay with their core
+    migrate_ticks: i8  # ticks of the wheel after which an entry of the indirection table moves, 0 for never
+    migrate_next: i8  # the entry that is asked first to move
+    one_thread: i8  # 1: the application's thread is that of the stack
     app_polls: i8  # 1: applications poll their receive queue
+    polls_events: i8  # 1: applications poll their event queue
     suspends: i8  # 1: and interrupts stay off while they work
+    receive_aggregation: i8  # ReceiveAggregation
+    send_aggregation: i8  # SendAggregation
+    aggregate_bytes: i8  # payload of an aggregate, at most
+    held_next: i8  # number of the packet that is held last
     batch: i8  # items that a port's thread takes at a time, or a drain of a perimeter at most
     wheel_slots: i8  # lists of the timer wheel
     tick_cycles: i8  # time between ticks of the wheel
@@ -215,6 +239,9 @@ class Stack(Record):
     timeouts: i8  # expiries of retransmission timers
     interface_queue_drops: i8  # segments that a NIC had no room for
     queue_drops: i8  # packets that a port had no room for
+    merged_frames: i8  # received frames that were joined to an earlier one
+    stolen: i8  # connections and events taken from another thread
+    migrated: i8  # entries of the indirection table that moved
     hand_offs: i8  # items left to another thread or to whoever holds a connection or perimeter
     messages_sent: i8  # items put into queues
     messages_received: i8  # items taken out of queues
@@ -225,9 +252,11 @@ class Stack(Record):
     # The organization's plan, see `organization.plan`
     queue_packets: i8  # 1: received packets go to a port
     queue_requests: i8  # 1: requests and timers go to a port too, and applications wait for the answer
+    use_rings: i8  # 1: requests and timers go to the thread of their receive queue by a ring, and nobody waits
     use_global_lock: i8  # 1: the connection table has one lock
     lookup_first: i8  # 1: the table is searched before the connection's lock is tried
     lookup_operation: i8  # Operation that such a search costs beside its walk, -1 for none
+    group_tables: i8  # 1: that search is in the table of a group, under the table's lock
     use_backlog: i8  # 1: packets that find an application inside wait in the connection's backlog
     copies_sent: i8  # 1: written payload is copied into the kernel; 0: its pages are mapped
     use_perimeter: i8  # 1: whoever is inside a group processes what others leave
@@ -237,6 +266,7 @@ class Stack(Record):
     first_phase: i8  # Phase of a new item
     connection_lock_first: i8  # the lock of connection 0
     group_lock_first: i8  # the lock of group 0
+    table_lock_first: i8  # the lock of the table of group 0
     global_lock: i8  # the connection table's lock
     app_thread_first: i8  # the first application thread
     port_thread_first: i8  # the first thread of a port
@@ -257,6 +287,7 @@ class Stack(Record):
     backends: i8  # that clients are divided among
     backend_cycles: i8  # from the last byte of a request at a backend to the response
     next_port: i8  # the ephemeral port that is tried first, from 0 on
+    waits_for_ports: i8  # 1: an application waits for such a port, and takes no other
     ports_by_core: i8  # 1: an ephemeral port is one whose packets the card takes to the core that connects
     think_cycles: i8  # pause of a client between connections or requests
     client_addresses: i8  # that all clients share, 0 if each has one of its own
@@ -286,7 +317,9 @@ class Stack(Record):
     item_table: i8  # Item
     segment_table: i8  # SEGMENT, by item
     queue_table: i8  # Queue
+    held_table: i8  # Held, by NIC
     ready_table: i8  # ReadyQueue, by application thread
+    port_wait_table: i8  # ReadyQueue, by application thread: clients whose connections to backends wait for a port
     wheel_table: i8  # WheelSlot, by tick
     latency_table: i8  # Counter, by bucket of latency
     exchange_table: i8  # Exchange, by connection
@@ -300,6 +333,7 @@ class Stack(Record):
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
     listener_table: i8  # Listener, by listening socket
     bucket_section_table: i8  # Section, by hash bucket
+    group_section_table: i8  # Section, by group: of its table's lock
     ephemeral_table: i8  # EphemeralPort, by backend and port
 
 
@@ -312,6 +346,9 @@ COUNTERS = (
     "timeouts",
     "interface_queue_drops",
     "queue_drops",
+    "merged_frames",
+    "stolen",
+    "migrated",
     "hand_offs",
     "messages_sent",
     "messages_received",
@@ -369,17 +406,26 @@ out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
 queue_of = table_accessor(Queue.dtype, "queue_table", last=("section",))
 """Return a queue.
 
-The ports come first, from `ipi_queue_first` on what is on its way to each, from `backlog_first` on the backlogs.
+The ports come first, from `ipi_queue_first` on what is on its way to each, from `ring_first` on the rings, from `backlog_first`
+on the backlogs.
 """
+
+_held_of = table_accessor(Held.dtype, "held_table")
 
 ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
+
+port_wait_of = table_accessor(ReadyQueue.dtype, "port_wait_table", last=("section",))
+"""Return the list of connections for which an application thread waits for a port."""
 
 listener_of = table_accessor(Listener.dtype, "listener_table", last=("section",))
 """Return a listening socket."""
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return the section of a hash bucket's lock."""
+
+group_section_of = table_accessor(Section.dtype, "group_section_table", last=("start", "end"))
+"""Return the section of the lock of a group's table."""
 
 ephemeral_of = table_accessor(EphemeralPort.dtype, "ephemeral_table")
 """Return an ephemeral port of the host towards one backend."""
@@ -409,6 +455,12 @@ pool_of = table_accessor(Pool.dtype, "pool_table")
 """Return a pool of free items."""
 
 _wheel_slot_of = table_accessor(WheelSlot.dtype, "wheel_table")
+
+
+@compiled
+def held_of(stack, nic, place):
+    """Return one of the packets that a NIC's receive queue holds."""
+    return _held_of(stack, nic * HELD + place)
 
 
 @compiled

@@ -1,7 +1,7 @@
 """The one way to run points: finished ones first, others kept as they come, whatever simulates them."""
 
 import io
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -29,7 +29,7 @@ class Simulator:
         self.asked: list[int] = []
         self.closed = False
 
-    def __call__(self, points: Sequence[Point], show: Show) -> Generator[Outcome, None, None]:
+    def __call__(self, points: Sequence[Point], show: Show) -> Simulation:
         self.asked += [point.config.conns for point in points]
         show("working", len(points))
         try:
@@ -126,9 +126,10 @@ def test_the_bar_counts_and_says_when_points_begin_to_run(points: list[Point], m
 def test_no_count_of_the_bar_is_negative(points: list[Point], make_result: Callable[..., Result]) -> None:
     """Points whose cores are actors end together: none was said to have ended before the first comes."""
 
-    def simulate_together(points: Sequence[Point], show: Show) -> Generator[Outcome, None, None]:
+    def simulate_together(points: Sequence[Point], show: Show) -> Simulation:
         show("in lock-step", len(points))
-        yield from (Outcome(point, make_result()) for point in points)
+        for point in points:
+            yield Outcome(point, make_result())
 
     terminal = console()
     assert len(list(stream(points, simulate_together, terminal))) == 3
