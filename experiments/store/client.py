@@ -90,8 +90,12 @@ class ClientStore:
         """Mark a run as deleted."""
         self.client.delete_run(run_id)
 
-    def write(self, record: RunRecord) -> None:
-        """Write a whole run."""
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Write whole runs, one after the other."""
+        for record in records:
+            self._write(record)
+
+    def _write(self, record: RunRecord) -> None:
         client = self.client
         run_id = self.create(record.name, record.tags)
         if record.folder is not None:  # before the rest, which the client would read again to find the run's folder

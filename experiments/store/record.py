@@ -69,6 +69,6 @@ class Store(Protocol):
         """Mark a run as deleted."""
         ...
 
-    def write(self, record: RunRecord) -> None:
-        """Write a whole run."""
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Write whole runs."""
         ...

@@ -67,37 +67,33 @@ class Tracker:
         self.store.tag_experiment(f"{VIEW}{self.sweep['sweep.id']}", description.view(self.parent))
         return f"{self.store.page}?viewStateShareKey={self.sweep['sweep.id']}"
 
-    def log(self, outcome: Outcome, again: bool = False) -> None:
-        """Log a point as a finished or failed run, unless it is in the store as a finished one.
+    def log(self, outcomes: Sequence[Outcome], again: bool = False) -> None:
+        """Log points as finished or failed runs, unless they are in the store as finished ones.
 
         A failed run of the same point from an earlier launch is deleted when the new one is there.
 
         Args:
-            outcome: The point.
+            outcomes: The points.
             again: Whether this was tried before, and may have left something.
         """
-        point, result = outcome.point, outcome.result
-        tags = {"fingerprint": point.fingerprint, "seed": str(point.config.seed)}
-        if self.parent is not None:
-            tags |= {"mlflow.parentRunId": self.parent, **self.sweep}
-        else:
-            tags |= {"sweep.single": "true", "output.id": self.output_id}
-        if again or self.parent is None:
-            self._repair({key: value for key, value in tags.items() if key not in ("seed", *self.sweep)})
-        if point.fingerprint in self.logged:
-            return
-        parameters = {name: str(value) for name, value in flat_values(point.config).items()}
-        if result is None:
-            tags |= {"failure": outcome.failure, "mlflow.note.content": outcome.failure, **_source_tags(provenance())}
-            self.store.write(RunRecord(point.label, "FAILED", tags, parameters, texts={"failure.txt": outcome.details}))
-        else:
-            over_time = [(round((n + 1) * result.slice_ms * 1000), each) for n, each in enumerate(result.goodput_over_time_mbps)]
-            series = {"goodput_over_time_mbps": over_time}
-            tags |= {"mlflow.note.content": describe_point(outcome), **_source_tags(point.provenance())}
-            self.store.write(RunRecord(point.label, "FINISHED", tags, parameters, result.metrics(), series, point.folder))
-            self.logged.add(point.fingerprint)
-        if point.fingerprint in self.failed:
-            self.store.delete(self.failed.pop(point.fingerprint))
+        new: dict[str, RunRecord] = {}
+        for outcome in outcomes:
+            point = outcome.point
+            tags = {"fingerprint": point.fingerprint, "seed": str(point.config.seed)}
+            if self.parent is not None:
+                tags |= {"mlflow.parentRunId": self.parent, **self.sweep}
+            else:
+                tags |= {"sweep.single": "true", "output.id": self.output_id}
+            if again or self.parent is None:
+                self._repair({key: value for key, value in tags.items() if key not in ("seed", *self.sweep)})
+            if point.fingerprint not in self.logged:
+                new[point.fingerprint] = _record(outcome, tags)
+        self.store.write(list(new.values()))
+        for fingerprint, record in new.items():
+            if record.status == "FINISHED":
+                self.logged.add(fingerprint)
+            if fingerprint in self.failed:
+                self.store.delete(self.failed.pop(fingerprint))
 
     def _repair(self, tags: Mapping[str, str]) -> None:
         """Keep one run per point: the finished one, else the last failed one. Remember which points have one."""
@@ -131,6 +127,19 @@ def open_store(tracking: TrackingConfig, output_dir: Path) -> Store:
     if is_new:
         keep_template(path)
     return store
+
+
+def _record(outcome: Outcome, tags: Mapping[str, str]) -> RunRecord:
+    """Return the run of a point with these tags and those of its origin."""
+    point, result = outcome.point, outcome.result
+    parameters = {name: str(value) for part in flat_values(point.config).parts.values() for name, value in part.items()}
+    if result is None:
+        about = {"failure": outcome.failure, "mlflow.note.content": outcome.failure, **_source_tags(provenance())}
+        return RunRecord(point.label, "FAILED", {**tags, **about}, parameters, texts={"failure.txt": outcome.details})
+    over_time = [(round((n + 1) * result.slice_ms * 1000), each) for n, each in enumerate(result.goodput_over_time_mbps)]
+    series = {"goodput_over_time_mbps": over_time}
+    tags = {**tags, "mlflow.note.content": describe_point(outcome), **_source_tags(point.provenance())}
+    return RunRecord(point.label, "FINISHED", tags, parameters, result.metrics(), series, point.folder)
 
 
 def _source_tags(known: Mapping[str, str]) -> dict[str, str]:

@@ -10,8 +10,8 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -24,6 +24,27 @@ TRIED = ("dc11669786a5",)
 LONGEST_VALUE = 6000  # of a parameter in MLflow
 BUSY_SECONDS = 20.0  # that another writer is waited for, as MLflow does
 WORKSPACE = "default"  # of everybody who has none of their own
+
+
+CACHE_KIB = 32_000  # of a transaction: with less SQLite writes the same pages again
+VALUES = ("key", "value", "run_uuid")
+METRICS = ("key", "value", "timestamp", "step", "is_nan", "run_uuid")
+COLUMNS = {
+    "experiments": (
+        *("experiment_id", "name", "artifact_location", "lifecycle_stage"),
+        *("creation_time", "last_update_time", "workspace"),
+    ),
+    "experiment_tags": ("key", "value", "experiment_id"),
+    "runs": (
+        *("run_uuid", "name", "source_type", "source_name", "entry_point_name", "user_id", "source_version"),
+        *("status", "start_time", "end_time", "lifecycle_stage", "artifact_uri", "experiment_id"),
+    ),
+    "tags": VALUES,
+    "params": VALUES,
+    "metrics": METRICS,
+    "latest_metrics": METRICS,
+}
+"""The columns that are written of each table."""
 
 
 class OtherTablesError(Exception):
@@ -97,10 +118,9 @@ class TableStore:
 
     def tag_experiment(self, key: str, value: str) -> None:
         """Set a tag of the experiment that all runs belong to."""
-        row = {"key": key, "value": value, "experiment_id": self.experiment_id}
         with self._writing() as database:
             database.execute("delete from experiment_tags where key = ? and experiment_id = ?", [key, self.experiment_id])
-            _insert(database, "experiment_tags", [row])
+            _insert(database, "experiment_tags", [(key, value, self.experiment_id)])
 
     @property
     def page(self) -> str:
@@ -113,13 +133,22 @@ class TableStore:
             deleted = "update runs set lifecycle_stage = 'deleted', deleted_time = ? where run_uuid = ?"
             database.execute(deleted, [_now_ms(), run_id])
 
-    def write(self, record: RunRecord) -> None:
-        """Write a whole run; its files first, so that a run that can be seen is complete."""
-        if any(not math.isfinite(value) for value in record.metrics.values()) or any(
-            len(value) > LONGEST_VALUE for value in record.parameters.values()
-        ):
-            self.by_client().write(record)
-            return
+    def write(self, records: Sequence[RunRecord]) -> None:
+        """Write whole runs in one transaction; their files first, so that a run that can be seen is complete."""
+        rows: dict[str, list[tuple]] = {}
+        for record in records:
+            if _has_place(record):
+                for table, values in self._rows(record).items():
+                    rows.setdefault(table, []).extend(values)
+        if rows:
+            with self._writing() as database:
+                for table, values in rows.items():
+                    _insert(database, table, values)
+        if others := [record for record in records if not _has_place(record)]:
+            self.by_client().write(others)
+
+    def _rows(self, record: RunRecord) -> dict[str, list[tuple]]:
+        """Write the files of a run; return its rows by table."""
         run_id, started_ms = uuid.uuid4().hex, _now_ms()
         folder = self._artifacts_of(run_id)
         if record.folder is not None:
@@ -128,34 +157,20 @@ class TableStore:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")
         steps = {**{name: [(0, value)] for name, value in record.metrics.items()}, **record.series}
-        values = [
-            {"run_uuid": run_id, "key": key, "value": value, "timestamp": started_ms, "step": step, "is_nan": False}
-            for key, pairs in steps.items()
-            for step, value in pairs
-        ]
-        with self._writing() as database:
-            _insert(database, "runs", [self._run(run_id, record.name, record.status, started_ms, _now_ms())])
-            _insert(database, "tags", _of_run(run_id, {**record.tags, "mlflow.runName": record.name}))
-            _insert(database, "params", _of_run(run_id, record.parameters))
-            _insert(database, "metrics", values)
-            _insert(database, "latest_metrics", list({value["key"]: value for value in values}.values()))
-
-    def _run(self, run_id: str, name: str, status: str, started_ms: int, ended_ms: int | None) -> dict[str, Any]:
+        values = [(key, value, started_ms, step, False, run_id) for key, pairs in steps.items() for step, value in pairs]
         return {
-            "run_uuid": run_id,
-            "name": name,
-            "source_type": "UNKNOWN",
-            "source_name": "",
-            "entry_point_name": "",
-            "user_id": "unknown",  # as the client has it
-            "status": status,
-            "start_time": started_ms,
-            "end_time": ended_ms,
-            "source_version": "",
-            "lifecycle_stage": "active",
-            "artifact_uri": f"{self.location}/{run_id}/artifacts",
-            "experiment_id": self.experiment_id,
+            "runs": [self._run(run_id, record.name, record.status, started_ms, _now_ms())],
+            "tags": _of_run(run_id, {**record.tags, "mlflow.runName": record.name}),
+            "params": _of_run(run_id, record.parameters),
+            "metrics": values,
+            "latest_metrics": list({value[0]: value for value in values}.values()),
         }
+
+    def _run(self, run_id: str, name: str, status: str, started_ms: int, ended_ms: int | None) -> tuple:
+        """Return the row of a run; its user and its source are as the client has them."""
+        location = f"{self.location}/{run_id}/artifacts"
+        who = ("UNKNOWN", "", "", "unknown", "")
+        return (run_id, name, *who, status, started_ms, ended_ms, "active", location, self.experiment_id)
 
     def _artifacts_of(self, run_id: str) -> Path:
         return self.artifacts / run_id / "artifacts"
@@ -165,6 +180,7 @@ class TableStore:
         """Open the file for one transaction."""
         address = f"{self.path.absolute().as_uri()}?mode=rw"
         with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as database, database:
+            database.execute(f"pragma cache_size = -{CACHE_KIB}")
             yield database
 
 
@@ -177,22 +193,20 @@ def _find_experiment(database: sqlite3.Connection, name: str) -> tuple[int, str]
 def _make_experiment(database: sqlite3.Connection, name: str, location: str, tags: Mapping[str, str]) -> tuple[int, str]:
     """Make an experiment, in an empty database after the one that MLflow has in each; return its number and address."""
     now = _now_ms()
-    common = {"lifecycle_stage": "active", "creation_time": now, "last_update_time": now, "workspace": WORKSPACE}
     if database.execute("select count(*) from experiments").fetchone() == (0,):
-        default = {"experiment_id": 0, "name": "Default", "artifact_location": str(Path("mlruns", "0").absolute())}
-        _insert(database, "experiments", [{**default, **common}])
-    _insert(database, "experiments", [{"name": name, "artifact_location": location, **common}])
+        _insert(database, "experiments", [(0, "Default", str(Path("mlruns", "0").absolute()), "active", now, now, WORKSPACE)])
+    _insert(database, "experiments", [(None, name, location, "active", now, now, WORKSPACE)])
     found = _find_experiment(database, name)
     assert found is not None
-    _insert(database, "experiment_tags", [{"key": key, "value": value, "experiment_id": found[0]} for key, value in tags.items()])
+    _insert(database, "experiment_tags", [(key, value, found[0]) for key, value in tags.items()])
     return found
 
 
-def _insert(database: sqlite3.Connection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        marks = ", ".join("?" * len(rows[0]))
-        statement = f"insert into {table} ({', '.join(rows[0])}) values ({marks})"
-        database.executemany(statement, [tuple(row.values()) for row in rows])
+def _insert(database: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
+    """Insert rows in their order: by key, next to what is in the table."""
+    columns = COLUMNS[table]
+    marks = ", ".join("?" * len(columns))
+    database.executemany(f"insert into {table} ({', '.join(columns)}) values ({marks})", sorted(rows, key=itemgetter(0)))
 
 
 def _replace_tags(database: sqlite3.Connection, run_id: str, tags: Mapping[str, str]) -> None:
@@ -200,8 +214,15 @@ def _replace_tags(database: sqlite3.Connection, run_id: str, tags: Mapping[str, 
     _insert(database, "tags", _of_run(run_id, tags))
 
 
-def _of_run(run_id: str, values: Mapping[str, str]) -> list[dict[str, str]]:
-    return [{"run_uuid": run_id, "key": key, "value": value} for key, value in values.items()]
+def _has_place(record: RunRecord) -> bool:
+    """Return whether tables take all of a run as it is."""
+    return (
+        all(map(math.isfinite, record.metrics.values())) and max(map(len, record.parameters.values()), default=0) <= LONGEST_VALUE
+    )
+
+
+def _of_run(run_id: str, values: Mapping[str, str]) -> list[tuple]:
+    return [(key, value, run_id) for key, value in values.items()]
 
 
 def _folder(location: str) -> Path:

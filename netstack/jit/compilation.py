@@ -11,6 +11,7 @@ import numba
 from numba import types
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.runtime import rtsys
 
 from netstack.jit.cache import cache_folder
 
@@ -91,6 +92,16 @@ class _KeptCode:
     def _opened(self) -> FunctionCache:
         with _kept_in_folder(self._function, self._kind):
             return FunctionCache(self._function)
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return kept code, None if there is none.
+
+        Numba on its own would first load all that it needs to compile: a third of a second, when there is nothing to compile.
+        """
+        if numba.__version__ not in TRIED:
+            return self._opened.load_overload(signature, context)
+        rtsys.initialize(context)  # what kept code calls
+        return self._opened._load_overload(signature, context)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._opened, name)

@@ -215,6 +215,33 @@ def test_entries_are_kept_for_the_next_process(tmp_path: Path) -> None:
     assert run(tmp_path) == [*FIGURES, "Entry 1"]
 
 
+KEPT = """
+import sys
+import numpy
+from change import KIND
+from netstack.jit.compilation import compiled
+
+@compiled
+def fill(values, number):
+    for index in range(len(values)):
+        values[index] = number * max(index, 1)
+    return values[-1]
+
+values = numpy.zeros(4)
+print(fill(values, 2), values.tolist(), "numba.np.linalg" in sys.modules)
+print(fill(numpy.zeros(3, KIND), 2), sum(fill.stats.cache_hits.values()))
+"""
+
+
+def test_kept_code_is_loaded_without_what_compiling_needs(tmp_path: Path) -> None:
+    """What is then compiled all the same, for another type, is right as well."""
+    (tmp_path / "program.py").write_text(KEPT)
+    filled = "6.0 [2.0, 2.0, 4.0, 6.0]"
+    assert run(tmp_path, "KIND = 'i8'") == [f"{filled} True", "4 0"]
+    assert run(tmp_path, "KIND = 'i8'") == [f"{filled} False", "4 2"]
+    assert run(tmp_path, "KIND = 'f4'") == [f"{filled} False", "4.0 1"]
+
+
 def test_interpreted(tmp_path: Path) -> None:
     assert run(tmp_path, jit=False) == FIGURES[:1]
 

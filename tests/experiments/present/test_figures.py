@@ -5,9 +5,9 @@ import functools
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from experiments.points.seeds import Repetitions, repetitions
 from experiments.present import figures
@@ -66,12 +66,28 @@ def test_of_a_kernel_with_lock_profiling_only_the_waits_are_drawn(result: Result
     goodput, cycles = made["goodput"].axes[0], made["cycles_per_kb"].axes[0]
     misses, waits = made["misses_and_lock_waits"].axes
     assert set(goodput.get_legend_handles_labels()[1]) == series
-    assert len({round(bar.get_x(), 3) for bar in cycles.patches if isinstance(bar, Rectangle)}) == 4
+    bars = [np.asarray(bar.vertices) for color in cycles.collections for bar in color.get_paths()]
+    assert len({round(bar[:, 0].min(), 3) for bar in bars}) == 4
     assert set(misses.get_legend_handles_labels()[1]) == series
     assert set(waits.get_legend_handles_labels()[1]) == series | {f"{name} with lock profiling" for name in series}
     made.clear()
     figures.draw_figures(tmp_path, outcomes(result, [config for config in both if config.costs.lock_profiling], tmp_path))
     assert set(made) == {"misses_and_lock_waits"}
+
+
+def test_bars_lie_on_each_other_and_are_as_high_as_their_cycles(result: Result, composed, tmp_path: Path) -> None:
+    base = composed()
+    (found,) = repetitions(outcomes(result, [base], tmp_path))
+    figure = figures._cycles([found])
+    low = 0.0
+    for color, (category, height) in zip(figure.axes[0].collections, result.cycles_per_kb.items(), strict=True):
+        assert color.get_label() == category.replace("_", " ")
+        (bar,) = (np.asarray(path.vertices) for path in color.get_paths())
+        assert (bar[:, 1].min(), bar[:, 1].max()) == pytest.approx((low, low + height))
+        low += height
+        left, right = figure.axes[0].get_xlim()
+        assert left < bar[:, 0].min() < bar[:, 0].max() < right
+    plt.close(figure)
 
 
 def _series(repeated: list[Repetitions]) -> list[str]:

@@ -1,7 +1,9 @@
 """A sweep ends in its logbook as it ended, and one without a store writes nothing."""
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -34,8 +36,8 @@ class Tracker:
     def open_sweep(self, sweep: str, name: str, points: int) -> None:
         self._write("open", sweep, name, points)
 
-    def log(self, outcome: Outcome, again: bool = False) -> None:
-        self._write("log", outcome.point.config.conns)
+    def log(self, outcomes: Sequence[Outcome], again: bool = False) -> None:
+        self._write("log", *(outcome.point.config.conns for outcome in outcomes))
 
     def close_sweep(self, status: str, files: list[Path], _: object) -> None:
         self._write("close", status, files)
@@ -149,3 +151,55 @@ def test_a_store_is_asked_for_only_when_it_is_wanted(tmp_path: Path) -> None:
     check_reachable(TrackingConfig(enabled=False, uri="ftp://somewhere"), tmp_path)
     with pytest.raises(ConfigError, match="must begin with sqlite"):
         check_reachable(TrackingConfig(uri="ftp://somewhere"), tmp_path)
+
+
+def points_of(outcome: Outcome, conns: Sequence[int]) -> list[Outcome]:
+    return [replace(outcome, point=replace(outcome.point, config=SimulationConfig(conns=each))) for each in conns]
+
+
+def test_points_that_wait_are_written_together(written: list[tuple], outcome: Outcome, tmp_path: Path) -> None:
+    """Some at a time, in their order, and the sweep ends after them."""
+    count = module.MOST_AT_ONCE + 10
+    with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", count):
+        for each in points_of(outcome, range(1, count + 1)):
+            logbook.log(each)
+    first, second = range(1, module.MOST_AT_ONCE + 1), range(module.MOST_AT_ONCE + 1, count + 1)
+    assert written == [("open", "abc", "up", count), ("log", *first), ("log", *second), ("close", "FINISHED", ())]
+    assert logbook.failure() is None
+
+
+def test_a_point_that_is_refused_keeps_no_other_out(
+    written: list[tuple], outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Tracker.log
+    tries: list[bool] = []
+
+    def refuse_24(self: Tracker, outcomes: Sequence[Outcome], again: bool = False) -> None:
+        if any(each.point.config.conns == 24 for each in outcomes):
+            raise ValueError("24")
+        tries.append(again)
+        log(self, outcomes, again)
+
+    monkeypatch.setattr(Tracker, "log", refuse_24)
+    with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", 3):
+        for each in points_of(outcome, [6, 24, 192]):
+            logbook.log(each)
+    assert written[1:-1] == [("log", 6), ("log", 192)]
+    assert tries == [True, True]  # what was tried together may have left something
+    assert logbook.failure() == "ValueError: 24"
+
+
+def test_points_that_wait_for_a_store_that_is_away_are_written_once(
+    written: list[tuple], outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logbook = Logbook(TrackingConfig(patience_s=600), tmp_path)
+    with closing(logbook), logbook.sweep("abc", "up", 3):
+        logbook.begin()
+        monkeypatch.setattr(Tracker, "refused", ConnectionRefusedError("away"))
+        for each in points_of(outcome, [6, 24, 192]):
+            logbook.log(each)
+        time.sleep(0.3)
+        monkeypatch.setattr(Tracker, "refused", None)
+    logged = [conns for kind, *many in written if kind == "log" for conns in many]
+    assert logged == [6, 24, 192]
+    assert logbook.failure() is None

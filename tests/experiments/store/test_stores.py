@@ -97,7 +97,7 @@ def test_a_whole_run_is_the_same_by_tables_and_by_the_client(tmp_path: Path) -> 
     found = {}
     for kind in KINDS:
         folder = tmp_path / kind.__name__
-        make(kind, folder).write(RunRecord(**{**RECORD.__dict__, "folder": point}))
+        make(kind, folder).write([RunRecord(**{**RECORD.__dict__, "folder": point})])
         (run,) = runs_of(folder)
         found[kind] = seen(folder, run)
     assert found[ClientStore] == found[TableStore]
@@ -168,7 +168,7 @@ def test_what_is_found_is_what_mlflow_finds(kind: type, tmp_path: Path) -> None:
     other = store.create("another", {**PARENT, "output.id": "there"})
     child = {"mlflow.parentRunId": parent, "fingerprint": "abc"}
     for status in ("FAILED", "FINISHED"):
-        store.write(RunRecord("a point", status, child, {}))
+        store.write([RunRecord("a point", status, child, {})])
     assert [run.run_id for run in store.search(PARENT)] == [parent]
     assert {run.run_id for run in store.search({"sweep.parent": "true"})} == {parent, other}
     children = store.search({"mlflow.parentRunId": parent})
@@ -203,7 +203,7 @@ def test_an_experiment_is_made_once_beside_the_one_that_mlflow_has(kind: type, t
 
 
 def test_a_value_that_databases_have_no_number_for_is_left_to_the_client(tmp_path: Path) -> None:
-    make(TableStore, tmp_path).write(RunRecord("nan", "FAILED", {}, {}, {"mean": float("nan")}))
+    make(TableStore, tmp_path).write([RunRecord("nan", "FAILED", {}, {}, {"mean": float("nan")})])
     (run,) = runs_of(tmp_path)
     assert run.info.status == "FAILED"
     assert run.data.metrics["mean"] != run.data.metrics["mean"]
@@ -212,7 +212,7 @@ def test_a_value_that_databases_have_no_number_for_is_left_to_the_client(tmp_pat
 def test_a_value_that_is_too_long_is_left_to_the_client(tmp_path: Path) -> None:
     values = {}
     for kind in KINDS:
-        make(kind, tmp_path / kind.__name__).write(RunRecord("long", "FINISHED", {}, {"value": "x" * 9000}))
+        make(kind, tmp_path / kind.__name__).write([RunRecord("long", "FINISHED", {}, {"value": "x" * 9000})])
         (run,) = runs_of(tmp_path / kind.__name__)
         values[kind] = run.data.params["value"]
     assert values[TableStore] == values[ClientStore]
@@ -222,7 +222,7 @@ def test_a_value_that_is_too_long_is_left_to_the_client(tmp_path: Path) -> None:
 def test_a_transaction_that_is_cut_off_leaves_no_run(tmp_path: Path) -> None:
     store = make(TableStore, tmp_path)
     with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"):
-        store.write(RunRecord("twice", "FINISHED", {}, {}, {}, {"over_time": [(1, 1.0), (1, 1.0)]}))
+        store.write([RunRecord("twice", "FINISHED", {}, {}, {}, {"over_time": [(1, 1.0), (1, 1.0)]})])
     assert runs_of(tmp_path) == []
 
 
@@ -261,7 +261,7 @@ from experiments.config.schema import TrackingConfig
 from experiments.store.runs import Tracker
 tracker = Tracker(TrackingConfig(experiment="sweeps"), Path({str(tmp_path)!r}))
 tracker.open_sweep("0123", "a sweep", 1)
-tracker.close_sweep("FINISHED", [])
+tracker.close_sweep("FINISHED", [], None)
 print([name for name in ("mlflow", "sqlalchemy", "pandas") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
