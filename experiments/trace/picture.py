@@ -59,13 +59,13 @@ class Way:
 
 
 def read_trace(path: Path) -> dict[str, Any]:
-    """Return a trace. Raises InputError if it is none."""
+    """Return the events of a trace, and of which point it is. Raises InputError if it is none."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        data["traceEvents"], data["otherData"]["point"]
+        known = {"traceEvents": data["traceEvents"], "point": data["otherData"]["point"]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no trace that trace=chrome has written ({error})") from error
-    return data
+    return known
 
 
 def find_way(events: Sequence[Event], connection: int | None = None) -> Way:
@@ -140,7 +140,7 @@ def draw_way(data: dict[str, Any], way: Way, path: Path) -> None:
         Patch(color=color, label=name.replace("_", " ")) for name, color in COLORS.items() if name in _shown(events, spans)
     ]
     handles += [Patch(color=PALE, label="for others")]
-    figure.suptitle(f"{data['otherData']['point']}: connection {way.connection}", x=0.01, ha="left", fontweight="bold")
+    figure.suptitle(f"{data['point']}: connection {way.connection}", x=0.01, ha="left", fontweight="bold")
     figure.legend(handles=handles, loc="outside lower left", ncols=len(handles), fontsize=8, frameon=False)
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
@@ -217,8 +217,8 @@ def _draw(panel: Axes, events: Sequence[Event], cores: Sequence[int], part: Sequ
                 place = max((left + right) / 2, label - begin)
                 label = begin + place + step
                 panel.plot([(left + right) / 2, place], [row - 0.18, row - 0.26], color="#c3cad2", linewidth=0.5)
-                kind = {"color": "#1b1f24" if id(event) in own else "#7c3aed" if category == "scheduling" else "#59636e"}
-                panel.text(place, row - 0.28, event["name"], rotation=62, fontsize=6, va="bottom", clip_on=True, **kind)
+                ink = "#1b1f24" if id(event) in own else "#7c3aed" if category == "scheduling" else "#59636e"
+                panel.text(place, row - 0.28, event["name"], rotation=62, fontsize=6, va="bottom", clip_on=True, color=ink)
     _draw_arrows(panel, events, cores, span)
     panel.set_xlim(0, end - begin)
     panel.set_xlabel("us", loc="right", fontsize=8)
