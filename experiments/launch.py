@@ -60,7 +60,7 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
     if experiment.report == "published":
         comparison = comparison_of(points, experiment, common.targets)
     elif experiment.report == "why":
-        check_cases(points)
+        check_cases(points, experiment)
     elif experiment.report is not None:
         _check_comparable(points, experiment.report)
     precision = _precision(common, points, multirun)

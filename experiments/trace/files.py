@@ -1,5 +1,6 @@
 """The traces of a sweep's points: which may be asked for, and where they are written."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def write_traces(points: Sequence[Point], settings: TraceSettings, say: Callable
     files = []
     for point in points:
         recording = trace(point.config, settings.from_ms, settings.length_ms)
-        path = point.output_dir / FOLDER / f"{point.fingerprint[:16]}.json"
+        path = point.output_dir / FOLDER / f"{re.sub(r'[^a-z0-9_]+', '-', point.label)}-{point.fingerprint[:8]}.json"
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_trace(path, recording, {"point": point.label, "fingerprint": point.fingerprint})

@@ -155,8 +155,11 @@ def cases_of(outcomes: Sequence[Outcome], experiment: ExperimentConfig) -> list[
     return cases
 
 
-def check_cases(points: Sequence[Point]) -> None:
-    """Raise ConfigError for points that no case can be made of: nothing is compared with nothing free, or two are alike."""
+def check_cases(points: Sequence[Point], experiment: ExperimentConfig) -> None:
+    """Raise ConfigError for points that no case can be made of, since two are alike or none has nothing free; or no objective."""
+    objective = Objective.of(points[0].config, experiment.objective)
+    if objective.metric.partition("/")[0] not in {declared.name for declared in fields(Result)}:
+        raise ConfigError("experiment.objective", objective.metric, "is no statistic; docs/results.md lists them")
     found: dict[tuple[str, float, int], set[frozenset[str]]] = defaultdict(set)
     for point in points:
         key = (*_case_of(point), point.config.seed)

@@ -28,7 +28,7 @@ COUNTED = {
     ("copies",): ("copy",),
 }
 """Categories of cycles that a mechanism is counted as. Stalls are one category, whoever has the line."""
-SMALL, FACTOR = 0.03, 1.5
+SMALL, FACTOR = 0.05, 1.5
 """A disagreement is worth a word if it is more than this share of the value, and more than this factor."""
 MOST_NAMED, LEAST_SHARE = 4, 0.05
 

@@ -77,7 +77,7 @@ def waterfall(case: Case) -> str:
         if width > 0:
             canvas.line([(x(end - width), y + ROW / 2), (x(end + width), y + ROW / 2)], "whisker")
         shown = text if is_end else f"{'−' if rows[index][2] < rows[index][1] else '+'}{text.removeprefix('−')}"
-        canvas.text(max(right, x(end + width)) + 5, y + 15, shown)
+        canvas.text(max(right, x(end + width)) + 5, y + 15, shown, "value")
     return canvas.render()
 
 
@@ -108,7 +108,9 @@ def _draw(panel: Axes, case: Case) -> None:
         panel.barh(index, sign * (end - begin), 0.66, left=sign * begin, color=color, xerr=width or None)
         text = amount(sign * end if is_end else end - begin, case.objective, unit=False)
         text = text if is_end else ("−" if end < begin else "+") + text.removeprefix("−")
-        panel.text(max(sign * begin, sign * end) + width + 0.015 * most, index, text, va="center", fontsize=8, color="#59636e")
+        place = max(sign * begin, sign * end) + width + 0.015 * most
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+        panel.text(place, index, text, va="center", fontsize=8, color="#59636e", bbox=box)
     if case.limit is not None:
         panel.axvline(case.limit, color="#59636e", linewidth=1, linestyle=":", zorder=0)
     panel.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)

@@ -216,6 +216,7 @@ def test_files_are_written_for_points(composed: Compose, tmp_path: Path) -> None
     said: list[str] = []
     files = write_traces(points, TraceSettings(0.0, 0.5), said.append)
     assert [path.parent for path in files] == [tmp_path / "traces"] * 2
+    assert [path.name.rpartition("-")[0] for path in files] == ["up-conns-6", "msgp-conns-6"]
     assert [json.loads(path.read_text())["otherData"]["point"] for path in files] == ["up conns=6", "msgp conns=6"]
     assert all(str(path) in line for path, line in zip(files, said, strict=True))
     with pytest.raises(ConfigError, match="32 points at most"):

@@ -162,11 +162,13 @@ def test_an_objective_may_be_given(composed: Compose, make_result) -> None:
 
 def test_points_that_are_compared_with_nothing_are_refused(made) -> None:
     points = [outcome.point for outcome in made()]
-    check_cases(points)
+    check_cases(points, EXPERIMENT)
     with pytest.raises(ConfigError, match="must be left to the experiment"):
-        check_cases([point for point in points if point.config.ideal])
+        check_cases([point for point in points if point.config.ideal], EXPERIMENT)
     with pytest.raises(ConfigError, match="two are msgp unchanged conns=6"):
-        check_cases([points[0], *points])
+        check_cases([points[0], *points], EXPERIMENT)
+    with pytest.raises(ConfigError, match="is no statistic"):
+        check_cases(points, ExperimentConfig(name="why", report="why", objective="-goodput"))
 
 
 def test_the_experiment_makes_its_variants() -> None:
