@@ -46,7 +46,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     """Return how many of everything a simulation of `config` needs."""
     machine, workload, nic, conns = config.machine, config.workload, config.machine.nic, config.flows
     population = population_of(config.org, machine, conns, workload.threads_per_core)
-    nics, app_threads = population.machine.nics, workload.threads_per_core * population.machine.cores_used
+    nics, app_threads = population.machine.nics, workload.threads_per_core * population.app_cores
     threads = app_threads + nics + population.ports + population.clocks
     transmit_slots = nic.transmit_ring + nic.interface_queue
     units = max(1, min(workload.send_buffer_bytes // workload.send_unit_bytes, workload.mbufs // conns))
@@ -79,7 +79,7 @@ def sizes_of(config: SimulationConfig) -> Sizes:
         Instance.FLOW: conns,
         Instance.BUCKET: population.groups * buckets_per_group // BUCKETS_PER_LINE + 1,
         Instance.LOCK: population.machine.locks,
-        Instance.GROUP: max(population.groups, population.ports),
+        Instance.GROUP: max(population.groups, population.ports, population.rings * app_threads),
         Instance.NIC: nics,
         Instance.TX_SLOT: nics * nic.transmit_ring,
         Instance.RX_SLOT: nics * nic.receive_ring,

@@ -28,6 +28,8 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
     """Fill in the stack's record and its tables, without connections."""
     config, stack = simulation.config, simulation.stack
     workload, clock_mhz = config.workload, config.machine.clock_mhz
+    plan = plan_of(config.org)
+    backlogs = config.flows if plan.use_backlog else 0
     assign(
         stack,
         conns=config.flows,
@@ -45,6 +47,8 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         ports=sizes.population.ports,
         port_capacity=PORT_CAPACITY,
         ipi_queue_first=sizes.population.ports,
+        ring_first=sizes.population.queues - backlogs - sizes.population.rings,
+        rings=sizes.population.rings,
         backlog_first=sizes.population.queues - config.flows,  # the last ones
         wheel_slots=WHEEL_SLOTS,
         tick_cycles=TICK_US * clock_mhz,
@@ -74,7 +78,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         group_lock_first=1,
         connection_lock_first=1,
     )
-    assign(stack, **vars(plan_of(config.org)))
+    assign(stack, **vars(plan))
     _build_connection_table(simulation, sizes)
     _build_exchanges(simulation)
     _build_buffers(simulation, sizes)

@@ -52,7 +52,7 @@ def read_socket(machine, stack, core, flow_index):
 
 @compiled
 def process_read(machine, stack, core, flow_index):
-    """Run a request to read under the connection's lock; return TCP's flags."""
-    if exchange_of(stack, flow_index).unread_bytes > 0:
+    """Run a request to read under the connection's lock; return TCP's flags. With rings the application has read already."""
+    if exchange_of(stack, flow_index).unread_bytes > 0 and stack.use_rings == 0:
         return read_socket(machine, stack, core, flow_index)
     return TCP_OUTPUT if pcb_of(stack, flow_index).ack_now != 0 else 0

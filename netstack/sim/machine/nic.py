@@ -267,12 +267,7 @@ def end_poll(machine, nic_index, now):
     Source: napi_complete_done() of Linux 6.12, with gro_flush_timeout and napi_defer_hard_irqs.
     """
     nic = nic_of(machine, nic_index)
-    nic.polls += 1
-    if nic.polled > 0:
-        nic.useful_polls += 1
-        nic.empty_polls = 0
-    else:
-        nic.empty_polls += 1
+    _count_poll(nic)
     if nic.polled > MANY_FRAMES:
         nic.interval = min(2 * nic.interval, machine.interrupt_interval_most)
     elif nic.polled < FEW_FRAMES:
@@ -290,8 +285,26 @@ def end_poll(machine, nic_index, now):
 
 
 @compiled
-def begin_application_poll(machine, nic_index, core):
-    """Let the application on `core` poll a receive queue. Nothing interrupts for it meanwhile."""
+def _count_poll(nic):
+    nic.polls += 1
+    if nic.polled > 0:
+        nic.useful_polls += 1
+        nic.empty_polls = 0
+    else:
+        nic.empty_polls += 1
+
+
+@compiled
+def poll_again(machine, nic_index):
+    """End a poll of a receive queue whose core goes on to poll it."""
+    nic = nic_of(machine, nic_index)
+    _count_poll(nic)
+    nic.polled = 0
+
+
+@compiled
+def begin_core_poll(machine, nic_index, core):
+    """Let `core` poll a receive queue. Nothing interrupts for it meanwhile."""
     nic = nic_of(machine, nic_index)
     nic.masked = 1
     nic.next_time = NEVER

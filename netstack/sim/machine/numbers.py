@@ -136,6 +136,8 @@ class Operation(Number):
     TIMER_INTERRUPT = auto()  # a timer's interrupt that polls a receive queue again
     POLL_QUEUE = auto()  # begin to poll a receive queue from the application's system call
     FORWARD = auto()  # put a packet on the queue of its owner's core, under that queue's lock
+    RING_PUT = auto()  # put a request into the ring between an application and a thread of the stack
+    RING_TAKE = auto()  # take a request out of such a ring
     SYSCALL = auto()  # enter and leave the kernel, beside what the call itself does
     INODE_ALLOC = auto()  # a socket's inode, when it becomes a file
     DENTRY_ALLOC = auto()  # a socket's directory entry, when it becomes a file

@@ -320,6 +320,16 @@ def give_way(machine, core):
 
 
 @compiled
+def another_waits(machine, core):
+    """Return whether a thread that is pinned to `core` waits for the one that runs."""
+    for index in range(machine.threads):
+        thread = thread_of(machine, index)
+        if thread.state == ThreadState.RUNNABLE and thread.pinned == core:
+            return True
+    return False
+
+
+@compiled
 def be_urgent_again(thread):
     """Undo `give_way` for a thread that is about to sleep."""
     thread.base_priority = thread.own_priority

@@ -10,7 +10,7 @@ from netstack.sim.kernel.readiness import pop_ready, push_ready, socket_space
 from netstack.sim.kernel.reading import read_socket
 from netstack.sim.kernel.transmit import clean_transmit_ring, sosend_unit
 from netstack.sim.machine.charging import charge
-from netstack.sim.machine.nic import begin_application_poll, end_poll, next_arrival, suspend_interrupts
+from netstack.sim.machine.nic import begin_core_poll, end_poll, next_arrival, suspend_interrupts
 from netstack.sim.machine.numbers import Category, Instance, Operation, Recorded, ThreadState
 from netstack.sim.machine.recording import record
 from netstack.sim.machine.scheduler import sleep
@@ -18,6 +18,7 @@ from netstack.sim.machine.state import core_of, nic_of, thread_of, thread_on
 from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item
 from netstack.sim.organization.queues import send_message
+from netstack.sim.organization.rings import post_request
 from netstack.sim.stack.numbers import ItemKind, WaitsFor
 from netstack.sim.stack.state import exchange_of, flow_of, item_of, pcb_of, ready_of
 from netstack.sim.stack.steering import note_consumer
@@ -29,7 +30,9 @@ from netstack.tcp.states import State
 @compiled
 def next_action(machine, stack, core):
     """Run one step of the application on `core`."""
-    if thread_on(machine, core).polls != 0:
+    if thread_on(machine, core).polls != 0 and stack.polls_events != 0:
+        _poll_events(machine, stack, core)
+    elif thread_on(machine, core).polls != 0:
         _poll(machine, stack, core)
     elif stack.exchanges != 0:
         _next_exchange(machine, stack, core)
@@ -99,7 +102,9 @@ def _next_event(machine, stack, core):
         if stack.suspends != 0 and thread.events > 0:
             suspend_interrupts(machine, thread.index, cpu.clock)
     if thread.events == 0:
-        if stack.app_polls != 0 and _begin_poll(machine, core):
+        if (stack.app_polls != 0 and _begin_poll(machine, core)) or (
+            stack.polls_events != 0 and _begin_event_poll(machine, core)
+        ):
             return False
         thread.waits_for = WaitsFor.EVENTS
         sleep(machine, core)
@@ -130,10 +135,39 @@ def _begin_poll(machine, core):
     if thread_of(machine, nic_of(machine, thread.index).thread).state != ThreadState.BLOCKED:
         return False
     charge(machine, core, Operation.POLL_QUEUE)
-    begin_application_poll(machine, thread.index, core)
+    begin_core_poll(machine, thread.index, core)
     thread.polls = 1
     thread.polls_until = cpu.clock + machine.busy_poll
     return True
+
+
+@compiled
+def _begin_event_poll(machine, core):
+    """Let the application poll its event queue, which a thread of the stack fills; return whether it does."""
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    if machine.busy_poll == 0:
+        return False
+    thread.polls = 1
+    thread.polls_until = cpu.clock + machine.busy_poll
+    return True
+
+
+@compiled
+def _poll_events(machine, stack, core):
+    """End the poll of the event queue when there are events, or when the time is over."""
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    thread.waits_for = WaitsFor.WORK
+    if ready_of(stack, thread.index).count == 0 and cpu.clock < thread.polls_until:
+        thread.waits_for = WaitsFor.POLL
+        cpu.polling = 1
+        cpu.next_time = thread.polls_until
+        return
+    thread.polls = 0
+    if ready_of(stack, thread.index).count == 0:
+        thread.waits_for = WaitsFor.EVENTS
+        sleep(machine, core)
 
 
 @compiled
@@ -196,13 +230,15 @@ def _closed_next(stack, flow_index):
 
 @compiled
 def _make_request(machine, stack, core, request):
-    """Send a request to the owner of its connection's group and wait, or process it."""
+    """Send a request to the owner of its connection's group and wait, or to a thread of the stack and go on, or process it."""
     thread = thread_on(machine, core)
     group = flow_of(stack, item_of(stack, request).flow).group
     if stack.queue_requests != 0:
         thread.waits_for = WaitsFor.REPLY
         send_message(machine, stack, core, request, group)
         sleep(machine, core)
+    elif stack.use_rings != 0:
+        post_request(machine, stack, core, request)
     else:
         begin_item(machine, stack, core, request, group)
 
@@ -322,10 +358,10 @@ def _pass_on(machine, stack, core, flow_index):
 
 @compiled
 def _read(machine, stack, core, flow_index):
-    """Read all that has arrived. A perimeter is entered only to announce a window: payload waits in front of it."""
+    """Read all that has arrived. A perimeter or a thread of the stack is asked only to announce a window."""
     _cross(machine, stack, core)
     charge(machine, core, Operation.READ_CALL)
-    if stack.use_perimeter != 0 and read_socket(machine, stack, core, flow_index) == 0:
+    if (stack.use_perimeter != 0 or stack.use_rings != 0) and read_socket(machine, stack, core, flow_index) == 0:
         return
     request = _own_request(machine, stack, core, ItemKind.READ)
     _make_request(machine, stack, core, request)

@@ -1,6 +1,7 @@
 """An organization of the network stack: a few orthogonal choices, and which of them contradict each other."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from netstack.errors import ConfigError
 from netstack.sim.machine.config import MachineConfig
@@ -18,7 +19,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "listener": ("shared", "replicated", "partitioned", "local"),
     "accept": ("client", "hash", "local", "any"),
     "timers": ("kernel", "core"),
-    "boundary": ("syscall", "batch", "call"),
+    "boundary": ("syscall", "batch", "call", "ring"),
     "files": ("vfs", "none"),
     "active_ports": ("any", "core"),
     "placement": ("pinned", "free"),
@@ -67,13 +68,14 @@ class OrganizationConfig:
         port: How an item reaches the thread of a message port. `locked`: it is appended under the port's lock. `ipi_queue`: only
             the port's own core appends it, without a lock. Other cores post it to that core and interrupt it.
         serialize: What keeps two cores out of one connection. `own_core`: nobody else comes, since all that happens to it is done
-            by the application thread that polls its receive queue.
+            by the thread that polls its receive queue: that of the application, or with `boundary=ring` that of the stack.
         contention: What happens to a received packet that finds an application inside its connection. It `wait`s, or goes on the
             connection's `backlog`, which the application empties before it leaves.
         groups: How many connection groups there are. Null makes as many as cores.
         lookup: How a connection is found: under one `global_lock`, in the table of its `group`, without a lock (`rcu`), or
             under the lock of a bucket.
-        transmit: Who runs the send path. `caller`: the thread that has the item. `owner`: the thread of the connection's group.
+        transmit: Who runs the send path. `caller`: the thread that has the item. `owner`: the thread of the connection's group,
+            or with `boundary=ring` that of its receive queue.
         listener: How many sockets listen on the host's port. Each has a lock and queues of its own. A connection enters them with
             its SYN, moves between them when its handshake ends, and leaves them by accept(). `shared`: one for all.
             `partitioned`: one per connection group, like the table. `replicated`: one per application thread, for the
@@ -85,6 +87,9 @@ class OrganizationConfig:
         timers: Who runs expired timers. `kernel`: one thread. `core`: each core those of connections whose receive queue it has.
         boundary: How applications make requests. `syscall`: one system call each. `batch`: all those since the last wait for
             events enter the kernel together (MegaPipe). `call`: the application runs in the thread of the stack (IX, Seastar).
+            `ring`: a thread of the stack polls each receive queue, and shared memory beside it: requests and expired timers of
+            the queue's connections, for which nobody waits. It gives way to other threads of its core at the end of a poll.
+            Applications read payload themselves (mTCP, TAS).
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
         active_ports: Which port of the host a connection gets that an application opens. `any`: the next free one, so that the
             card takes its packets to any core. `core`: the next one whose hash leads to the receive queue of the core that
@@ -95,6 +100,8 @@ class OrganizationConfig:
         scheduler: Where a woken thread that is free goes. `bsd4`: to the first idle core, as one run queue without affinity has
             it. `ule`: to the core that it ran on, if that idles.
         cores: How many of the machine's cores are used, the first ones. Null uses all.
+        stack_cores: How many of these only run the stack, the first ones. Each has a receive queue, and applications have the
+            other cores. They poll their event queue for `busy_us` before they sleep. Null lets them share all cores.
     """
 
     name: str = "connp_l"
@@ -118,6 +125,7 @@ class OrganizationConfig:
     placement: str = "pinned"
     scheduler: str = "ule"
     cores: int | None = None
+    stack_cores: int | None = None
     budget: int = 300
     defer_us: float = 0.0
     defer_limit: int = 0
@@ -127,6 +135,10 @@ class OrganizationConfig:
     def core_count(self, machine_cores: int) -> int:
         """Return how many cores of a machine are used."""
         return self.cores or machine_cores
+
+    def polling_cores(self, machine_cores: int) -> int:
+        """Return how many cores have a receive queue of each card, if its queues suffice."""
+        return self.stack_cores or self.core_count(machine_cores)
 
     def validate(self, machine_cores: int) -> None:
         """Raise ConfigError for the first choice that is unknown or contradicts another."""
@@ -143,6 +155,11 @@ class OrganizationConfig:
         if self.cores is not None and not 1 <= self.cores <= machine_cores:
             raise ConfigError("org.cores", self.cores, f"must be from 1 to the machine's {machine_cores} cores, or null")
         cores = self.core_count(machine_cores)
+        if self.stack_cores is not None:
+            if self.boundary != "ring":
+                raise ConfigError("org.stack_cores", self.stack_cores, "needs boundary=ring: else applications run the stack too")
+            if not 1 <= self.stack_cores < cores:
+                raise ConfigError("org.stack_cores", self.stack_cores, f"must be from 1 to less than the {cores} cores, or null")
         if self.serialize == "none" and cores > 1:
             raise ConfigError("org.serialize", "none", f"needs one core, not {cores}: set org.cores=1 or choose a lock")
         by_thread = self.serialize == "group_thread"
@@ -150,7 +167,9 @@ class OrganizationConfig:
             raise ConfigError(
                 "org.handoff", self.handoff, "queue goes with serialize=group_thread, inline with every other serialize"
             )
-        if by_thread != (self.transmit == "owner"):
+        if self.boundary == "ring":
+            self._validate_ring()
+        elif by_thread != (self.transmit == "owner"):
             raise ConfigError(
                 "org.transmit", self.transmit, "owner goes with serialize=group_thread, caller with every other serialize"
             )
@@ -179,19 +198,31 @@ class OrganizationConfig:
         self._validate_receiving()
 
     def _validate_own_core(self) -> None:
-        needed = {"drive": "poll", "accept": "local", "timers": "core", "lookup": "group", "handoff": "inline", "groups": None}
-        needed |= {"active_ports": "core"}
+        needed = {"drive": "poll", "timers": "core", "lookup": "group", "handoff": "inline", "groups": None}
+        if self.boundary != "ring":
+            needed |= {"accept": "local", "active_ports": "core"}
+        self._need(needed, "serialize=own_core")
+
+    def _validate_ring(self) -> None:
+        """Raise ConfigError for the first choice that contradicts threads of the stack with rings."""
+        self._need({"transmit": "owner", "handoff": "inline", "drive": "poll", "dispatch": "rss"}, "boundary=ring")
+        if self.stack_cores is not None:
+            needed = {"active_ports": "any"} if self.accept != "local" else {"accept": "any"}
+            self._need(needed, "org.stack_cores, where no application runs")
+
+    def _need(self, needed: dict[str, Any], reason: str) -> None:
+        """Raise ConfigError for the first choice that has not the value that is needed for a reason."""
         for choice, value in needed.items():
             if getattr(self, choice) != value:
                 said = "null" if value is None else value
-                raise ConfigError(f"org.{choice}", getattr(self, choice), f"must be {said} with serialize=own_core")
+                raise ConfigError(f"org.{choice}", getattr(self, choice), f"must be {said} with {reason}")
 
     def validate_on(self, machine: MachineConfig, threads_per_core: int) -> None:
         """Raise ConfigError for the first choice that a machine, or a number of application threads per core, contradicts."""
         nic = machine.nic
         if self.dispatch == "flow_table" and nic.flow_table == 0:
             raise ConfigError("machine.nic.flow_table", 0, "must be above 0 with org.dispatch=flow_table")
-        if self.drive in POLLS and (nic.count > 1 or nic.queues < self.core_count(machine.cores) or threads_per_core > 1):
+        if self.drive in POLLS and (nic.count > 1 or nic.queues < self.polling_cores(machine.cores) or threads_per_core > 1):
             raise ConfigError(
                 "org.drive", self.drive, "needs one card, a queue per core (machine.nic.queues) and workload.threads_per_core=1"
             )

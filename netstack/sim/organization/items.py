@@ -15,9 +15,9 @@ from netstack.sim.machine.locks import acquire, enter, leave, release
 from netstack.sim.machine.numbers import Fault, Instance, Operation, ThreadState, Waiting
 from netstack.sim.machine.scheduler import interrupt_core, make_runnable_from_interrupt, sleep, wakeup
 from netstack.sim.machine.state import core_of, lock_of, thread_of, thread_on
-from netstack.sim.organization.queues import leave_message, put_left, take_left
+from netstack.sim.organization.queues import item_of_pool, leave_message, put_left, take_left
 from netstack.sim.stack.numbers import Admission, ItemKind, LockKind, Phase, Side, ThreadKind, WaitsFor
-from netstack.sim.stack.state import flow_of, free_item, item_of, pcb_of, queue_of, segment_of, take_item
+from netstack.sim.stack.state import flow_of, free_item, item_of, pcb_of, queue_of, segment_of
 from netstack.sim.stack.timer_wheel import arm
 from netstack.tcp.connection import tcp_close
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
@@ -208,7 +208,7 @@ def _enter_or_queue(machine, stack, core):
     perimeter = thread.lock - stack.group_lock_first
     cpu.instance[Instance.GROUP] = perimeter
     if lock_of(machine, thread.lock).owner >= 0:
-        waiting = _item_of_pool(machine, stack, thread.item)
+        waiting = item_of_pool(machine, stack, thread.item)
         leave_message(machine, stack, core, waiting, perimeter, Operation.PERIMETER_ADD, thread.lock)
         thread.phase = Phase.NEXT
         thread.item = -1
@@ -218,7 +218,7 @@ def _enter_or_queue(machine, stack, core):
     if queue_of(stack, perimeter).count == 0:
         _admit(machine, stack, core)
     else:
-        put_left(machine, stack, core, _item_of_pool(machine, stack, thread.item), perimeter, Operation.PERIMETER_ADD)
+        put_left(machine, stack, core, item_of_pool(machine, stack, thread.item), perimeter, Operation.PERIMETER_ADD)
         _take_inside(machine, stack, core)
 
 
@@ -234,27 +234,6 @@ def enter_for_queue(machine, stack, core, perimeter):
     thread.batch_left = stack.batch
     _take_inside(machine, stack, core)
     return True
-
-
-@compiled
-def _item_of_pool(machine, stack, index):
-    """Return an item that may wait: one of a pool as it is, that of a thread in a copy, because the thread uses its own again.
-
-    The send buffer keeps room for the bytes of a request from here on (tcp_squeue_bytes of Solaris).
-    """
-    if index < stack.items:
-        return index
-    waiting = take_item(machine, stack)
-    item = item_of(stack, index)
-    copy = item_of(stack, waiting)
-    copy.kind = item.kind
-    copy.flow = item.flow
-    copy.bytes = item.bytes
-    copy.mbuf = item.mbuf
-    copy.written_at = item.written_at
-    if item.kind == ItemKind.SEND:
-        flow_of(stack, item.flow).waiting_bytes += item.bytes
-    return waiting
 
 
 @compiled

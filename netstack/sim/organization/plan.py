@@ -30,6 +30,7 @@ class Plan:
 
     queue_packets: bool  # received packets go to a port
     queue_requests: bool  # requests and timers go to a port too, and applications wait for the answer
+    use_rings: bool  # requests and timers go to the thread of their receive queue by a ring, and nobody waits
     use_global_lock: bool  # the connection table has one lock
     lookup_first: bool  # the table is searched before the connection's lock is tried
     lookup_operation: int  # Operation that such a search costs beside its walk, -1 for none
@@ -48,6 +49,7 @@ class Plan:
     to_consumer: bool  # the owner is the core of the application's last call
     accept_kind: AcceptKind
     app_polls: bool  # applications poll their receive queue
+    polls_events: bool  # applications poll their event queue
     suspends: bool  # and interrupts stay off while they work
     batch: int  # items that a port's thread takes at a time, or a drain of a perimeter at most
 
@@ -56,7 +58,8 @@ def plan_of(org: OrganizationConfig) -> Plan:
     """Return the plan of a valid organization."""
     return Plan(
         queue_packets=org.handoff in ("queue", "forward") or org.dispatch in ("software_hash", "netisr"),
-        queue_requests=org.transmit == "owner",
+        queue_requests=org.handoff == "queue",
+        use_rings=org.boundary == "ring",
         use_global_lock=org.lookup == "global_lock",
         lookup_first=org.lookup in SEARCHED_FIRST,
         lookup_operation=SEARCHED_FIRST.get(org.lookup, -1),
@@ -70,11 +73,12 @@ def plan_of(org: OrganizationConfig) -> Plan:
         use_files=org.files == "vfs",
         ports_by_core=org.active_ports == "core",
         crosses=org.boundary == "syscall",
-        crosses_to_wait=org.boundary != "call",
+        crosses_to_wait=org.boundary in ("syscall", "batch"),
         forwards=org.handoff == "forward",
         to_consumer=org.owner == "consumer",
         accept_kind=AcceptKind.of(org.accept),
-        app_polls=org.drive in POLLS,
+        app_polls=org.drive in POLLS and org.boundary != "ring",
+        polls_events=org.stack_cores is not None,
         suspends=org.drive == "suspend",
         batch=org.batch,
     )
@@ -118,7 +122,9 @@ class Population:
     groups: int  # connection groups
     ports: int  # message ports or perimeters, each with a thread
     clocks: int  # threads that run expired timers
-    queues: int  # those of ports, then those on the way to each port, then backlogs
+    app_cores: int  # that run applications: the last ones
+    rings: int  # of requests, one per receive queue
+    queues: int  # those of ports, then those on the way to each port, then rings, then backlogs
     listeners: int  # listening sockets
     lock_class: LockClass  # of all locks but the table's
     locked_instructions: bool  # whether the kernel executes any
@@ -131,6 +137,9 @@ class Population:
 def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, app_threads_per_core: int) -> Population:
     """Return the population of a valid organization on a machine, for so many connections and application threads per core."""
     cores = org.core_count(machine.cores)
+    app_cores = cores - (org.stack_cores or 0)
+    nics = machine.nic.count * (min(machine.nic.queues, org.polling_cores(machine.cores)) if org.dispatch in QUEUES else 1)
+    rings = nics if org.boundary == "ring" else 0
     groups = org.groups if org.groups is not None else cores
     if org.handoff == "forward":
         ports = cores
@@ -139,16 +148,16 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
     else:
         ports = {"software_hash": cores, "netisr": 1}.get(org.dispatch, 0)
     pinned = org.placement == "pinned"
-    threads = app_threads_per_core * cores
+    threads = app_threads_per_core * app_cores
     lock_kind = lock_kind_of(org)
     return Population(
         machine=MachinePart(
             cores_used=cores,
             links=machine.nic.count,
-            nics=machine.nic.count * (min(machine.nic.queues, cores) if org.dispatch in QUEUES else 1),
+            nics=nics,
             locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
             affine=org.scheduler == "ule",
-            light_threads=org.drive in ("napi", *POLLS),
+            light_threads=org.drive in ("napi", *POLLS) and org.boundary != "ring",
             flow_entries=machine.nic.flow_table if org.dispatch == "flow_table" else 0,
             defer=round(org.defer_us * machine.clock_mhz),
             defer_limit=org.defer_limit,
@@ -156,15 +165,17 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
             suspend=round(org.suspend_us * machine.clock_mhz),
             budget=org.budget if org.drive != "interrupt" else 0,
         ),
-        inbound_like_applications=org.drive == "thread",
+        inbound_like_applications=org.drive == "thread" or org.boundary == "ring",
         groups=groups,
         ports=ports,
         clocks=cores if org.timers == "core" else 1,
-        queues=ports + (ports if org.port == "ipi_queue" else 0) + (conns if org.contention == "backlog" else 0),
+        app_cores=app_cores,
+        rings=rings,
+        queues=ports + (ports if org.port == "ipi_queue" else 0) + rings + (conns if org.contention == "backlog" else 0),
         listeners={"shared": 1, "partitioned": groups, "replicated": threads, "local": threads}[org.listener],
         lock_class=LockClass.CONNECTION if lock_kind == LockKind.CONNECTION else LockClass.GLOBAL,
         locked_instructions=org.serialize not in ("none", "own_core"),
         pins_threads=pinned,
         pins_ports=pinned or org.handoff != "inline" or org.dispatch != "netisr",
-        queued_units=org.handoff == "inline_else_queue",
+        queued_units=org.handoff == "inline_else_queue" or org.boundary == "ring",
     )

@@ -11,7 +11,7 @@ from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import raise_softirq, send_ipi, wakeup
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import ItemKind
-from netstack.sim.stack.state import flow_of, free_item, item_of, packet_hash, queue_of
+from netstack.sim.stack.state import flow_of, free_item, item_of, packet_hash, queue_of, take_item
 
 
 @compiled
@@ -182,3 +182,25 @@ def take_left(machine, stack, core, queue_index, operation):
     if machine.recording != 0:
         record_now(machine, Recorded.TAKEN, core, item, -1)
     return item
+
+
+@compiled
+def item_of_pool(machine, stack, index):
+    """Return an item that may wait: one of a pool as it is, that of a thread in a copy, because the thread uses its own again.
+
+    The send buffer keeps room for the bytes of a request from here on (tcp_squeue_bytes of Solaris).
+    """
+    if index < stack.items:
+        return index
+    waiting = take_item(machine, stack)
+    item = item_of(stack, index)
+    copy = item_of(stack, waiting)
+    copy.kind = item.kind
+    copy.flow = item.flow
+    copy.bytes = item.bytes
+    copy.thread = item.thread
+    copy.mbuf = item.mbuf
+    copy.written_at = item.written_at
+    if item.kind == ItemKind.SEND:
+        flow_of(stack, item.flow).waiting_bytes += item.bytes
+    return waiting

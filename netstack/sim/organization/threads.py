@@ -26,6 +26,7 @@ from netstack.sim.organization.applications import next_action
 from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item, end_breaks, enter_for_queue, finish_item, step_item
 from netstack.sim.organization.queues import deliver_forwards, open_port, send_message, take_message
+from netstack.sim.organization.rings import poll_for_stack, post_request
 from netstack.sim.stack.numbers import ItemKind, Phase, Side, ThreadKind, WaitsFor
 from netstack.sim.stack.state import (
     flow_of,
@@ -71,6 +72,9 @@ def _next_frame(machine, stack, core):
 
     After the frames of a whole poll the thread gives way to applications, until the ring is empty.
     """
+    if stack.use_rings != 0:
+        poll_for_stack(machine, stack, core)
+        return
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     nic = thread.index
@@ -120,6 +124,8 @@ def _next_timer(machine, stack, core):
     item.thread = thread.index
     if stack.queue_requests != 0:
         send_message(machine, stack, core, index, flow.group)
+    elif stack.use_rings != 0:
+        post_request(machine, stack, core, index)
     else:
         begin_item(machine, stack, core, index, flow.group)
 

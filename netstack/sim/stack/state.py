@@ -189,6 +189,8 @@ class Stack(Record):
     ports: i8  # message ports or perimeters, each with a thread
     port_capacity: i8  # items in a port above which packets are dropped
     ipi_queue_first: i8  # the first queue on the way to a port
+    ring_first: i8  # the first queue that is a ring of requests
+    rings: i8  # such queues, one per receive queue
     backlog_first: i8  # the first queue that is a backlog
     use_files: i8  # 1: each socket has an inode and a directory entry
     crosses: i8  # 1: a system call for each request; 0: for all that were made since the last wait
@@ -198,6 +200,7 @@ class Stack(Record):
     accept_kind: i8  # AcceptKind
     next_application: i8  # the application thread that is asked first to take a connection
     app_polls: i8  # 1: applications poll their receive queue
+    polls_events: i8  # 1: applications poll their event queue
     suspends: i8  # 1: and interrupts stay off while they work
     batch: i8  # items that a port's thread takes at a time, or a drain of a perimeter at most
     wheel_slots: i8  # lists of the timer wheel
@@ -225,6 +228,7 @@ class Stack(Record):
     # The organization's plan, see `organization.plan`
     queue_packets: i8  # 1: received packets go to a port
     queue_requests: i8  # 1: requests and timers go to a port too, and applications wait for the answer
+    use_rings: i8  # 1: requests and timers go to the thread of their receive queue by a ring, and nobody waits
     use_global_lock: i8  # 1: the connection table has one lock
     lookup_first: i8  # 1: the table is searched before the connection's lock is tried
     lookup_operation: i8  # Operation that such a search costs beside its walk, -1 for none
@@ -369,7 +373,8 @@ out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
 queue_of = table_accessor(Queue.dtype, "queue_table", last=("section",))
 """Return a queue.
 
-The ports come first, from `ipi_queue_first` on what is on its way to each, from `backlog_first` on the backlogs.
+The ports come first, from `ipi_queue_first` on what is on its way to each, from `ring_first` on the rings, from `backlog_first`
+on the backlogs.
 """
 
 ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))

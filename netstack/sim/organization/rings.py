@@ -1,0 +1,84 @@
+"""Rings of requests between applications and the threads of the stack that poll a receive queue each; and the programs of these.
+
+Knows requests and frames as items, not how they are processed. Sources: mtcp_runMainLoop() of mTCP; fast path and libTAS of TAS.
+"""
+
+from netstack.jit.compilation import compiled
+from netstack.sim.kernel.transmit import clean_transmit_ring
+from netstack.sim.machine.nic import begin_core_poll, next_arrival, poll_again
+from netstack.sim.machine.numbers import Instance, Operation, ThreadState
+from netstack.sim.machine.scheduler import another_waits, give_way, nudge, wakeup
+from netstack.sim.machine.state import core_of, nic_of, thread_of
+from netstack.sim.organization.frames import take_frame
+from netstack.sim.organization.items import begin_item
+from netstack.sim.organization.queues import item_of_pool, put_left, take_left
+from netstack.sim.stack.numbers import ItemKind
+from netstack.sim.stack.state import flow_of, item_of, queue_of
+
+
+@compiled
+def post_request(machine, stack, core, index):
+    """Put a request or an expired timer into the ring of its connection's receive queue. Who polls that one goes on at once."""
+    cpu = core_of(machine, core)
+    request = item_of_pool(machine, stack, index)
+    queue = flow_of(stack, item_of(stack, request).flow).queue
+    cpu.instance[Instance.GROUP] = _ring_instance(stack, request, queue)
+    put_left(machine, stack, core, request, stack.ring_first + queue, Operation.RING_PUT)
+    poller_index = nic_of(machine, queue).thread
+    poller = thread_of(machine, poller_index)
+    if poller.state == ThreadState.BLOCKED:
+        wakeup(machine, core, poller_index)
+    else:
+        nudge(machine, poller.core, cpu.clock)
+
+
+@compiled
+def _ring_instance(stack, request, queue):
+    """Return whose lines a request goes through: each application has a ring to each thread of the stack, of one writer each."""
+    item = item_of(stack, request)
+    return queue if item.kind == ItemKind.TIMER else item.thread * stack.rings + queue
+
+
+@compiled
+def poll_for_stack(machine, stack, core):
+    """Thread of the stack: take a frame or a request. After those of a poll let another thread run on its core, or poll again.
+
+    A poll takes as many frames as its budget, and as many requests as a batch.
+    """
+    cpu = core_of(machine, core)
+    thread = thread_of(machine, cpu.thread)
+    queue = thread.index
+    nic = nic_of(machine, queue)
+    ring = queue_of(stack, stack.ring_first + queue)
+    begin_core_poll(machine, queue, core)
+    if nic.polled < machine.budget and take_frame(machine, stack, core, queue):
+        return
+    if thread.batch_left < stack.batch and ring.count > 0:
+        thread.batch_left += 1
+        _take_request(machine, stack, core, queue)
+        return
+    cpu.instance[Instance.NIC] = queue
+    if clean_transmit_ring(machine, stack, core, queue):
+        return
+    idle = nic.polled == 0 and thread.batch_left == 0
+    thread.batch_left = 0
+    poll_again(machine, queue)
+    if another_waits(machine, core):
+        give_way(machine, core)
+    elif idle:
+        cpu.polling = 1
+        cpu.next_time = max(cpu.clock, next_arrival(machine, queue))
+
+
+@compiled
+def _take_request(machine, stack, core, queue):
+    """Take the oldest request that applications have put into rings to the thread that runs on `core`."""
+    request = queue_of(stack, stack.ring_first + queue).head
+    item = item_of(stack, request)
+    flow = flow_of(stack, item.flow)
+    cpu = core_of(machine, core)
+    cpu.instance[Instance.GROUP] = _ring_instance(stack, request, queue)
+    take_left(machine, stack, core, stack.ring_first + queue, Operation.RING_TAKE)
+    if item.kind == ItemKind.SEND:
+        flow.waiting_bytes -= item.bytes
+    begin_item(machine, stack, core, request, flow.group)
