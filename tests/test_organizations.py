@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from experiments.config.compose import compose_simulation
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, simulate
-from netstack.sim.organization.config import CHOICES, OrganizationConfig
+from netstack.sim.organization.config import BALANCES, CHOICES, OrganizationConfig
 from tests.helpers.folders import CONF, ROOT
 
 Compose = Callable[..., SimulationConfig]
@@ -28,8 +28,8 @@ PUBLISHED = ("msgp", "connp")
 """Parts of organizations' names that are in no other word."""
 COUNTS = ("groups", "batch", "cores", "stack_cores", "budget", "defer_limit")
 """Its only counts: groups, messages at a time, cores, cores that only run the stack, frames of a poll, polls in vain."""
-TIMES = ("defer_us", "busy_us", "suspend_us")
-"""Its only times, which an administrator sets: until a timer polls, how long applications poll, how long interrupts stay off."""
+TIMES = ("defer_us", "busy_us", "suspend_us", "migrate_us")
+"""Its only times, which an administrator sets: until a timer polls, of polls, without interrupts, between moves of entries."""
 QUEUES = ("machine=epyc_7662", "machine.cores=4", "machine.nic.queues=4")
 """A machine on which every organization runs."""
 BESIDE = ("netstack/wire", "netstack/script", "netstack/host")
@@ -46,9 +46,10 @@ def not_choices(values: dict) -> dict[str, object]:
     for key, value in values.items():
         is_count = key in COUNTS and (value is None or (isinstance(value, int) and not isinstance(value, bool)))
         is_count |= key in TIMES and isinstance(value, int | float) and not isinstance(value, bool)
+        is_list = key == "balance" and isinstance(value, list) and set(value) <= set(BALANCES)
         is_text = key == "name" and isinstance(value, str)
         is_parent = key == "defaults" and isinstance(value, list) and set(value) <= set(NAMES)
-        if not (is_count or is_text or is_parent or value in CHOICES.get(key, ())):
+        if not (is_count or is_list or is_text or is_parent or value in CHOICES.get(key, ())):
             found[key] = value
     return found
 
@@ -101,7 +102,7 @@ def test_the_organizations_were_found() -> None:
 
 def test_the_configuration_of_an_organization_has_no_place_for_a_constant() -> None:
     fields = {item.name for item in dataclasses.fields(OrganizationConfig)}
-    assert fields == {"name", *CHOICES, *COUNTS, *TIMES}
+    assert fields == {"name", "balance", *CHOICES, *COUNTS, *TIMES}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -119,6 +120,7 @@ def test_a_file_only_chooses(path: Path) -> None:
         ("handoff", 3800),
         ("groups", 1.5),
         ("batch", True),
+        ("balance", ["steal_cycles"]),
         ("cores", "4"),
         ("name", 7),
         ("defaults", ["/machine: epyc_16"]),

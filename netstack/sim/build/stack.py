@@ -55,6 +55,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         next_tick=1,
         clock_next=TICK_US * clock_mhz,
         clocks=sizes.population.clocks,
+        migrate_ticks=round(config.org.migrate_us / TICK_US),
         callout_last=-1,
         connections_end=workload.connections_end,
         bytes_per_connection=workload.bytes_per_connection,
@@ -85,6 +86,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
     for name, dtype, count in (
         ("queue", state.Queue.dtype, sizes.population.queues),
         ("ready", state.ReadyQueue.dtype, sizes.app_threads),
+        ("port_wait", state.ReadyQueue.dtype, sizes.app_threads),
     ):
         table = simulation.add(stack, name, dtype, count)
         assign(table, head=-1, tail=-1)

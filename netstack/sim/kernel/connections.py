@@ -135,7 +135,7 @@ def remove_connection(machine, stack, core, flow_index):
     _leave_bucket(machine, stack, core, bucket)
     charge(machine, core, Operation.CONNECTION_REMOVE)
     if is_to_backend(stack, flow_index):
-        free_port(stack, flow_index)
+        free_port(machine, stack, core, flow_index)
         stack.connects_ended += 1
     else:
         stack.connections_closed += 1

@@ -5,6 +5,7 @@ Sources: inet_hash_connect() and tcp_v4_connect() of Linux; in_pcbconnect() of F
 
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import open_file
+from netstack.sim.kernel.readiness import wake_application
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.numbers import Fault, Instance, Operation
 from netstack.sim.machine.state import core_of
@@ -18,6 +19,7 @@ from netstack.sim.stack.state import (
     group_of_hash,
     pcb_of,
     peer_of,
+    port_wait_of,
     renew_pcb,
 )
 from netstack.sim.stack.steering import leads_to_core, steer
@@ -29,7 +31,10 @@ from netstack.tcp.connection import tcp_connect
 
 @compiled
 def begin_connect(machine, stack, core, flow_index):
-    """Run socket() and connect() on `core` as far as they touch no table of connections: the port is chosen."""
+    """Run socket() and connect() on `core` as far as they touch no table of connections: the port is chosen.
+
+    Returns whether there is one. Else connect() fails.
+    """
     flow = flow_of(stack, flow_index)
     core_of(machine, core).instance[Instance.FLOW] = flow_index
     flow.app_thread = flow_of(stack, client_of(stack, flow_index)).app_thread
@@ -40,24 +45,34 @@ def begin_connect(machine, stack, core, flow_index):
     begin_backend_exchange(stack, flow_index)
     charge(machine, core, Operation.SOCKET_CALL)
     open_file(machine, stack, core)
-    _choose_port(machine, stack, core, flow_index)
+    if not _choose_port(machine, stack, core, flow_index):
+        flow.accepted = 0
+        flow.connecting = 0
+        return False
     value = flow_hash(stack, flow_index)
     flow.group = group_of_hash(stack, value)
     steer(machine, stack, flow_index)
     charge(machine, core, Operation.CONNECT_CALL)
+    return True
 
 
 @compiled
 def _choose_port(machine, stack, core, flow_index):
-    """Give a connection the next free port towards its backend; if the organization wants it, one that leads back to `core`."""
+    """Give a connection the next free port towards its backend; if the organization wants it, one that leads back to `core`.
+
+    Returns whether there is one. Where no other core may enter the connection, a port that leads to another one is none.
+    """
     port = _next_port(machine, stack, core, flow_index, stack.ports_by_core)
+    if port < 0 and stack.waits_for_ports != 0:
+        return False
     if port < 0:
         port = _next_port(machine, stack, core, flow_index, 0)
     if port < 0:
         machine.fault = Fault.PORTS_EXHAUSTED
-        return
+        return True
     ephemeral_of(stack, backend_of(stack, flow_index) * EPHEMERAL_PORTS + port).flow = flow_index
     stack.next_port = (port + 1) % EPHEMERAL_PORTS
+    return True
 
 
 @compiled
@@ -94,7 +109,31 @@ def set_connecting(stack, flow_index, now_us):
 
 
 @compiled
-def free_port(stack, flow_index):
-    """Give the port of a connection back that has ended."""
+def free_port(machine, stack, core, flow_index):
+    """Give the port of a connection back that has ended. A client that waits for one on its core is ready again."""
     port = pcb_of(stack, flow_index).local_port - FIRST_EPHEMERAL_PORT
     ephemeral_of(stack, backend_of(stack, flow_index) * EPHEMERAL_PORTS + port).flow = -1
+    if stack.waits_for_ports == 0:
+        return
+    waiting = port_wait_of(stack, flow_of(stack, flow_index).queue % stack.app_threads)
+    if waiting.count > 0:
+        client = waiting.head
+        waiting.head = flow_of(stack, client).next_ready
+        waiting.count -= 1
+        wake_application(machine, stack, core, client)
+
+
+@compiled
+def wait_for_port(stack, app_thread, client):
+    """Let a client wait until a port is free that leads to the core of an application thread."""
+    waiting = port_wait_of(stack, app_thread)
+    flow = flow_of(stack, client)
+    flow.wants_port = 1
+    flow.ready = 1
+    flow.next_ready = -1
+    if waiting.count == 0:
+        waiting.head = client
+    else:
+        flow_of(stack, waiting.tail).next_ready = client
+    waiting.tail = client
+    waiting.count += 1

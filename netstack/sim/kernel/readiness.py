@@ -55,6 +55,27 @@ def wake_application(machine, stack, core, flow_index):
         wakeup(machine, core, application)
     elif thread.waits_for == WaitsFor.POLL:
         nudge(machine, thread.core, core_of(machine, core).clock)
+    elif stack.steals != 0:
+        _tell_a_thief(machine, stack, core, flow_index)
+
+
+@compiled
+def _tell_a_thief(machine, stack, core, flow_index):
+    """Tell another application that has nothing to do of an event that has to wait for its own one: it may take the event.
+
+    One that sleeps is woken for a connection that nobody has accepted. One that polls sees what is in another's queue.
+    """
+    flow = flow_of(stack, flow_index)
+    for offset in range(1, stack.app_threads):
+        index = stack.app_thread_first + (flow.app_thread + offset) % stack.app_threads
+        thread = thread_of(machine, index)
+        if thread.waits_for == WaitsFor.POLL and core_of(machine, thread.core).next_time > core_of(machine, core).clock:
+            nudge(machine, thread.core, core_of(machine, core).clock)
+            return
+        if stack.steals_connections != 0 and flow.accepted == 0 and thread.waits_for == WaitsFor.EVENTS:
+            thread.waits_for = WaitsFor.WORK
+            wakeup(machine, core, index)
+            return
 
 
 @compiled
@@ -92,5 +113,19 @@ def pop_ready(stack, app_thread):
         return -1
     flow_index = queue.head
     queue.head = flow_of(stack, flow_index).next_ready
+    queue.count -= 1
+    return flow_index
+
+
+@compiled
+def remove_ready(stack, app_thread, before):
+    """Take the connection behind `before` off an event queue, the first one for -1; return it. It still counts as ready."""
+    if before < 0:
+        return pop_ready(stack, app_thread)
+    queue = ready_of(stack, app_thread)
+    flow_index = flow_of(stack, before).next_ready
+    flow_of(stack, before).next_ready = flow_of(stack, flow_index).next_ready
+    if queue.tail == flow_index:
+        queue.tail = before
     queue.count -= 1
     return flow_index

@@ -138,6 +138,8 @@ class Operation(Number):
     FORWARD = auto()  # put a packet on the queue of its owner's core, under that queue's lock
     RING_PUT = auto()  # put a request into the ring between an application and a thread of the stack
     RING_TAKE = auto()  # take a request out of such a ring
+    ACCEPT_LOOK = auto()  # look whether connections wait in another thread's accept queue
+    STEAL_EVENT = auto()  # take an event off another thread's queue, under its lock
     SYSCALL = auto()  # enter and leave the kernel, beside what the call itself does
     INODE_ALLOC = auto()  # a socket's inode, when it becomes a file
     DENTRY_ALLOC = auto()  # a socket's directory entry, when it becomes a file

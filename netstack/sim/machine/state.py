@@ -264,6 +264,7 @@ class Thread(Record):
     expired_now: i8  # clock: 1 if one expired in this tick
     polls: i8  # application: 1 while it polls its receive queue
     polls_until: i8  # application: until when
+    service_left: i8  # application: cycles that it still computes for a request
     table_locked: i8  # 1: it holds the connection table's lock, which its next step releases
 
 
@@ -298,6 +299,7 @@ class Nic(Record):
     interval: i8  # least cycles between two interrupts at present
     poller: i8  # the core whose application polls it, -1 for none
     polled: i8  # frames of the present poll
+    frames_before: i8  # received when groups were last migrated
     empty_polls: i8  # polls without a frame in a row
     interrupts: i8  # interrupts of cores
     timer_polls: i8  # polls begun by a timer

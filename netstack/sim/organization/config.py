@@ -1,6 +1,6 @@
 """An organization of the network stack: a few orthogonal choices, and which of them contradict each other."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from netstack.errors import ConfigError
@@ -25,6 +25,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "placement": ("pinned", "free"),
     "scheduler": ("bsd4", "ule"),
 }
+BALANCES = ("steal_connection", "steal_event", "migrate_group")
+"""What moves from busy cores to idle ones."""
 FINDS_FIRST = ("rcu", "bucket_lock")
 """Look-ups that end before the connection's lock is tried, and then hold nothing."""
 QUEUES = ("rss", "flow_table")
@@ -93,7 +95,14 @@ class OrganizationConfig:
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
         active_ports: Which port of the host a connection gets that an application opens. `any`: the next free one, so that the
             card takes its packets to any core. `core`: the next one whose hash leads to the receive queue of the core that
-            connects, if one is free (receive flow deliver of Fastsocket).
+            connects, if one is free (receive flow deliver of Fastsocket). With `serialize=own_core` an application waits until one
+            is, since no other core may enter the connection; with `boundary=ring` it need not.
+        balance: What moves from busy cores to idle ones, any of these. `steal_connection`: a thread without events accepts a
+            connection that waits for another thread, which is busy. `steal_event`: a core without events takes one of a core
+            that is busy. Requests for it go back to that core, which is interrupted for them, or for frames that wait while it
+            computes. `migrate_group`: every `migrate_us` an entry of the card's indirection table moves from the queue with the
+            most frames to the one with the fewest, if they differ by more than two entries' worth.
+        migrate_us: See `balance`, in whole milliseconds.
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
         placement: Whether threads stay on their core. Threads of ports always do, except the only one of `netisr`.
@@ -131,6 +140,8 @@ class OrganizationConfig:
     defer_limit: int = 0
     busy_us: float = 0.0
     suspend_us: float = 0.0
+    migrate_us: float = 0.0
+    balance: list[str] = field(default_factory=list)
 
     def core_count(self, machine_cores: int) -> int:
         """Return how many cores of a machine are used."""
@@ -146,6 +157,9 @@ class OrganizationConfig:
             value = getattr(self, choice)
             if value not in allowed:
                 raise ConfigError(f"org.{choice}", value, f"allowed are {', '.join(allowed)}")
+        for value in self.balance:
+            if value not in BALANCES:
+                raise ConfigError("org.balance", value, f"allowed are {', '.join(BALANCES)}")
         if self.groups is not None and not 1 <= self.groups <= MAX_GROUPS:
             raise ConfigError(
                 "org.groups", self.groups, f"must be a whole number from 1 to {MAX_GROUPS}, or null for as many as cores"
@@ -196,6 +210,7 @@ class OrganizationConfig:
         if self.handoff == "inline_else_queue":
             self._validate_perimeter()
         self._validate_receiving()
+        self._validate_balance()
 
     def _validate_own_core(self) -> None:
         needed = {"drive": "poll", "timers": "core", "lookup": "group", "handoff": "inline", "groups": None}
@@ -230,12 +245,14 @@ class OrganizationConfig:
     @property
     def runs_in_windows(self) -> bool:
         """Whether cores can be simulated apart from each other for a short time."""
-        return self.drive == "interrupt" and self.dispatch not in QUEUES and self.handoff != "forward"
+        return self.drive == "interrupt" and self.dispatch not in QUEUES and self.handoff != "forward" and not self.balance
 
     def _validate_receiving(self) -> None:
-        for name, low, high in (("defer_us", 0, 1e6), ("busy_us", 0, 1e9), ("suspend_us", 0, 1e9), ("defer_limit", 0, 1e9)):
+        for name, low, high in (("defer_us", 0, 1e6), ("busy_us", 0, 1e9), ("suspend_us", 0, 1e9), ("migrate_us", 0, 1e9)):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"org.{name}", getattr(self, name), f"must be from {low:g} to {high:g}")
+        if not 0 <= self.defer_limit <= 1 << 30:
+            raise ConfigError("org.defer_limit", self.defer_limit, f"must be a whole number from 0 to {1 << 30}")
         if not 1 <= self.budget <= 1 << 20:
             raise ConfigError("org.budget", self.budget, "must be a whole number from 1 to 1048576")
         if self.drive != "interrupt" and self.placement != "pinned":
@@ -266,6 +283,27 @@ class OrganizationConfig:
             raise ConfigError("org.accept", self.accept, "must be local with listener=local, whose tables belong to cores")
         if self.accept == "local" and self.dispatch == "netisr":
             raise ConfigError("org.accept", "local", "needs the core of a connection, which dispatch=netisr does not have")
+
+    def _validate_balance(self) -> None:
+        """Raise ConfigError for the first choice that contradicts what moves between cores."""
+        if "steal_connection" in self.balance:
+            if self.listener not in ("replicated", "local") or self.accept == "any":
+                raise ConfigError(
+                    "org.balance", "steal_connection", "needs accept queues per thread: listener=replicated or local"
+                )
+            if self.drive in POLLS and self.boundary != "ring":
+                raise ConfigError(
+                    "org.balance", "steal_connection", f"needs threads that sleep, which drive={self.drive} has not"
+                )
+        if "steal_event" in self.balance and self.boundary != "call":
+            raise ConfigError("org.balance", "steal_event", "needs boundary=call, whose cores poll")
+        migrates = "migrate_group" in self.balance
+        if migrates and (self.dispatch != "rss" or self.serialize == "own_core"):
+            raise ConfigError("org.balance", "migrate_group", "needs dispatch=rss, and connections that any core may enter")
+        if migrates != (self.migrate_us > 0) or self.migrate_us % 1000:
+            raise ConfigError(
+                "org.migrate_us", self.migrate_us, "must be whole milliseconds with balance=[migrate_group], else 0"
+            )
 
     def _validate_perimeter(self) -> None:
         if self.serialize != "group_lock" or self.lookup not in FINDS_FIRST:

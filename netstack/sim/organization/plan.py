@@ -42,12 +42,17 @@ class Plan:
     first_phase: Phase
     listener_kind: ListenerKind
     use_files: bool  # each socket has an inode and a directory entry
+    waits_for_ports: bool  # an application waits for such a port, and takes no other
     ports_by_core: bool  # an ephemeral port is one whose packets the card takes to the core that connects
     crosses: bool  # a system call for each request
     crosses_to_wait: bool  # a system call to wait for events
     forwards: bool  # packets of a poll go to their owners' cores at its end
     to_consumer: bool  # the owner is the core of the application's last call
     accept_kind: AcceptKind
+    steals: bool  # applications without events take connections or events from others
+    steals_connections: bool  # connections that nobody has accepted
+    steals_events: bool  # events of connections that stay with their core
+    one_thread: bool  # the application's thread is that of the stack
     app_polls: bool  # applications poll their receive queue
     polls_events: bool  # applications poll their event queue
     suspends: bool  # and interrupts stay off while they work
@@ -71,12 +76,17 @@ def plan_of(org: OrganizationConfig) -> Plan:
         first_phase=phases_of(org)[0],
         listener_kind=ListenerKind.of(org.listener),
         use_files=org.files == "vfs",
+        waits_for_ports=org.serialize == "own_core" and org.boundary != "ring",
         ports_by_core=org.active_ports == "core",
         crosses=org.boundary == "syscall",
         crosses_to_wait=org.boundary in ("syscall", "batch"),
         forwards=org.handoff == "forward",
         to_consumer=org.owner == "consumer",
         accept_kind=AcceptKind.of(org.accept),
+        steals="steal_connection" in org.balance or "steal_event" in org.balance,
+        steals_connections="steal_connection" in org.balance,
+        steals_events="steal_event" in org.balance,
+        one_thread=org.boundary == "call",
         app_polls=org.drive in POLLS and org.boundary != "ring",
         polls_events=org.stack_cores is not None,
         suspends=org.drive == "suspend",
@@ -139,7 +149,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
     cores = org.core_count(machine.cores)
     app_cores = cores - (org.stack_cores or 0)
     nics = machine.nic.count * (min(machine.nic.queues, org.polling_cores(machine.cores)) if org.dispatch in QUEUES else 1)
-    rings = nics if org.boundary == "ring" else 0
+    rings = nics if org.boundary == "ring" or "steal_event" in org.balance else 0
     groups = org.groups if org.groups is not None else cores
     if org.handoff == "forward":
         ports = cores
@@ -177,5 +187,5 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         locked_instructions=org.serialize not in ("none", "own_core"),
         pins_threads=pinned,
         pins_ports=pinned or org.handoff != "inline" or org.dispatch != "netisr",
-        queued_units=org.handoff == "inline_else_queue" or org.boundary == "ring",
+        queued_units=org.handoff == "inline_else_queue" or rings > 0,
     )

@@ -7,29 +7,71 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.transmit import clean_transmit_ring
 from netstack.sim.machine.nic import begin_core_poll, next_arrival, poll_again
 from netstack.sim.machine.numbers import Instance, Operation, ThreadState
-from netstack.sim.machine.scheduler import another_waits, give_way, nudge, wakeup
-from netstack.sim.machine.state import core_of, nic_of, thread_of
+from netstack.sim.machine.scheduler import another_waits, give_way, nudge, send_ipi, wakeup
+from netstack.sim.machine.state import core_of, nic_of, thread_of, thread_on
 from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item
 from netstack.sim.organization.queues import item_of_pool, put_left, take_left
-from netstack.sim.stack.numbers import ItemKind
+from netstack.sim.stack.numbers import ItemKind, WaitsFor
 from netstack.sim.stack.state import flow_of, item_of, queue_of
 
 
 @compiled
 def post_request(machine, stack, core, index):
-    """Put a request or an expired timer into the ring of its connection's receive queue. Who polls that one goes on at once."""
+    """Put a request or an expired timer into the ring of its connection's receive queue. Who polls that one goes on at once.
+
+    A core whose connection was taken from it is interrupted, unless it polls or has been.
+    """
     cpu = core_of(machine, core)
     request = item_of_pool(machine, stack, index)
     queue = flow_of(stack, item_of(stack, request).flow).queue
     cpu.instance[Instance.GROUP] = _ring_instance(stack, request, queue)
     put_left(machine, stack, core, request, stack.ring_first + queue, Operation.RING_PUT)
-    poller_index = nic_of(machine, queue).thread
+    poller_index = stack.app_thread_first + queue if stack.steals_events != 0 else nic_of(machine, queue).thread
     poller = thread_of(machine, poller_index)
     if poller.state == ThreadState.BLOCKED:
+        poller.waits_for = WaitsFor.WORK
         wakeup(machine, core, poller_index)
+    elif stack.steals_events != 0 and poller.waits_for != WaitsFor.POLL:
+        _interrupt_once(machine, stack, core, queue, poller.core)
     else:
         nudge(machine, poller.core, cpu.clock)
+
+
+@compiled
+def _interrupt_once(machine, stack, core, queue, target):
+    ring = queue_of(stack, stack.ring_first + queue)
+    if ring.told == 0:
+        ring.told = 1
+        send_ipi(machine, core, target)
+
+
+@compiled
+def is_elsewhere(machine, stack, core, flow_index):
+    """Return whether all requests of a connection are processed by another core, from which `core` has taken an event of it."""
+    return stack.steals_events != 0 and flow_of(stack, flow_index).queue % machine.cores_used != core
+
+
+@compiled
+def work_for_thieves(machine, stack, core):
+    """Process a request of a core that has taken an event from this one, or a frame that such a core waits for.
+
+    Returns whether there was one.
+    """
+    thread = thread_on(machine, core)
+    queue = thread.index
+    ring = queue_of(stack, stack.ring_first + queue)
+    if ring.count > 0:
+        _take_request(machine, stack, core, queue)
+        return True
+    if ring.told == 0 or thread.polls != 0:
+        ring.told = 0
+        return False
+    if nic_of(machine, queue).polled < machine.budget and take_frame(machine, stack, core, queue):
+        return True
+    ring.told = 0
+    poll_again(machine, queue)
+    return False
 
 
 @compiled

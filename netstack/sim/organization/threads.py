@@ -10,7 +10,7 @@ from netstack.sim.kernel.receive import connection_ports
 from netstack.sim.kernel.transmit import clean_transmit_ring
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import release
-from netstack.sim.machine.nic import end_poll, unmask
+from netstack.sim.machine.nic import begin_core_poll, end_poll, unmask
 from netstack.sim.machine.numbers import Instance, Operation, Recorded, ThreadState
 from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import (
@@ -20,6 +20,7 @@ from netstack.sim.machine.scheduler import (
     interrupt_core_by_timer,
     make_runnable_from_interrupt,
     sleep,
+    wakeup,
 )
 from netstack.sim.machine.state import core_of, thread_of, thread_on
 from netstack.sim.organization.applications import next_action
@@ -37,6 +38,7 @@ from netstack.sim.stack.state import (
     take_item,
     wheel_slot_of,
 )
+from netstack.sim.stack.steering import migrate_entry
 from netstack.sim.stack.timer_wheel import arm, end_tick, entry_flow, entry_side
 from netstack.sim.workload.peer import peer_begin, peer_open, peer_timeout
 from netstack.tcp.timers import tcp_next_deadline_us
@@ -75,6 +77,9 @@ def _next_frame(machine, stack, core):
     if stack.use_rings != 0:
         poll_for_stack(machine, stack, core)
         return
+    if stack.one_thread != 0:
+        _leave_to_application(machine, stack, core)
+        return
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     nic = thread.index
@@ -100,6 +105,17 @@ def _next_frame(machine, stack, core):
         if machine.recording != 0:
             record_now(machine, Recorded.UNMASK, core, nic, -1)
         unmask(machine, nic)
+    sleep(machine, core)
+
+
+@compiled
+def _leave_to_application(machine, stack, core):
+    """Wake the application that is the stack: it polls the receive queue, which interrupts no more until it sleeps again."""
+    nic = thread_on(machine, core).index
+    application = stack.app_thread_first + nic
+    begin_core_poll(machine, nic, core)
+    thread_of(machine, application).waits_for = WaitsFor.WORK
+    wakeup(machine, core, application)
     sleep(machine, core)
 
 
@@ -137,6 +153,8 @@ def clock_tick(machine, stack, now):
     entry = slot.head
     slot.head = -1
     end_tick(stack)
+    if stack.migrate_ticks != 0 and stack.next_tick % stack.migrate_ticks == 0:
+        migrate_entry(machine, stack)
     now_us = now // stack.cycles_per_us
     while entry >= 0:
         flow_index = entry_flow(entry)

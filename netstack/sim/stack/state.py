@@ -61,6 +61,7 @@ class Flow(Record):
     started: i1  # 1: its transfer or its client has begun
     open: i1  # 1: its pcb is in the table
     accepted: i1  # 1: the application has accepted it, or opens it, and has not closed it
+    wants_port: i1  # 1: the application waits for a port to open a connection for it
     connecting: i1  # 1: the application has not yet seen that the connection which it opens is complete
 
 
@@ -199,6 +200,12 @@ class Stack(Record):
     to_consumer: i8  # 1: the owner is the core of the application's last call
     accept_kind: i8  # AcceptKind
     next_application: i8  # the application thread that is asked first to take a connection
+    steals: i8  # 1: applications without events take connections or events from others
+    steals_connections: i8  # 1: connections that nobody has accepted
+    steals_events: i8  # 1: events of connections that stay with their core
+    migrate_ticks: i8  # ticks of the wheel after which an entry of the indirection table moves, 0 for never
+    migrate_next: i8  # the entry that is asked first to move
+    one_thread: i8  # 1: the application's thread is that of the stack
     app_polls: i8  # 1: applications poll their receive queue
     polls_events: i8  # 1: applications poll their event queue
     suspends: i8  # 1: and interrupts stay off while they work
@@ -218,6 +225,8 @@ class Stack(Record):
     timeouts: i8  # expiries of retransmission timers
     interface_queue_drops: i8  # segments that a NIC had no room for
     queue_drops: i8  # packets that a port had no room for
+    stolen: i8  # connections and events taken from another thread
+    migrated: i8  # entries of the indirection table that moved
     hand_offs: i8  # items left to another thread or to whoever holds a connection or perimeter
     messages_sent: i8  # items put into queues
     messages_received: i8  # items taken out of queues
@@ -261,6 +270,7 @@ class Stack(Record):
     backends: i8  # that clients are divided among
     backend_cycles: i8  # from the last byte of a request at a backend to the response
     next_port: i8  # the ephemeral port that is tried first, from 0 on
+    waits_for_ports: i8  # 1: an application waits for such a port, and takes no other
     ports_by_core: i8  # 1: an ephemeral port is one whose packets the card takes to the core that connects
     think_cycles: i8  # pause of a client between connections or requests
     client_addresses: i8  # that all clients share, 0 if each has one of its own
@@ -291,6 +301,7 @@ class Stack(Record):
     segment_table: i8  # SEGMENT, by item
     queue_table: i8  # Queue
     ready_table: i8  # ReadyQueue, by application thread
+    port_wait_table: i8  # ReadyQueue, by application thread: clients whose connections to backends wait for a port
     wheel_table: i8  # WheelSlot, by tick
     latency_table: i8  # Counter, by bucket of latency
     exchange_table: i8  # Exchange, by connection
@@ -316,6 +327,8 @@ COUNTERS = (
     "timeouts",
     "interface_queue_drops",
     "queue_drops",
+    "stolen",
+    "migrated",
     "hand_offs",
     "messages_sent",
     "messages_received",
@@ -379,6 +392,9 @@ on the backlogs.
 
 ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
+
+port_wait_of = table_accessor(ReadyQueue.dtype, "port_wait_table", last=("section",))
+"""Return the list of connections for which an application thread waits for a port."""
 
 listener_of = table_accessor(Listener.dtype, "listener_table", last=("section",))
 """Return a listening socket."""

@@ -3,8 +3,10 @@
 Knows the card's tables and the addresses of connections, not who processes packets.
 """
 
+import numpy as np
+
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.state import flow_entry_of, indirection_of
+from netstack.sim.machine.state import NEVER, flow_entry_of, indirection_of, nic_of
 from netstack.sim.machine.toeplitz import toeplitz
 from netstack.sim.stack.state import flow_of, peer_of
 
@@ -63,3 +65,46 @@ def note_consumer(machine, stack, core, flow_index):
         other.queue = _queue_of_hash(machine, other.nic, _receive_hash(machine, stack, entry.value))
     entry.value = flow_index
     flow.queue = queue
+
+
+@compiled
+def migrate_entry(machine, stack):
+    """Move an entry of the indirection table from the queue with the most frames since the last time to the one with the fewest.
+
+    An entry moves only if the queues differ by more than two mean ones of the busiest, so that none moves back at once. Entries
+    move in turn. Source: flow group migration of Affinity-Accept.
+    """
+    queues = machine.nics // machine.links
+    busiest, idlest, most, fewest = 0, 0, np.int64(-1), NEVER
+    for queue in range(queues):
+        frames = _frames_since(machine, queue)
+        if frames > most:
+            busiest, most = queue, frames
+        if frames < fewest:
+            idlest, fewest = queue, frames
+    entries = 0
+    for entry in range(machine.rss_mask + 1):
+        entries += indirection_of(machine, entry).value == busiest
+    if entries == 0 or (most - fewest) * entries <= 2 * most:
+        return
+    entry = stack.migrate_next
+    while indirection_of(machine, entry).value != busiest:
+        entry = (entry + 1) & machine.rss_mask
+    stack.migrate_next = (entry + 1) & machine.rss_mask
+    stack.migrated += 1
+    indirection_of(machine, entry).value = idlest
+    for flow_index in range(stack.conns):
+        flow = flow_of(stack, flow_index)
+        if _receive_hash(machine, stack, flow_index) & machine.rss_mask == entry:
+            flow.queue = flow.nic + idlest * machine.links
+
+
+@compiled
+def _frames_since(machine, queue):
+    """Return how many frames a queue of all cards received since this was last asked."""
+    frames = 0
+    for link in range(machine.links):
+        nic = nic_of(machine, link + queue * machine.links)
+        frames += nic.frames_received - nic.frames_before
+        nic.frames_before = nic.frames_received
+    return frames

@@ -24,7 +24,7 @@ SHORT = ("engine.warmup_ms=5", "engine.measure_ms=20")
 MODERN = ("machine=e5_2697v2_2x12", "costs=linux26")
 OF_2006 = ("up", "msgp", "connp_t", "connp_l", "linux", "freebsd", "dragonflybsd", "solaris10")
 OF_LINUX = ("linux_rss", "linux_rfs", "linux_arfs", "linux_busy_poll", "linux_threaded_napi", "fastsocket", "megapipe")
-OTHER_CODE = ("ix", "mtcp", "tas")
+OTHER_CODE = ("ix", "mtcp", "tas", "zygos")
 TRACE = """
 import sys
 from experiments.config.compose import compose_simulation
@@ -195,3 +195,24 @@ def test_what_a_proxy_cannot_do_is_refused(composed: Compose, override: str, nam
 def test_more_clients_than_ports_are_refused(composed: Compose) -> None:
     with pytest.raises(ConfigError, match=r"workload\.backends=1"):
         composed(*PROXY, "conns=20000", "workload.backends=1").validate()
+
+
+def test_a_connection_waits_for_a_port_of_its_own_core_where_no_other_may_enter_it(composed: Compose) -> None:
+    """Of all ports 40 are free. Whichever connection is open, its packets come to the core that opened it."""
+    machine = ("machine=epyc_7662", "machine.cores=4", "machine.nic.queues=4", "costs=lean")
+    config = composed(*PROXY, *machine, "org=ix", "conns=96", "workload.backends=1", "workload.time_wait_us=1000")
+    simulation = build(config)
+    ports, flows, waiting = (simulation.tables[name] for name in ("ephemeral", "flow", "port_wait"))
+    ports["flow"][40:] = 0  # as if they were a client's
+    most = 0
+    for microsecond in range(1, 12_001):
+        run_until(simulation.machine, simulation.stack, microsecond * config.machine.clock_mhz)
+        begun = np.unique(ports["flow"][:40])
+        to_backends = begun[begun >= 0]
+        assert (flows["queue"][to_backends] == flows["app_thread"][to_backends]).all()
+        most = max(most, int(waiting["count"].sum()))
+    assert most > 20
+    assert int(simulation.stack["requests_answered"]) > 96
+    ports["flow"][40:] = -1
+    settle(simulation.machine, 12_000 * config.machine.clock_mhz)
+    check_conservation(simulation)
