@@ -78,6 +78,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         global_lock=0,
         group_lock_first=1,
         connection_lock_first=1,
+        table_lock_first=sizes.population.machine.locks - sizes.population.tables,
     )
     assign(stack, **vars(plan))
     _build_connection_table(simulation, sizes)
@@ -108,6 +109,7 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     assign(buckets, head=-1)
     listeners = simulation.add(stack, "listener", state.Listener.dtype, sizes.population.listeners if churns else 0)
     assign(listeners["section"], start=-1, end=-1)
+    assign(simulation.add(stack, "group_section", Section.dtype, sizes.population.tables), start=-1, end=-1)
     assign(simulation.add(stack, "bucket_section", Section.dtype, len(buckets) if churns else 0), start=-1, end=-1)
 
 

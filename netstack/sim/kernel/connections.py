@@ -7,10 +7,10 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import assign_application, charge_listener, score_listeners
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
 from netstack.sim.kernel.opening import free_port, set_connecting
+from netstack.sim.kernel.table import enter_bucket, leave_bucket
 from netstack.sim.kernel.transmit import transmit_segment
 from netstack.sim.machine.charging import charge, touch_structure
-from netstack.sim.machine.numbers import Access, Fault, Instance, LockClass, Operation
-from netstack.sim.machine.sections import enter_section, leave_section
+from netstack.sim.machine.numbers import Access, Fault, Instance, Operation
 from netstack.sim.machine.state import core_of
 from netstack.sim.stack import state
 from netstack.sim.stack.numbers import Admission, ItemKind, Side
@@ -107,10 +107,10 @@ def _insert(machine, stack, core, flow_index):
     pcb = pcb_of(stack, flow_index)
     value = state.connection_hash(stack, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
     bucket = state.bucket_of_hash(stack, value)
-    _enter_bucket(machine, stack, core, bucket)
+    enter_bucket(machine, stack, core, flow_index, bucket)
     charge(machine, core, Operation.CONNECTION_INSERT)
     lookup_insert(stack.pcb_table, state.buckets_of_hash(stack, value), stack.buckets_per_group, stack.hash_seed, flow_index)
-    _leave_bucket(machine, stack, core, bucket)
+    leave_bucket(machine, stack, core, flow_index, bucket)
 
 
 @compiled
@@ -126,13 +126,13 @@ def remove_connection(machine, stack, core, flow_index):
         return
     value = state.connection_hash(stack, pcb.local_address, pcb.local_port, pcb.foreign_address, pcb.foreign_port)
     bucket = state.bucket_of_hash(stack, value)
-    _enter_bucket(machine, stack, core, bucket)
+    enter_bucket(machine, stack, core, flow_index, bucket)
     before = lookup_remove(
         stack.pcb_table, state.buckets_of_hash(stack, value), stack.buckets_per_group, stack.hash_seed, flow_index
     )
     if before >= 0:
         touch_structure(machine, core, stack.inpcb_kind, before, 0, Access.WRITE)
-    _leave_bucket(machine, stack, core, bucket)
+    leave_bucket(machine, stack, core, flow_index, bucket)
     charge(machine, core, Operation.CONNECTION_REMOVE)
     if is_to_backend(stack, flow_index):
         free_port(machine, stack, core, flow_index)
@@ -142,21 +142,6 @@ def remove_connection(machine, stack, core, flow_index):
     state.renew_pcb(stack, flow_index, Side.LOCAL)
     flow_of(stack, flow_index).open = 0
     open_next(machine, stack, flow_index, core_of(machine, core).clock)
-
-
-@compiled
-def _enter_bucket(machine, stack, core, bucket):
-    """Enter the section of a hash bucket, if look-ups do not exclude changes of the table."""
-    core_of(machine, core).instance[Instance.BUCKET] = bucket // state.BUCKETS_PER_LINE
-    if stack.lookup_first != 0:
-        enter_section(machine, core, state.bucket_section_of(stack, bucket), LockClass.BUCKET)
-        charge(machine, core, Operation.BUCKET_SECTION)
-
-
-@compiled
-def _leave_bucket(machine, stack, core, bucket):
-    if stack.lookup_first != 0:
-        leave_section(machine, core, state.bucket_section_of(stack, bucket), LockClass.BUCKET)
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""The receive path, top to bottom: look-up, header prediction, input, acknowledged data; and expired timers.
+"""The receive path behind the look-up: header prediction, input, acknowledged data; and expired timers.
 
 Who runs it, and under which lock, is decided in `organization`.
 """
@@ -8,53 +8,16 @@ from netstack.sim.kernel.callouts import set_callout, stop_callout
 from netstack.sim.kernel.mbufs import put_mbuf
 from netstack.sim.kernel.readiness import so_wakeup
 from netstack.sim.kernel.reading import append_received
-from netstack.sim.machine.charging import charge, charge_section, touch_structure
-from netstack.sim.machine.numbers import Access, Instance, LockClass, Operation
+from netstack.sim.machine.charging import charge, charge_section
+from netstack.sim.machine.numbers import Instance, LockClass, Operation
 from netstack.sim.machine.sections import enter_section, leave_section
 from netstack.sim.machine.state import core_of
 from netstack.sim.stack.numbers import Callout
-from netstack.sim.stack.state import (
-    BUCKETS_PER_LINE,
-    bucket_of,
-    bucket_of_hash,
-    flow_of,
-    free_item,
-    item_of,
-    latency_bucket,
-    latency_of,
-    mbuf_of,
-    packet_hash,
-    pcb_of,
-    segment_of,
-)
+from netstack.sim.stack.state import flow_of, free_item, item_of, latency_bucket, latency_of, mbuf_of, pcb_of, segment_of
 from netstack.tcp.flags import TCP_ACKED
 from netstack.tcp.input import tcp_input
-from netstack.tcp.lookup import lookup_matches
 from netstack.tcp.states import State
 from netstack.tcp.timers import tcp_timeout
-
-
-@compiled
-def lookup_connection(machine, stack, core, packet):
-    """Find a received packet's connection by its hash bucket and chain of pcbs; return its index, -1 if there is none."""
-    bucket = bucket_of_hash(stack, packet_hash(stack, packet))
-    core_of(machine, core).instance[Instance.BUCKET] = bucket // BUCKETS_PER_LINE
-    charge(machine, core, Operation.LOOKUP)
-    segment = segment_of(stack, packet)
-    index = bucket_of(stack, bucket).head
-    while index >= 0:
-        touch_structure(machine, core, stack.inpcb_kind, index, 0, Access.READ)
-        if lookup_matches(
-            stack.pcb_table,
-            index,
-            segment.destination_address,
-            segment.destination_port,
-            segment.source_address,
-            segment.source_port,
-        ):
-            return index
-        index = pcb_of(stack, index).hash_next
-    return -1
 
 
 @compiled

@@ -75,7 +75,8 @@ class OrganizationConfig:
             connection's `backlog`, which the application empties before it leaves.
         groups: How many connection groups there are. Null makes as many as cores.
         lookup: How a connection is found: under one `global_lock`, in the table of its `group`, without a lock (`rcu`), or
-            under the lock of a bucket.
+            under the lock of a bucket. With `serialize=connection_lock` a group's table has a lock that is held while it is
+            searched, and the connections of a receive queue are in the same group.
         transmit: Who runs the send path. `caller`: the thread that has the item. `owner`: the thread of the connection's group,
             or with `boundary=ring` that of its receive queue.
         listener: How many sockets listen on the host's port. Each has a lock and queues of its own. A connection enters them with
@@ -95,8 +96,8 @@ class OrganizationConfig:
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
         active_ports: Which port of the host a connection gets that an application opens. `any`: the next free one, so that the
             card takes its packets to any core. `core`: the next one whose hash leads to the receive queue of the core that
-            connects, if one is free (receive flow deliver of Fastsocket). With `serialize=own_core` an application waits until one
-            is, since no other core may enter the connection; with `boundary=ring` it need not.
+            connects, if one is free (receive flow deliver of Fastsocket). With `serialize=own_core` an application waits until
+            one is, since no other core may enter the connection; with `boundary=ring` it need not.
         balance: What moves from busy cores to idle ones, any of these. `steal_connection`: a thread without events accepts a
             connection that waits for another thread, which is busy. `steal_event`: a core without events takes one of a core
             that is busy. Requests for it go back to that core, which is interrupted for them, or for frames that wait while it
@@ -189,9 +190,11 @@ class OrganizationConfig:
             )
         if by_thread and self.lookup != "group":
             raise ConfigError("org.lookup", self.lookup, "must be group when a thread owns the group's table")
-        if self.serialize == "connection_lock" and self.lookup == "group":
+        if self.serialize == "connection_lock" and self.lookup == "group" and self.dispatch != "rss":
             raise ConfigError(
-                "org.lookup", "group", "a group's table needs the group's lock or thread: use global_lock with connection_lock"
+                "org.lookup",
+                "group",
+                "needs dispatch=rss with connection_lock, whose queues are the groups; else use global_lock",
             )
         if self.serialize == "own_core":
             self._validate_own_core()

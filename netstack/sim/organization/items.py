@@ -8,7 +8,8 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.connections import admit_segment, keeps_table, open_connection, remove_connection, send_reset
 from netstack.sim.kernel.listener import tell_application
 from netstack.sim.kernel.reading import process_read
-from netstack.sim.kernel.receive import lookup_connection, predict_packet, process_packet, process_timer
+from netstack.sim.kernel.receive import predict_packet, process_packet, process_timer
+from netstack.sim.kernel.table import enter_table, leave_table, lookup_connection
 from netstack.sim.kernel.transmit import output_segment, process_send
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.locks import acquire, enter, leave, release
@@ -98,7 +99,9 @@ def _lookup(machine, stack, core):
     thread = thread_of(machine, cpu.thread)
     item = item_of(stack, thread.item)
     if item.kind == ItemKind.PACKET:
+        enter_table(machine, stack, core, item.flow)
         found = lookup_connection(machine, stack, core, thread.item)
+        leave_table(machine, stack, core, item.flow)
         if found < 0 and stack.connections_end == 0:
             machine.fault = Fault.CONNECTION_NOT_FOUND
     thread.flow = item.flow

@@ -34,6 +34,7 @@ class Plan:
     use_global_lock: bool  # the connection table has one lock
     lookup_first: bool  # the table is searched before the connection's lock is tried
     lookup_operation: int  # Operation that such a search costs beside its walk, -1 for none
+    group_tables: bool  # that search is in the table of a group, under the table's lock
     use_backlog: bool  # packets that find an application inside wait in the connection's backlog
     use_perimeter: bool  # whoever is inside a group processes what others leave
     use_ipi_queues: bool  # ports have no lock, other cores send interrupts
@@ -66,8 +67,9 @@ def plan_of(org: OrganizationConfig) -> Plan:
         queue_requests=org.handoff == "queue",
         use_rings=org.boundary == "ring",
         use_global_lock=org.lookup == "global_lock",
-        lookup_first=org.lookup in SEARCHED_FIRST,
-        lookup_operation=SEARCHED_FIRST.get(org.lookup, -1),
+        lookup_first=org.lookup in SEARCHED_FIRST or _has_group_tables(org),
+        lookup_operation=SEARCHED_FIRST.get("rcu" if _has_group_tables(org) else org.lookup, -1),
+        group_tables=_has_group_tables(org),
         use_backlog=org.contention == "backlog",
         use_perimeter=org.handoff == "inline_else_queue",
         use_ipi_queues=org.port == "ipi_queue",
@@ -94,6 +96,11 @@ def plan_of(org: OrganizationConfig) -> Plan:
     )
 
 
+def _has_group_tables(org: OrganizationConfig) -> bool:
+    """Return whether a search in the table of a group ends before the connection's lock is tried."""
+    return org.lookup == "group" and org.serialize == "connection_lock"
+
+
 def lock_kind_of(org: OrganizationConfig) -> LockKind:
     """Return which lock an item takes before it is processed."""
     return {"connection_lock": LockKind.CONNECTION, "group_lock": LockKind.GROUP}.get(org.serialize, LockKind.NONE)
@@ -113,7 +120,7 @@ class MachinePart:
     cores_used: int  # the first ones
     links: int  # physical ones, which the queues of a card share
     nics: int  # queues of cards as the kernel sees them: with rings, an interrupt and an inbound thread each
-    locks: int  # the connection table's, then those of groups or connections
+    locks: int  # the connection table's, then those of groups or connections, then those of groups' tables
     affine: bool  # a woken thread returns to the core that it ran on, if that idles
     light_threads: bool  # some threads run in the context of an interrupt
     flow_entries: int  # exact entries of a card, 0 for none
@@ -135,6 +142,7 @@ class Population:
     app_cores: int  # that run applications: the last ones
     rings: int  # of requests, one per receive queue
     queues: int  # those of ports, then those on the way to each port, then rings, then backlogs
+    tables: int  # of groups, each with a lock
     listeners: int  # listening sockets
     lock_class: LockClass  # of all locks but the table's
     locked_instructions: bool  # whether the kernel executes any
@@ -157,6 +165,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         ports = groups
     else:
         ports = {"software_hash": cores, "netisr": 1}.get(org.dispatch, 0)
+    tables = groups if _has_group_tables(org) else 0
     pinned = org.placement == "pinned"
     threads = app_threads_per_core * app_cores
     lock_kind = lock_kind_of(org)
@@ -165,7 +174,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
             cores_used=cores,
             links=machine.nic.count,
             nics=nics,
-            locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0),
+            locks=1 + {LockKind.GROUP: groups, LockKind.CONNECTION: conns}.get(lock_kind, 0) + tables,
             affine=org.scheduler == "ule",
             light_threads=org.drive in ("napi", *POLLS) and org.boundary != "ring",
             flow_entries=machine.nic.flow_table if org.dispatch == "flow_table" else 0,
@@ -182,6 +191,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         app_cores=app_cores,
         rings=rings,
         queues=ports + (ports if org.port == "ipi_queue" else 0) + rings + (conns if org.contention == "backlog" else 0),
+        tables=tables,
         listeners={"shared": 1, "partitioned": groups, "replicated": threads, "local": threads}[org.listener],
         lock_class=LockClass.CONNECTION if lock_kind == LockKind.CONNECTION else LockClass.GLOBAL,
         locked_instructions=org.serialize not in ("none", "own_core"),

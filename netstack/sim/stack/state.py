@@ -241,6 +241,7 @@ class Stack(Record):
     use_global_lock: i8  # 1: the connection table has one lock
     lookup_first: i8  # 1: the table is searched before the connection's lock is tried
     lookup_operation: i8  # Operation that such a search costs beside its walk, -1 for none
+    group_tables: i8  # 1: that search is in the table of a group, under the table's lock
     use_backlog: i8  # 1: packets that find an application inside wait in the connection's backlog
     copies_sent: i8  # 1: written payload is copied into the kernel; 0: its pages are mapped
     use_perimeter: i8  # 1: whoever is inside a group processes what others leave
@@ -250,6 +251,7 @@ class Stack(Record):
     first_phase: i8  # Phase of a new item
     connection_lock_first: i8  # the lock of connection 0
     group_lock_first: i8  # the lock of group 0
+    table_lock_first: i8  # the lock of the table of group 0
     global_lock: i8  # the connection table's lock
     app_thread_first: i8  # the first application thread
     port_thread_first: i8  # the first thread of a port
@@ -315,6 +317,7 @@ class Stack(Record):
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
     listener_table: i8  # Listener, by listening socket
     bucket_section_table: i8  # Section, by hash bucket
+    group_section_table: i8  # Section, by group: of its table's lock
     ephemeral_table: i8  # EphemeralPort, by backend and port
 
 
@@ -401,6 +404,9 @@ listener_of = table_accessor(Listener.dtype, "listener_table", last=("section",)
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return the section of a hash bucket's lock."""
+
+group_section_of = table_accessor(Section.dtype, "group_section_table", last=("start", "end"))
+"""Return the section of the lock of a group's table."""
 
 ephemeral_of = table_accessor(EphemeralPort.dtype, "ephemeral_table")
 """Return an ephemeral port of the host towards one backend."""

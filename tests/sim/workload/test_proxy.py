@@ -24,7 +24,7 @@ SHORT = ("engine.warmup_ms=5", "engine.measure_ms=20")
 MODERN = ("machine=e5_2697v2_2x12", "costs=linux26")
 OF_2006 = ("up", "msgp", "connp_t", "connp_l", "linux", "freebsd", "dragonflybsd", "solaris10")
 OF_LINUX = ("linux_rss", "linux_rfs", "linux_arfs", "linux_busy_poll", "linux_threaded_napi", "fastsocket", "megapipe")
-OTHER_CODE = ("ix", "mtcp", "tas", "zygos")
+OTHER_CODE = ("ix", "mtcp", "tas", "zygos", "seastar", "freebsd_pcbgroups", "freebsd_smr")
 TRACE = """
 import sys
 from experiments.config.compose import compose_simulation

@@ -17,7 +17,7 @@ from tests.sim.workload.test_churn import TRACE
 Compose = Callable[..., SimulationConfig]
 ORGANIZATIONS = ("up", "msgp", "connp_t", "connp_l", "linux", "freebsd", "dragonflybsd", "solaris10")
 MODERN = ("linux_rss", "linux_rps", "linux_rfs", "linux_arfs", "linux_reuseport", "linux_incoming_cpu", "linux_threaded_napi")
-POLLING = ("linux_busy_poll", "linux_suspend", "mtcp", "affinity_accept", "zygos")
+POLLING = ("linux_busy_poll", "linux_suspend", "mtcp", "affinity_accept", "zygos", "freebsd_pcbgroups", "freebsd_smr")
 QUEUES = ("machine=epyc_7662", "machine.cores=4", "costs=linux6")
 REQUESTS = ("workload=request_response", "workload.start_spread_us=500")
 SHORT = ("engine.warmup_ms=4", "engine.measure_ms=8")
