@@ -26,8 +26,8 @@ FILES = sorted((CONF / "org").glob("*.yaml"))
 NAMES = tuple(path.stem for path in FILES)
 PUBLISHED = ("msgp", "connp")
 """Parts of organizations' names that are in no other word."""
-COUNTS = ("groups", "batch", "cores", "stack_cores", "budget", "defer_limit")
-"""Its only counts: groups, messages at a time, cores, cores that only run the stack, frames of a poll, polls in vain."""
+COUNTS = ("groups", "batch", "cores", "stack_cores", "budget", "defer_limit", "aggregate_bytes")
+"""Its only counts: groups, messages at a time, cores, those of the stack, frames of a poll, polls in vain, most bytes at once."""
 TIMES = ("defer_us", "busy_us", "suspend_us", "migrate_us")
 """Its only times, which an administrator sets: until a timer polls, of polls, without interrupts, between moves of entries."""
 QUEUES = ("machine=epyc_7662", "machine.cores=4", "machine.nic.queues=4")

@@ -128,7 +128,11 @@ class SimulationConfig:
         if self.workload.connections_end or self.workload.application != "writer":
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with workload={self.workload.name}")
         if not self.org.runs_in_windows:
-            raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with receive queues, polls and forwarding")
+            raise ConfigError(
+                "engine.window_us",
+                self.engine.window_us,
+                "must be 0 with receive queues, polls, forwarding, balance and aggregates",
+            )
         if self.costs.locks:
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with costs={self.costs.name}")
         if "locks" in self.ideal:

@@ -76,6 +76,7 @@ def make_result() -> MakeResult:
             interrupts_per_second=8000.0,
             frames_per_interrupt=10.0,
             frames_per_poll=0.0,
+            frames_per_aggregate=1.0,
             useful_polls_percent=0.0,
             queue_frames_per_second=[80000.0],
             queue_imbalance=1.0,

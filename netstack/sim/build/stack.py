@@ -92,6 +92,7 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         table = simulation.add(stack, name, dtype, count)
         assign(table, head=-1, tail=-1)
         assign(table["section"], start=-1, end=-1)
+    assign(simulation.add(stack, "held", state.Held.dtype, sizes.population.machine.nics * state.HELD), item=-1)
     assign(simulation.add(stack, "wheel", state.WheelSlot.dtype, WHEEL_SLOTS), head=-1)
     simulation.add(stack, "latency", state.Counter.dtype, state.LATENCY_BUCKETS)
 

@@ -186,7 +186,7 @@ def check_frames(simulation: Simulation) -> None:
     _equal("items in use", taken, "the pool's missing ones", int(stack["items"]) - free)
     threads = simulation.tables["thread"]
     working = int(((threads["item"] >= 0) & (threads["item"] < int(stack["items"]))).sum())
-    queued = _queued(simulation)
+    queued = _queued(simulation) + int(np.count_nonzero(simulation.tables["held"]["item"] >= 0))
     least = int(nics["arrivals"].sum() + ringed.sum())
     if not least <= taken <= least + queued + working:
         raise ConservationError(f"items in use ({taken}) are neither on the way nor in ports nor with threads ({least})")

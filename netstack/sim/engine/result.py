@@ -79,6 +79,7 @@ class Result:
     interrupts_per_second: float = _statistic("1/s", "interrupts of receive queues, per simulated second")
     frames_per_interrupt: float = _statistic("1", "received frames per such interrupt")
     frames_per_poll: float = _statistic("1", "received frames per poll of a ring; 0 unless the organization polls")
+    frames_per_aggregate: float = _statistic("1", "received frames per packet that the stack processed", default=1.0)
     useful_polls_percent: float = _statistic("%", "polls that found a frame; 0 unless the organization polls")
     queue_frames_per_second: list[float] = _statistic("1/s", "received frames of each receive queue, per simulated second")
     queue_imbalance: float = _statistic("1", "frames of the busiest receive queue by those of a mean one")

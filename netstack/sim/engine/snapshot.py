@@ -117,6 +117,7 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         stall_kilocycles_per_request=_stalls(cycles) / 1000 / answered if answered else 0.0,
         request_histogram=latency.encode(),
         **_receiving(difference, simulated_ms),
+        frames_per_aggregate=_per_packet(int(difference("nic", "frames_received").sum()), stack_difference("merged_frames")),
         core_imbalance=_imbalance(cycles.sum(axis=1) - cycles[:, Category.IDLE]),
         thread_connections=_thread_connections(simulation),
         write_to_ack_us=_percentiles(difference("latency", "value")),
@@ -144,6 +145,11 @@ def _receiving(difference: Callable[[str, str], np.ndarray], simulated_ms: float
         "queue_frames_per_second": [round(float(count) * per_second, 3) for count in frames],
         "queue_imbalance": _imbalance(frames),
     }
+
+
+def _per_packet(frames: int, merged: int) -> float:
+    """Return frames per packet, if so many were joined to others; 1 if there are none."""
+    return frames / (frames - merged) if frames > merged else 1.0
 
 
 def _imbalance(loads: np.ndarray) -> float:

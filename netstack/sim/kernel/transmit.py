@@ -7,11 +7,11 @@ from netstack.jit.compilation import compiled
 from netstack.sim.kernel.callouts import set_callout
 from netstack.sim.kernel.mbufs import get_mbuf, put_mbuf
 from netstack.sim.machine.charging import charge, charge_section
-from netstack.sim.machine.nic import count_departed, reclaim, transmit_frame, transmit_full
+from netstack.sim.machine.nic import count_departed, extend_frame, reclaim, transmit_frame, transmit_full
 from netstack.sim.machine.numbers import Instance, LockClass, Operation
 from netstack.sim.machine.sections import enter_section, leave_section
 from netstack.sim.machine.state import core_of, nic_of, transmit_descriptor
-from netstack.sim.stack.numbers import Callout, Side
+from netstack.sim.stack.numbers import Callout, SendAggregation, Side
 from netstack.sim.stack.state import flow_of, item_of, mbuf_of, out_segment, pcb_of
 from netstack.sim.workload.config import HEADER_BYTES
 from netstack.sim.workload.peer import peer_receive
@@ -90,7 +90,49 @@ def output_segment(machine, stack, core, flow_index):
     if segment.length > 0:
         stack.data_segments += 1
     stack.retransmitted_segments += pcb.retransmitted_segments - retransmitted
+    if stack.send_aggregation != SendAggregation.NONE and segment.length > 0:
+        _output_behind(machine, stack, core, flow_index, segment.length)
     return True
+
+
+@compiled
+def _output_behind(machine, stack, core, flow_index, segment_bytes):
+    """Send more segments of the same length behind the first one of an aggregate, and a shorter one as its last.
+
+    TCP and IP have charged for all of them. The kernel cuts each one off and gives it to the driver, or the card does.
+    """
+    cpu = core_of(machine, core)
+    pcb = pcb_of(stack, flow_index)
+    nic_index = _transmit_queue(machine, core, flow_of(stack, flow_index).nic)
+    segment = out_segment(stack, Side.LOCAL)
+    total = segment_bytes
+    while segment.length == segment_bytes and total + segment_bytes <= stack.aggregate_bytes:
+        retransmitted = pcb.retransmitted_segments
+        if transmit_full(machine, nic_index) or tcp_output(pcb, segment, cpu.clock // stack.cycles_per_us) == 0:
+            return
+        if stack.send_aggregation == SendAggregation.TSO:
+            departure = extend_frame(machine, nic_index, segment.length + HEADER_BYTES)
+        else:
+            mbuf = get_mbuf(machine, stack, core)
+            charge(machine, core, Operation.SEGMENT_SEND)
+            departure = _drive(machine, core, nic_index, segment, mbuf)
+        total += segment.length
+        stack.data_segments += segment.length > 0
+        stack.retransmitted_segments += pcb.retransmitted_segments - retransmitted
+        peer_receive(machine, stack, flow_index, segment, departure)
+
+
+@compiled
+def _drive(machine, core, nic_index, segment, mbuf):
+    """Give a segment to the driver, whose ring has room; return when its last bit leaves."""
+    cpu = core_of(machine, core)
+    nic = nic_of(machine, nic_index)
+    enter_section(machine, core, nic.section, LockClass.NIC)
+    cpu.instance[Instance.TX_SLOT] = transmit_descriptor(machine, nic_index, nic.transmit_tail)
+    charge(machine, core, Operation.DRIVER_TRANSMIT)
+    departure = transmit_frame(machine, nic_index, cpu.clock, segment.length + HEADER_BYTES, mbuf)
+    leave_section(machine, core, nic.section, LockClass.NIC)
+    return departure
 
 
 @compiled

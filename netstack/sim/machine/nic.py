@@ -77,6 +77,18 @@ def transmit_frame(machine, nic_index, now, ip_bytes, mbuf):
 
 
 @compiled
+def extend_frame(machine, nic_index, ip_bytes):
+    """Send one more frame of the aggregate in the newest slot, right behind the last one; return when its last bit leaves."""
+    nic = nic_of(machine, nic_index)
+    link = nic_of(machine, nic_index % machine.links)
+    link.transmit_free += wire_bytes(ip_bytes) * machine.link_units_per_byte
+    departure = link.transmit_free // LINK_UNITS
+    transmit_slot_of(machine, nic_index, nic.transmit_tail - 1).departure = departure
+    nic.frames_sent += 1
+    return departure
+
+
+@compiled
 def reclaim(machine, nic_index):
     """Take the oldest departed frame off the ring; return its mbuf. `count_departed` has said that there is one.
 

@@ -138,6 +138,8 @@ class Operation(Number):
     FORWARD = auto()  # put a packet on the queue of its owner's core, under that queue's lock
     RING_PUT = auto()  # put a request into the ring between an application and a thread of the stack
     RING_TAKE = auto()  # take a request out of such a ring
+    AGGREGATE_RECEIVE = auto()  # compare a received frame with those that are held, and join it to one or hold it
+    SEGMENT_SEND = auto()  # cut a segment off an aggregate that is sent
     ACCEPT_LOOK = auto()  # look whether connections wait in another thread's accept queue
     STEAL_EVENT = auto()  # take an event off another thread's queue, under its lock
     SYSCALL = auto()  # enter and leave the kernel, beside what the call itself does

@@ -18,6 +18,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "transmit": ("caller", "owner"),
     "listener": ("shared", "replicated", "partitioned", "local"),
     "accept": ("client", "hash", "local", "any"),
+    "aggregate_receive": ("none", "gro", "lro"),
+    "aggregate_send": ("none", "gso", "tso"),
     "timers": ("kernel", "core"),
     "boundary": ("syscall", "batch", "call", "ring"),
     "files": ("vfs", "none"),
@@ -87,6 +89,11 @@ class OrganizationConfig:
             `client`: the client's number decides. `hash`: the hash of addresses and ports, as SO_REUSEPORT does. `local`: a
             thread on the core that received the SYN, or that has the connection's receive queue. `any`: one that waits for
             events, in turn.
+        aggregate_receive: Who joins received frames of a connection that follow each other, up to `aggregate_bytes` and to the
+            end of a poll. `gro`: the kernel, behind the driver. `lro`: the card, so that the driver sees one frame.
+        aggregate_send: Who cuts what TCP sends at once, up to `aggregate_bytes`, into segments. `none`: TCP itself. `gso`: the
+            kernel, before the driver. `tso`: the card.
+        aggregate_bytes: Payload of an aggregate, at most.
         timers: Who runs expired timers. `kernel`: one thread. `core`: each core those of connections whose receive queue it has.
         boundary: How applications make requests. `syscall`: one system call each. `batch`: all those since the last wait for
             events enter the kernel together (MegaPipe). `call`: the application runs in the thread of the stack (IX, Seastar).
@@ -127,6 +134,9 @@ class OrganizationConfig:
     transmit: str = "caller"
     listener: str = "partitioned"
     accept: str = "client"
+    aggregate_receive: str = "none"
+    aggregate_send: str = "none"
+    aggregate_bytes: int = 65536
     timers: str = "kernel"
     boundary: str = "syscall"
     files: str = "vfs"
@@ -248,7 +258,8 @@ class OrganizationConfig:
     @property
     def runs_in_windows(self) -> bool:
         """Whether cores can be simulated apart from each other for a short time."""
-        return self.drive == "interrupt" and self.dispatch not in QUEUES and self.handoff != "forward" and not self.balance
+        receives_alone = self.drive == "interrupt" and self.dispatch not in QUEUES and self.handoff != "forward"
+        return receives_alone and not self.balance and self.aggregate_receive == self.aggregate_send == "none"
 
     def _validate_receiving(self) -> None:
         for name, low, high in (("defer_us", 0, 1e6), ("busy_us", 0, 1e9), ("suspend_us", 0, 1e9), ("migrate_us", 0, 1e9)):
@@ -256,6 +267,8 @@ class OrganizationConfig:
                 raise ConfigError(f"org.{name}", getattr(self, name), f"must be from {low:g} to {high:g}")
         if not 0 <= self.defer_limit <= 1 << 30:
             raise ConfigError("org.defer_limit", self.defer_limit, f"must be a whole number from 0 to {1 << 30}")
+        if not 1 <= self.aggregate_bytes <= 1 << 20:
+            raise ConfigError("org.aggregate_bytes", self.aggregate_bytes, "must be a whole number from 1 to 1048576")
         if not 1 <= self.budget <= 1 << 20:
             raise ConfigError("org.budget", self.budget, "must be a whole number from 1 to 1048576")
         if self.drive != "interrupt" and self.placement != "pinned":

@@ -1,18 +1,41 @@
-"""Takes received frames off a card's ring, up to whoever processes their packets. Inbound threads and polling applications do."""
+"""Takes received frames off a card's ring, up to whoever processes their packets. Inbound threads and whoever polls do.
+
+Frames that follow each other may be joined to an aggregate on their way, see `aggregation`.
+"""
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.nic import receive_frame, take_arrival
 from netstack.sim.machine.numbers import Instance, Operation
 from netstack.sim.machine.state import core_of, nic_of, receive_slot_of
+from netstack.sim.organization.aggregation import join_or_hold, pass_on, take_closed
 from netstack.sim.organization.items import begin_item
 from netstack.sim.organization.queues import forward, send_message
+from netstack.sim.stack.numbers import ReceiveAggregation
 from netstack.sim.stack.state import free_item, item_of, packet_group
 
 
 @compiled
-def take_frame(machine, stack, core, nic):
-    """Take one frame of a NIC up to its owner, on the thread that runs on `core`; return whether there was one."""
+def take_frame(machine, stack, core, nic, may_take):
+    """Take one frame of a NIC up to its owner, on the thread that runs on `core`; return whether there was one.
+
+    If it may take none, or there is none, the poll is over: a packet that is held goes up instead.
+    """
+    if stack.receive_aggregation != ReceiveAggregation.NONE:
+        return _take_aggregate(machine, stack, core, nic, may_take)
+    if not may_take:
+        return False
+    packet = _next_packet(machine, stack, core, nic)
+    if packet < 0:
+        return False
+    _count_taken(machine, core, nic)
+    _go_up(machine, stack, core, packet)
+    return True
+
+
+@compiled
+def _next_packet(machine, stack, core, nic):
+    """Take the next frame off the ring, after the card has put into it what came until now; return its packet, -1 for none."""
     cpu = core_of(machine, core)
     packet, stored = take_arrival(machine, nic, cpu.clock)
     while packet >= 0:
@@ -21,14 +44,56 @@ def take_frame(machine, stack, core, nic):
         packet, stored = take_arrival(machine, nic, cpu.clock)
     slot = receive_frame(machine, nic)
     if slot < 0:
-        return False
+        return -1
     cpu.instance[Instance.NIC] = nic
-    if machine.budget != 0:
-        nic_of(machine, nic).polled += 1
     packet = receive_slot_of(machine, nic, slot - nic * machine.receive_slots).item
     item_of(stack, packet).slot = slot
     cpu.instance[Instance.RX_SLOT] = slot
+    return packet
+
+
+@compiled
+def _count_taken(machine, core, nic):
+    """Count a frame, or what the driver takes for one, in the poll, and charge the driver for it."""
+    if machine.budget != 0:
+        nic_of(machine, nic).polled += 1
     charge(machine, core, Operation.DRIVER_RECEIVE)
+
+
+@compiled
+def _take_aggregate(machine, stack, core, nic, may_take):
+    """Take a frame that is joined to others or held, or take a packet up that waits no more; return whether there was one.
+
+    What the card joins costs nothing: the driver takes the aggregate for a frame.
+    """
+    by_card = stack.receive_aggregation == ReceiveAggregation.LRO
+    packet = take_closed(stack, nic)
+    while packet < 0 and may_take:
+        packet = _next_packet(machine, stack, core, nic)
+        if packet < 0:
+            break
+        if not by_card:
+            _count_taken(machine, core, nic)
+            charge(machine, core, Operation.AGGREGATE_RECEIVE)
+        packet = join_or_hold(stack, nic, packet)
+        if packet < 0 and not by_card:
+            return True
+    if packet < 0:
+        packet = pass_on(stack, nic)
+    if packet < 0:
+        return False
+    cpu = core_of(machine, core)
+    cpu.instance[Instance.NIC] = nic
+    cpu.instance[Instance.RX_SLOT] = item_of(stack, packet).slot
+    if by_card:
+        _count_taken(machine, core, nic)
+    _go_up(machine, stack, core, packet)
+    return True
+
+
+@compiled
+def _go_up(machine, stack, core, packet):
+    """Take a packet that the driver has taken from the card to its owner."""
     if stack.input_by_owner == 0:
         charge(machine, core, Operation.IP_INPUT)
     if stack.forwards != 0:
@@ -37,4 +102,3 @@ def take_frame(machine, stack, core, nic):
         send_message(machine, stack, core, packet, packet_group(stack, packet) % stack.ports)
     else:
         begin_item(machine, stack, core, packet, packet_group(stack, packet))
-    return True

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from netstack.sim.machine.config import MachineConfig
 from netstack.sim.machine.numbers import LockClass, Operation
 from netstack.sim.organization.config import POLLS, QUEUES, OrganizationConfig
-from netstack.sim.stack.numbers import AcceptKind, ListenerKind, LockKind, Phase
+from netstack.sim.stack.numbers import AcceptKind, ListenerKind, LockKind, Phase, ReceiveAggregation, SendAggregation
 
 PHASES: dict[str, tuple[Phase, ...]] = {
     "global table lock": (Phase.LOOKUP_LOCK, Phase.SERIALIZE, Phase.PROCESS, Phase.OUTPUT, Phase.FINISH),
@@ -57,6 +57,9 @@ class Plan:
     app_polls: bool  # applications poll their receive queue
     polls_events: bool  # applications poll their event queue
     suspends: bool  # and interrupts stay off while they work
+    receive_aggregation: ReceiveAggregation
+    send_aggregation: SendAggregation
+    aggregate_bytes: int  # payload of an aggregate, at most
     batch: int  # items that a port's thread takes at a time, or a drain of a perimeter at most
 
 
@@ -92,6 +95,9 @@ def plan_of(org: OrganizationConfig) -> Plan:
         app_polls=org.drive in POLLS and org.boundary != "ring",
         polls_events=org.stack_cores is not None,
         suspends=org.drive == "suspend",
+        receive_aggregation=ReceiveAggregation.of(org.aggregate_receive),
+        send_aggregation=SendAggregation.of(org.aggregate_send),
+        aggregate_bytes=org.aggregate_bytes,
         batch=org.batch,
     )
 

@@ -67,7 +67,7 @@ def work_for_thieves(machine, stack, core):
     if ring.told == 0 or thread.polls != 0:
         ring.told = 0
         return False
-    if nic_of(machine, queue).polled < machine.budget and take_frame(machine, stack, core, queue):
+    if take_frame(machine, stack, core, queue, nic_of(machine, queue).polled < machine.budget):
         return True
     ring.told = 0
     poll_again(machine, queue)
@@ -93,7 +93,7 @@ def poll_for_stack(machine, stack, core):
     nic = nic_of(machine, queue)
     ring = queue_of(stack, stack.ring_first + queue)
     begin_core_poll(machine, queue, core)
-    if nic.polled < machine.budget and take_frame(machine, stack, core, queue):
+    if take_frame(machine, stack, core, queue, nic.polled < machine.budget):
         return
     if thread.batch_left < stack.batch and ring.count > 0:
         thread.batch_left += 1

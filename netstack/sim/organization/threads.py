@@ -83,14 +83,15 @@ def _next_frame(machine, stack, core):
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
     nic = thread.index
-    if machine.budget != 0 and thread.batch_left >= machine.budget:
+    spent = machine.budget != 0 and thread.batch_left >= machine.budget
+    if take_frame(machine, stack, core, nic, not spent):
+        thread.batch_left += machine.budget != 0
+        return
+    if spent:
         thread.batch_left = 0
         if stack.forwards != 0:
             deliver_forwards(machine, stack, core)
         give_way(machine, core)
-        return
-    if take_frame(machine, stack, core, nic):
-        thread.batch_left += machine.budget != 0
         return
     cpu.instance[Instance.NIC] = nic
     if clean_transmit_ring(machine, stack, core, nic):

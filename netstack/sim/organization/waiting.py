@@ -96,7 +96,7 @@ def _poll_frames(machine, stack, core):
     thread = thread_of(machine, cpu.thread)
     nic = nic_of(machine, thread.index)
     thread.waits_for = WaitsFor.WORK
-    if nic.polled < machine.budget and take_frame(machine, stack, core, thread.index):
+    if take_frame(machine, stack, core, thread.index, nic.polled < machine.budget):
         return
     cpu.instance[Instance.NIC] = thread.index
     if clean_transmit_ring(machine, stack, core, thread.index):

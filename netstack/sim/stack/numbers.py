@@ -86,6 +86,22 @@ class AcceptKind(Number):
     ANY = auto()  # one that waits for events, in turn
 
 
+class ReceiveAggregation(Number):
+    """Who joins received frames that follow each other."""
+
+    NONE = auto()
+    GRO = auto()  # the kernel, behind the driver
+    LRO = auto()  # the card
+
+
+class SendAggregation(Number):
+    """Who cuts what TCP sends at once into segments."""
+
+    NONE = auto()  # TCP itself
+    GSO = auto()  # the kernel, before the driver
+    TSO = auto()  # the card
+
+
 class Admission(Number):
     """What became of a received segment that was taken to its connection."""
 

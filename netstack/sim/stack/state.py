@@ -20,6 +20,7 @@ PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
 BUCKETS_PER_LINE = 8  # hash buckets of the connection table per cache line
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
+HELD = 8  # packets that a receive queue holds at most; Linux has as many per bucket of eight (MAX_GRO_SKBS)
 MAX_OUTSTANDING = 8  # requests of a connection that wait for their responses
 
 
@@ -117,6 +118,15 @@ class Queue(Record):
     section: Section  # of the port's lock
 
 
+class Held(Record):
+    """A packet that is held until the end of a poll, so that following frames of its connection are joined to it."""
+
+    item: i8  # the packet, -1 for none
+    segment_bytes: i8  # payload of its first frame
+    order: i8  # number among all that are held
+    closed: i8  # 1: nothing is joined to it any more
+
+
 class ReadyQueue(Record):
     """An application thread's event queue: its connections that are ready, in order."""
 
@@ -209,6 +219,10 @@ class Stack(Record):
     app_polls: i8  # 1: applications poll their receive queue
     polls_events: i8  # 1: applications poll their event queue
     suspends: i8  # 1: and interrupts stay off while they work
+    receive_aggregation: i8  # ReceiveAggregation
+    send_aggregation: i8  # SendAggregation
+    aggregate_bytes: i8  # payload of an aggregate, at most
+    held_next: i8  # number of the packet that is held last
     batch: i8  # items that a port's thread takes at a time, or a drain of a perimeter at most
     wheel_slots: i8  # lists of the timer wheel
     tick_cycles: i8  # time between ticks of the wheel
@@ -225,6 +239,7 @@ class Stack(Record):
     timeouts: i8  # expiries of retransmission timers
     interface_queue_drops: i8  # segments that a NIC had no room for
     queue_drops: i8  # packets that a port had no room for
+    merged_frames: i8  # received frames that were joined to an earlier one
     stolen: i8  # connections and events taken from another thread
     migrated: i8  # entries of the indirection table that moved
     hand_offs: i8  # items left to another thread or to whoever holds a connection or perimeter
@@ -302,6 +317,7 @@ class Stack(Record):
     item_table: i8  # Item
     segment_table: i8  # SEGMENT, by item
     queue_table: i8  # Queue
+    held_table: i8  # Held, by NIC
     ready_table: i8  # ReadyQueue, by application thread
     port_wait_table: i8  # ReadyQueue, by application thread: clients whose connections to backends wait for a port
     wheel_table: i8  # WheelSlot, by tick
@@ -330,6 +346,7 @@ COUNTERS = (
     "timeouts",
     "interface_queue_drops",
     "queue_drops",
+    "merged_frames",
     "stolen",
     "migrated",
     "hand_offs",
@@ -393,6 +410,8 @@ The ports come first, from `ipi_queue_first` on what is on its way to each, from
 on the backlogs.
 """
 
+_held_of = table_accessor(Held.dtype, "held_table")
+
 ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
 
@@ -436,6 +455,12 @@ pool_of = table_accessor(Pool.dtype, "pool_table")
 """Return a pool of free items."""
 
 _wheel_slot_of = table_accessor(WheelSlot.dtype, "wheel_table")
+
+
+@compiled
+def held_of(stack, nic, place):
+    """Return one of the packets that a NIC's receive queue holds."""
+    return _held_of(stack, nic * HELD + place)
 
 
 @compiled

@@ -68,6 +68,25 @@ def test_proxies_readers_and_losses_as_well(composed: Callable[..., SimulationCo
     assert result["goodput_mbps"] > 0
 
 
+QUEUES = ["machine=epyc_7662", "machine.cores=3", "machine.nic.queues=3", "costs=linux6", "engine.measure_ms=1.5"]
+LATER = [
+    ["org=mtcp", "workload=memcached"],
+    ["org=tas", "workload=proxy_short", "org.migrate_us=1000", "machine.nic.rss_table=8"],
+    ["org=zygos", "workload=request_response", "workload.requests.service_cycles.mean=9000"],
+    ["org=affinity_accept", "workload=web_short", "org.migrate_us=1000"],
+    ["org=freebsd_pcbgroups", "workload=web_short"],
+    ["org=linux_rss", "workload=bulk_receive", "org.aggregate_receive=gro", "org.aggregate_send=gso"],
+    ["org=ix", "workload=bulk_receive", "org.aggregate_receive=lro", "org.aggregate_send=tso"],
+]
+"""What has rings, cores of the stack, thieves, migrations, tables of queues and aggregates."""
+
+
+@pytest.mark.parametrize("overrides", LATER, ids=lambda overrides: overrides[0])
+def test_later_organizations_as_well(composed: Callable[..., SimulationConfig], overrides: list[str]) -> None:
+    result = same_result(composed, [*OVERRIDES, *QUEUES, *overrides, "workload.start_spread_us=0"])
+    assert result["requests_per_second"] > 0 or result["goodput_mbps"] > 0
+
+
 def same_result(composed: Callable[..., SimulationConfig], overrides: list[str]) -> dict:
     """Return the result of a point, which is the same interpreted and compiled."""
     command = [sys.executable, "-W", "ignore::RuntimeWarning", "-c", SCRIPT, *overrides]
