@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import get_type_hints
+from typing import get_origin, get_type_hints
 
 import numpy as np
 
@@ -116,6 +116,8 @@ def check_values(key: str, values: Sequence[object]) -> None:
     """Raise ConfigError for the first value that a key of an organization cannot have."""
     kinds = get_type_hints(OrganizationConfig)[key]
     allowed = CHOICES.get(key)
+    if get_origin(kinds) is list:
+        raise ConfigError(f"org.{key}", values, "is a list, and cannot be searched")
     for value in values:
         if allowed is not None and value not in allowed:
             raise ConfigError(f"org.{key}", value, f"allowed are {', '.join(allowed)}")

@@ -133,6 +133,10 @@ class SimulationConfig:
                 self.engine.window_us,
                 "must be 0 with receive queues, polls, forwarding, balance and aggregates",
             )
+        if self.workload.reorder.any:
+            raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with workload.reorder")
+        if self.machine.nic.interrupt_frames > 0:
+            raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with machine.nic.interrupt_frames")
         if self.costs.locks:
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with costs={self.costs.name}")
         if "locks" in self.ideal:

@@ -54,6 +54,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
         interrupt_evicts=config.interrupt_evicts_lines,
         interrupt_interval=round(nic.interrupt_interval_us * config.clock_mhz),
         interrupt_interval_most=round((nic.interrupt_interval_most_us or nic.interrupt_interval_us) * config.clock_mhz),
+        interrupt_frames=nic.interrupt_frames,
         link_units_per_byte=round(8 * config.clock_mhz * state.LINK_UNITS / nic.link_mbps),
         transmit_slots=sizes.transmit_slots,
         transmit_descriptors=nic.transmit_ring,

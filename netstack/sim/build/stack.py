@@ -72,6 +72,8 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
         client_ports=_client_ports(config),
         backlog=workload.backlog or NO_LIMIT,
         loss_limit=[round(workload.loss.to_peers * DRAWS), round(workload.loss.to_host * DRAWS)],
+        late_limit=[round(workload.reorder.to_peers * DRAWS), round(workload.reorder.to_host * DRAWS)],
+        late_cycles=round(workload.reorder.delay_us * clock_mhz),
         streams=stream_bytes(workload),
         think_cycles=round(workload.think_us * clock_mhz),
         client_closes_first=workload.closes_first == "client",
@@ -103,6 +105,9 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     simulation.add(stack, "pcb", PCB, config.flows)
     simulation.add(stack, "peer", PCB, config.flows)
     simulation.add(stack, "pcb_template", PCB, len(Side) if churns else 0)
+    late = config.flows if config.workload.reorder.to_peers > 0 else 0
+    simulation.add(stack, "late", state.Late.dtype, late)
+    simulation.add(stack, "late_segment", SEGMENT, late)
     simulation.add(stack, "flow", state.Flow.dtype, config.flows)
     ephemeral = config.workload.backends * EPHEMERAL_PORTS if config.workload.application == "proxy" else 0
     assign(simulation.add(stack, "ephemeral", state.EphemeralPort.dtype, ephemeral), flow=-1)

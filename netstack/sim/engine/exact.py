@@ -5,10 +5,10 @@ order. The windowed engine runs events by the same functions.
 """
 
 from netstack.jit.compilation import compiled
-from netstack.sim.machine.nic import raise_interrupt
 from netstack.sim.machine.numbers import Fault
 from netstack.sim.machine.scheduler import begin_step, end_step, settle_idle, settle_poll, settle_spin, take_interrupts
 from netstack.sim.machine.state import NEVER, core_of, nic_of
+from netstack.sim.organization.frames import act_on_frames
 from netstack.sim.organization.queues import deliver_messages
 from netstack.sim.organization.threads import clock_tick, step_thread
 
@@ -55,7 +55,7 @@ def run_event(machine, stack, actor, time):
     if actor == machine.cores_used + machine.nics:
         clock_tick(machine, stack, time)
     elif actor >= machine.cores_used:
-        raise_interrupt(machine, actor - machine.cores_used, time)
+        act_on_frames(machine, stack, actor - machine.cores_used, time)
     else:
         take_interrupts(machine, actor, time)
         if stack.use_ipi_queues != 0:

@@ -81,6 +81,8 @@ class NicConfig:
     the card adapts: a queue's interval is doubled, up to that, after a poll of more than 16 frames, and halved after one of less
     than 8. Polls are those of drives other than `interrupt`.
 
+    With `interrupt_frames` above 0 it comes earlier when so many frames wait in the queue's ring.
+
     A card has `queues` receive and transmit queues for those organizations that use them, each with rings of these sizes. Receive
     side scaling takes a hash with `rss_key` (Toeplitz, 40 bytes in hexadecimal digits) to one of `rss_table` entries, which name
     the queues in turn. A `flow_table` of exact entries has so many of them.
@@ -93,6 +95,7 @@ class NicConfig:
     interface_queue: int = 255
     interrupt_interval_us: float = 125.0
     interrupt_interval_most_us: float | None = None
+    interrupt_frames: int = 0
     interrupts: str = "idle_core"
     queues: int = 1
     rss_table: int = 128
@@ -183,6 +186,7 @@ class MachineConfig:
         most_us = self.nic.interrupt_interval_most_us
         if most_us is not None:
             _real("machine.nic.interrupt_interval_most_us", most_us, self.nic.interrupt_interval_us, 100_000.0)
+        _whole("machine.nic.interrupt_frames", self.nic.interrupt_frames, 0, self.nic.receive_ring)
         _whole("machine.nic.node", self.nic.node, 0, self.nodes - 1)
 
     def _validate_llc(self) -> None:

@@ -222,7 +222,7 @@ def receive_frame(machine, nic_index):
 def schedule_interrupt(machine, nic_index):
     """Set the time of the NIC's next interrupt: not while masked, and not before the coalescing interval has passed.
 
-    A core that polls goes on when the next frame is there.
+    If it counts frames, it acts at each one. A core that polls goes on when the next frame is there.
     """
     nic = nic_of(machine, nic_index)
     if nic.masked != 0:
@@ -233,6 +233,16 @@ def schedule_interrupt(machine, nic_index):
     if nic.receive_head != nic.receive_tail:
         pending = nic.last_interrupt
     nic.next_time = pending if pending == NEVER else max(pending, nic.last_interrupt + nic.interval)
+    if machine.interrupt_frames != 0:
+        nic.next_time = min(nic.next_time, next_arrival(machine, nic_index))
+
+
+@compiled
+def waits_for_frames(machine, nic_index, now):
+    """Return whether a NIC that may interrupt at `now` waits for more frames. Those that came are in the ring."""
+    nic = nic_of(machine, nic_index)
+    waiting = nic.receive_tail - nic.receive_head
+    return nic.masked == 0 and waiting < machine.interrupt_frames and now < nic.last_interrupt + nic.interval
 
 
 @compiled

@@ -104,6 +104,7 @@ class Machine(Record):
     arrival_capacity: i8  # per NIC: most frames on the way
     interrupt_interval: i8  # per NIC: least cycles between two interrupts
     interrupt_interval_most: i8  # up to which a NIC raises that by itself
+    interrupt_frames: i8  # frames in the ring for which a NIC interrupts before that, 0 for none
     link_units_per_byte: i8  # time of a byte on the link, in 1/1024 cycles
     receive_ring_kind: i8  # structure of the descriptors that DMA writes on arrival, -1 for none
     receive_buffer_kind: i8  # structure of the buffers that DMA writes frames to, -1 for none

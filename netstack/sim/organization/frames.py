@@ -5,7 +5,7 @@ Frames that follow each other may be joined to an aggregate on their way, see `a
 
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.charging import charge
-from netstack.sim.machine.nic import receive_frame, take_arrival
+from netstack.sim.machine.nic import raise_interrupt, receive_frame, schedule_interrupt, take_arrival, waits_for_frames
 from netstack.sim.machine.numbers import Instance, Operation
 from netstack.sim.machine.state import core_of, nic_of, receive_slot_of
 from netstack.sim.organization.aggregation import join_or_hold, pass_on, take_closed
@@ -13,6 +13,27 @@ from netstack.sim.organization.items import begin_item
 from netstack.sim.organization.queues import forward, send_message
 from netstack.sim.stack.numbers import ReceiveAggregation
 from netstack.sim.stack.state import free_item, item_of, packet_group
+
+
+@compiled
+def act_on_frames(machine, stack, nic, now):
+    """Let a NIC interrupt at `now`, unless it counts frames and too few wait in its ring."""
+    if machine.interrupt_frames != 0:
+        _store_arrivals(machine, stack, nic, now)
+        if waits_for_frames(machine, nic, now):
+            schedule_interrupt(machine, nic)
+            return
+    raise_interrupt(machine, nic, now)
+
+
+@compiled
+def _store_arrivals(machine, stack, nic, now):
+    """Let the card put what came until `now` into its ring. Frames that find it full are lost."""
+    packet, stored = take_arrival(machine, nic, now)
+    while packet >= 0:
+        if not stored:
+            free_item(stack, packet)
+        packet, stored = take_arrival(machine, nic, now)
 
 
 @compiled
@@ -37,11 +58,7 @@ def take_frame(machine, stack, core, nic, may_take):
 def _next_packet(machine, stack, core, nic):
     """Take the next frame off the ring, after the card has put into it what came until now; return its packet, -1 for none."""
     cpu = core_of(machine, core)
-    packet, stored = take_arrival(machine, nic, cpu.clock)
-    while packet >= 0:
-        if not stored:
-            free_item(stack, packet)
-        packet, stored = take_arrival(machine, nic, cpu.clock)
+    _store_arrivals(machine, stack, nic, cpu.clock)
     slot = receive_frame(machine, nic)
     if slot < 0:
         return -1

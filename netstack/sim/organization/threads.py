@@ -40,7 +40,7 @@ from netstack.sim.stack.state import (
 )
 from netstack.sim.stack.steering import migrate_entry
 from netstack.sim.stack.timer_wheel import arm, end_tick, entry_flow, entry_side
-from netstack.sim.workload.peer import peer_begin, peer_open, peer_timeout
+from netstack.sim.workload.peer import deliver_late, peer_begin, peer_open, peer_timeout
 from netstack.tcp.timers import tcp_next_deadline_us
 
 
@@ -156,6 +156,8 @@ def clock_tick(machine, stack, now):
     end_tick(stack)
     if stack.migrate_ticks != 0 and stack.next_tick % stack.migrate_ticks == 0:
         migrate_entry(machine, stack)
+    if stack.late_waiting > 0:
+        _deliver_late(machine, stack, now)
     now_us = now // stack.cycles_per_us
     while entry >= 0:
         flow_index = entry_flow(entry)
@@ -191,6 +193,13 @@ def clock_tick(machine, stack, now):
             interrupt_core(machine, thread.core, now)
         else:
             interrupt_core_by_timer(machine, thread.core, now)
+
+
+@compiled
+def _deliver_late(machine, stack, now):
+    """Deliver segments of the host that are late and that no later one has overtaken."""
+    for flow_index in range(stack.conns):
+        deliver_late(machine, stack, flow_index, now)
 
 
 @compiled

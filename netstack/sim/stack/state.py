@@ -162,6 +162,12 @@ class EphemeralPort(Record):
     flow: i8  # the connection that has it, -1 for none
 
 
+class Late(Record):
+    """A segment of the host that the network delays."""
+
+    arrival: i8  # when it reaches the peer, 0 for none
+
+
 class Counter(Record):
     """A counter of a histogram."""
 
@@ -282,6 +288,9 @@ class Stack(Record):
     open_loop: i8  # 1: requests have intended starts, whatever became of those before
     draw_seed: i8  # of sizes and times of requests
     loss_limit: Annotated[i8, 2]  # by side: a segment of it is lost whose draw of 32 bits is below
+    late_limit: Annotated[i8, 2]  # by side: a segment of it is late whose draw of 32 bits is below
+    late_cycles: i8  # by how much
+    late_waiting: i8  # segments of the host that are on their way, late
     streams: i8  # bytes that a peer's send buffer always holds, if peers send without end, else 0
     proxies: i8  # 1: the application is a server that asks a backend for each response
     backends: i8  # that clients are divided among
@@ -302,6 +311,8 @@ class Stack(Record):
     connects_ended: i8  # of these, removed from the table
     lost_to_host: i8  # segments of peers that the network lost
     lost_to_peers: i8  # segments of the host that the network lost
+    late_to_host: i8  # segments of peers that the network delayed
+    late_to_peers: i8  # segments of the host that the network delayed
     resets_sent: i8  # answers to segments of no connection
     stray_segments: i8  # received segments of no connection that opened none
     requests_sent: i8  # by clients
@@ -328,6 +339,8 @@ class Stack(Record):
     response_size_table: i8  # Sample: bytes of responses
     service_table: i8  # Sample: cycles that the application computes for a request
     interval_table: i8  # Sample: cycles between intended starts of a connection's requests
+    late_table: i8  # Late, by connection
+    late_segment_table: i8  # SEGMENT, by connection
     out_segment_table: i8  # SEGMENT, by side
     pool_table: i8  # Pool
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
@@ -366,6 +379,8 @@ COUNTERS = (
     "stray_segments",
     "lost_to_host",
     "lost_to_peers",
+    "late_to_host",
+    "late_to_peers",
     "listen_drops",
     "requests_sent",
     "requests_answered",
@@ -402,6 +417,12 @@ segment_of = table_accessor(SEGMENT, "segment_table")
 
 out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
 """Return the segment that the output of one side is built in, scratch memory."""
+
+late_of = table_accessor(Late.dtype, "late_table")
+"""Return when a connection's late segment arrives."""
+
+late_segment_of = table_accessor(SEGMENT, "late_segment_table")
+"""Return that segment."""
 
 queue_of = table_accessor(Queue.dtype, "queue_table", last=("section",))
 """Return a queue.

@@ -76,6 +76,34 @@ class LossConfig:
 
 
 @dataclass
+class ReorderConfig:
+    """Segments that the network delays, so that later ones may overtake them. Drawn as losses are.
+
+    Attributes:
+        to_host: Probability that a segment of a peer is late.
+        to_peers: Probability that a segment of the host is late. Of a connection one at a time is.
+        delay_us: By how much.
+    """
+
+    to_host: float = 0.0
+    to_peers: float = 0.0
+    delay_us: float = 100.0
+
+    @property
+    def any(self) -> bool:
+        """Whether any segment is ever late."""
+        return self.to_host > 0 or self.to_peers > 0
+
+    def validate(self) -> None:
+        """Raise ConfigError for the first value that is no probability below 1, or no delay."""
+        for name in ("to_host", "to_peers"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"workload.reorder.{name}", getattr(self, name), "must be from 0 to below 1")
+        if not 0 < self.delay_us <= 1_000_000:
+            raise ConfigError("workload.reorder.delay_us", self.delay_us, "must be above 0 and at most 1000000")
+
+
+@dataclass
 class WorkloadConfig:
     """Event-driven application threads that are all a `writer`, a `server`, a `reader` or a `proxy`.
 
@@ -104,6 +132,7 @@ class WorkloadConfig:
     application: str = "writer"
     requests: RequestsConfig = field(default_factory=RequestsConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    reorder: ReorderConfig = field(default_factory=ReorderConfig)
     threads_per_core: int = 1
     mtu_bytes: int = 1500
     send_buffer_bytes: int = 262144
@@ -157,6 +186,7 @@ class WorkloadConfig:
             self._validate_proxy()
         self.requests.validate()
         self.loss.validate()
+        self.reorder.validate()
         if self.closes_first not in CLOSES_FIRST:
             raise ConfigError("workload.closes_first", self.closes_first, f"allowed are {', '.join(CLOSES_FIRST)}")
         bounds = {

@@ -14,6 +14,8 @@ from netstack.sim.stack.state import (
     flow_of,
     group_of_hash,
     item_of,
+    late_of,
+    late_segment_of,
     out_segment,
     peer_of,
     renew_pcb,
@@ -25,7 +27,7 @@ from netstack.sim.stack.timer_wheel import arm
 from netstack.sim.workload.backend import accept_on_backend, accepts, client_of, is_done, is_to_backend, receive_request
 from netstack.sim.workload.client import begin_exchange, first_requests, is_last, receive_response
 from netstack.sim.workload.config import HEADER_BYTES
-from netstack.sim.workload.network import loses
+from netstack.sim.workload.network import is_late, loses
 from netstack.tcp.connection import reset_reply, tcp_close, tcp_connect
 from netstack.tcp.flags import TCP_CLOSED, TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.input import tcp_input
@@ -40,11 +42,38 @@ ALL_PORTS = LAST_PORT - FIRST_PORT + 1
 
 @compiled
 def peer_receive(machine, stack, flow_index, segment, now):
-    """Deliver a segment whose last bit left the host at `now` cycles to the remote end, and send the answers."""
+    """Deliver a segment whose last bit left the host at `now` cycles to the remote end, and send the answers.
+
+    One that is late waits until the next one has come, if that arrives before it.
+    """
     if loses(stack, flow_index, Side.LOCAL):
         return
-    flow = flow_of(stack, flow_index)
-    arrival = now + flow.outbound_cycles
+    arrival = now + flow_of(stack, flow_index).outbound_cycles
+    if stack.late_limit[Side.LOCAL] != 0:
+        deliver_late(machine, stack, flow_index, arrival)
+        late = late_of(stack, flow_index)
+        if late.arrival == 0 and is_late(stack, flow_index, Side.LOCAL):
+            late.arrival = arrival + stack.late_cycles
+            copy_segment(late_segment_of(stack, flow_index), segment)
+            stack.late_waiting += 1
+            return
+    _arrive(machine, stack, flow_index, segment, arrival)
+
+
+@compiled
+def deliver_late(machine, stack, flow_index, until):
+    """Deliver a connection's late segment to the remote end, if it arrives by `until`."""
+    late = late_of(stack, flow_index)
+    arrival = late.arrival
+    if 0 < arrival <= until:
+        late.arrival = 0
+        stack.late_waiting -= 1
+        _arrive(machine, stack, flow_index, late_segment_of(stack, flow_index), arrival)
+
+
+@compiled
+def _arrive(machine, stack, flow_index, segment, arrival):
+    """Let the remote end have a segment at `arrival`."""
     now_us = arrival // stack.cycles_per_us
     peer = peer_of(stack, flow_index)
     if accepts(stack, flow_index, segment):
@@ -248,7 +277,8 @@ def _send(machine, stack, flow_index, now):
     copy_segment(segment_of(stack, packet), out_segment(stack, Side.REMOTE))
     length = segment_of(stack, packet).length
     frame_bytes = wire_bytes(length + HEADER_BYTES) if length > 0 else SMALLEST_FRAME_BYTES
-    send_to_host(machine, flow.queue, now + flow.inbound_cycles, frame_bytes, packet)
+    late = stack.late_cycles if is_late(stack, flow_index, Side.REMOTE) else 0
+    send_to_host(machine, flow.queue, now + flow.inbound_cycles + late, frame_bytes, packet)
 
 
 @compiled

@@ -210,3 +210,21 @@ def test_what_is_refused(composed: Compose, overrides: tuple[str, ...], line: st
     machine = ("machine=epyc_7662", "machine.cores=4", "machine.nic.queues=4", "workload=request_response")
     with pytest.raises(ConfigError, match=f"^{line}"):
         composed(*machine, *overrides).validate()
+
+
+@pytest.mark.parametrize(("frames", "interrupts", "waits_us"), [(0, 2, 50), (9, 2, 0), (4, 4, 50), (3, 4, 0), (1, 10, 0)])
+def test_interrupts_after_so_many_frames(composed: Compose, frames: int, interrupts: int, waits_us: int) -> None:
+    """A request of ten segments that come within a microsecond. The first one interrupts, the others wait for 50 us or for more.
+
+    Nine make groups of three or nine, of groups of four one is left, which waits.
+    """
+    simulation = after_one_client(
+        composed,
+        "org=linux_incoming_cpu",
+        "workload.requests.request_bytes.mean=14480",
+        "machine.nic.interrupt_interval_us=50",
+        f"machine.nic.interrupt_frames={frames}",
+    )
+    rounds = (RUN_MS - START_MS) * 1000 // (RTT_US + waits_us)
+    assert int(simulation.stack["requests_answered"]) == pytest.approx(rounds, rel=0.03)
+    assert int(simulation.tables["nic"]["interrupts"].sum()) == pytest.approx(interrupts * rounds, rel=0.03)

@@ -13,7 +13,7 @@ from netstack.sim.build.build import build
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.stack.numbers import Side
-from netstack.sim.workload.network import loses
+from netstack.sim.workload.network import is_late, loses
 
 Compose = Callable[..., SimulationConfig]
 MILLISECOND = 2_200_000
@@ -95,3 +95,69 @@ def test_no_law_breaks_and_work_goes_on(composed: Compose, workload: str, org: s
 def test_what_is_no_probability_is_refused(composed: Compose, key: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"workload.loss.{key}={value}: must be from 0 to below 1"):
         composed(f"workload.loss.{key}={value}").validate()
+
+
+@compiled
+def delays(stack, flow_index, side, late):
+    """Fill in which of the next segments of one end of a connection are late."""
+    for number in range(len(late)):
+        loses(stack, flow_index, side)
+        late[number] = is_late(stack, flow_index, side)
+
+
+def test_late_segments_are_binomial_and_change_no_loss(composed: Compose) -> None:
+    both = ("workload.loss.to_host=0.1", "workload.reorder.to_host=0.2", "conns=12")
+    late, n, p = np.zeros(100_000, np.bool_), 100_000, 0.2
+    simulation = build(composed(*both))
+    delays(simulation.stack, 3, Side.REMOTE, late)
+    assert abs(late.sum() - n * p) < 4 * math.sqrt(n * p * (1 - p))
+    lost = drawn(composed(*both), 3, Side.REMOTE, n)
+    assert (lost == drawn(composed("workload.loss.to_host=0.1", "conns=12"), 3, Side.REMOTE, n)).all()
+    assert abs((lost & late).mean() - 0.02) < 4 * math.sqrt(0.02 / n)
+
+
+@pytest.mark.parametrize(
+    ("direction", "delay_us", "overtaken"), [("to_host", 300, True), ("to_peers", 300, True), ("to_peers", 1, False)]
+)
+def test_what_is_overtaken_is_taken_for_lost(composed: Compose, direction: str, delay_us: int, overtaken: bool) -> None:
+    """The other end acknowledges the same number again and again: three times are a loss to a sender without SACK.
+
+    A segment of the host that is late by less than the time of a frame, 12 us on this link, is overtaken by none.
+    """
+    sends = {"to_host": "bulk_receive", "to_peers": "bulk_send"}[direction]
+    reorder = (f"workload.reorder.{direction}=0.005", f"workload.reorder.delay_us={delay_us}", f"workload={sends}")
+    config = composed("org=linux", *reorder, *FAST, "conns=6")
+    simulation = build(config)
+    run_until(simulation.machine, simulation.stack, 40 * MILLISECOND)
+    settle(simulation.machine, 40 * MILLISECOND)
+    check_conservation(simulation)
+    sender = simulation.tables["pcb" if direction == "to_peers" else "peer"]
+    assert int(simulation.stack[f"late_{direction}"]) > 20
+    assert (int(sender["retransmitted_segments"].sum()) > 10) == overtaken
+    assert int(simulation.stack["late_waiting"]) <= 6
+
+
+@pytest.mark.parametrize("org", ["msgp", "connp_t", "solaris10"])
+@pytest.mark.parametrize("workload", ["churn", "proxy_short"])
+def test_the_laws_hold_with_late_segments(composed: Compose, org: str, workload: str) -> None:
+    late = ("workload.reorder.to_host=0.05", "workload.reorder.to_peers=0.05", "workload.reorder.delay_us=150")
+    result = simulate(composed(f"org={org}", f"workload={workload}", *late, *FAST, "conns=24", "engine.run_ms=40"))
+    assert result.connections_per_second > 500
+
+
+@pytest.mark.parametrize(
+    ("override", "line"),
+    [
+        ("workload.reorder.to_host=1", "workload.reorder.to_host=1.0: must be from 0 to below 1"),
+        ("workload.reorder.delay_us=0", "workload.reorder.delay_us=0.0: must be above 0"),
+    ],
+)
+def test_delays_that_are_none_are_refused(composed: Compose, override: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        composed(override).validate()
+
+
+def test_late_segments_and_counted_frames_run_in_no_windows(composed: Compose) -> None:
+    for override in ("workload.reorder.to_host=0.1", "machine.nic.interrupt_frames=4"):
+        with pytest.raises(ConfigError, match=r"^engine.window_us=1.0: must be 0 with "):
+            composed("org=connp_l", "engine.window_us=1", override).validate()
