@@ -4,6 +4,7 @@ The strings of configuration files and results are these names in lower case.
 """
 
 from enum import IntEnum, auto
+from functools import cache
 from typing import Any, Self
 
 
@@ -20,6 +21,7 @@ class Number(IntEnum):
         return self.name.lower()
 
     @classmethod
+    @cache
     def all_keys(cls) -> tuple[str, ...]:
         """Return the names of all numbers, in their order."""
         return tuple(number.key for number in cls)
