@@ -129,6 +129,11 @@ def load(output_dir: str | Path = "outputs", sweep: str | None = None) -> Result
     return Results(frame, choices, statistics, dictionary)
 
 
+def _plain(value: Any) -> Any:
+    """Return a list as one text: pandas can neither group by lists nor put them on an axis."""
+    return "+".join(map(str, value)) if isinstance(value, list) else value
+
+
 def _without_none(value: Any) -> Any:
     """Return a value that can be on an axis: pandas has no place for None."""
     return "null" if value is None or (isinstance(value, float) and math.isnan(value)) else value
@@ -157,7 +162,7 @@ def _rows(points: Path, names: set[str] | None) -> Iterator[tuple[str, dict[str,
         except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError):
             continue
         if isinstance(config, dict):
-            flat = {key: value for key, value in flattened(config).items() if not key.startswith(LEFT_OUT)}
+            flat = {key: _plain(value) for key, value in flattened(config).items() if not key.startswith(LEFT_OUT)}
             yield name, flat, metrics
 
 

@@ -52,6 +52,13 @@ def amount(value: float, objective: Objective, unit: bool = True) -> str:
     return f"{text} {objective.unit}".rstrip() if unit else text
 
 
+def share(case: Case, mechanism: str) -> str:
+    """Return a fair share without its unit, with half its interval if it has one."""
+    width = case.half_width(mechanism)
+    text = amount(case.shares()[mechanism], case.objective, unit=False)
+    return f"{text} ± {amount(width, case.objective, unit=False)}" if width > 0 else text
+
+
 def sentence(case: Case) -> str:
     """Return what a case's mechanisms cost it, the dearest first."""
     shares, whole, objective = case.shares(), case.whole, case.objective
@@ -62,8 +69,8 @@ def sentence(case: Case) -> str:
     if whole <= SMALL * abs(case.base) or not named:
         return f"{case.label} pays nothing to speak of. It has {value}, and {free} if all are free{end}."
     first, *others = named
-    told = f"{case.label} pays {amount(shares[first], objective)} for {WORDS[first]}"
-    told += "".join(f", {amount(shares[name], objective, unit=False)} for {WORDS[name]}" for name in others)
+    told = f"{case.label} pays {share(case, first)} {objective.unit}".rstrip() + f" for {WORDS[first]}"
+    told += "".join(f", {share(case, name)} for {WORDS[name]}" for name in others)
     return f"{told}. It has {value}, and {free} if all are free{end}."
 
 

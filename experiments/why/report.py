@@ -21,6 +21,7 @@ from experiments.why.findings import (
     disagreement_sentences,
     pair_sentence,
     sentence,
+    share,
 )
 from experiments.why.waterfall import KINDS, waterfall, write_figure
 
@@ -109,9 +110,8 @@ def _figure(series: str, cases: Sequence[Case]) -> Figure:
 def _table(cases: Sequence[Case]) -> Table:
     rows = []
     for case in cases:
-        for name, share in case.shares().items():
-            width = case.half_width(name)
-            cells = [amount(share, case.objective, unit=False) + (f" ± {width:,.0f}" if width > 0 else "")]
+        for name in case.shares():
+            cells = [share(case, name)]
             for gain in (case.gain(name), case.last(name)):
                 cells.append(NOTHING if gain is None else amount(gain, case.objective, unit=False))
             group = next(group for group in COUNTED if name in group)
@@ -137,8 +137,8 @@ def _write_values(path: Path, cases: Sequence[Case]) -> None:
         for case in cases:
             objective = case.objective
             known = (case.label, objective.metric, objective.unit, len(case.games), case.base, case.base + case.whole)
-            for name, share in case.shares().items():
-                writer.writerow([*known, name, share, case.half_width(name), case.gain(name), case.last(name)])
+            for name, value in case.shares().items():
+                writer.writerow([*known, name, value, case.half_width(name), case.gain(name), case.last(name)])
 
 
 def _write_sets(path: Path, cases: Sequence[Case]) -> None:

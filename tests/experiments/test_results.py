@@ -56,6 +56,14 @@ def test_a_row_per_point_with_choices_and_statistics(results: Results) -> None:
     assert "machine.cores" not in results.varied
 
 
+def test_what_is_free_can_be_grouped_by(tmp_path: Path, make_result: MakeResult) -> None:
+    configs = [compose_simulation(f"ideal=[{ideal}]") for ideal in ("", "locks", "coherence,locks")]
+    for goodput, config, name in zip((1.0, 2.0, 3.0), configs, name_points(configs), strict=True):
+        Point(config, name, tmp_path).save(make_result(goodput))
+    frame = load(tmp_path).frame
+    assert frame.groupby("ideal")["goodput_mbps"].first().to_dict() == {"": 1.0, "locks": 2.0, "locks+coherence": 3.0}
+
+
 def test_units_are_those_of_the_declarations(results: Results) -> None:
     assert results.frame.attrs["units"]["goodput_mbps"] == "Mb/s"
     assert results.dictionary["l2_misses_per_kb/tcpcb"]["unit"] == "1/KB"

@@ -69,6 +69,7 @@ def test_seeds_are_put_together_with_an_interval(made) -> None:
     first, _ = cases_of(made(seeds=3), EXPERIMENT)
     assert first.shares()["locks"] == pytest.approx(910)
     assert first.half_width("locks") == pytest.approx(4.303 * 10 / 3**0.5)
+    assert sentence(first).startswith("msgp at 6 pays 910 ± 24.8 Mb/s for waits for locks, 310 ± 24.8 for scheduling.")
 
 
 def test_a_case_without_a_point_of_its_own_is_left_out(made) -> None:

@@ -35,6 +35,10 @@ def test_exact_lru_on_consecutive_pages_as_well(composed: Callable[..., Simulati
     assert same_result(composed, ["org=msgp", *OVERRIDES, *caches])["data_segments"] > 50
 
 
+def test_free_locks_as_well(composed: Callable[..., SimulationConfig]) -> None:
+    assert same_result(composed, ["org=msgp", *OVERRIDES, "ideal=[locks,atomics]"])["data_segments"] > 50
+
+
 SHARED = [
     ["machine=epyc_7662", "machine.cores=5", "machine.interrupt_evicts_lines=3"],
     ["machine=e5_2697v2_2x12", "machine.cores=4", "machine.llc.cores_per=1", "machine.llc.size_bytes=163840"],
