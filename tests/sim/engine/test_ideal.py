@@ -32,7 +32,7 @@ L2_HIT, LOCAL, REMOTE, NEAR, FAR, UPGRADE, RUN_AHEAD, ATOMIC = 12, 170, 230, 150
 def machine_of(*ideal: str, operations: dict[str, OperationCost] | None = None, cores: int = 2):
     """Return a machine of some cores on a node that share nothing yet."""
     latency = LatencyConfig(L2_HIT, LOCAL, REMOTE, NEAR, FAR, UPGRADE, RUN_AHEAD, ATOMIC)
-    costs = CostsConfig(structures={"thing": StructureCost(64)}, operations=operations or {})
+    costs = CostsConfig(structures={name: StructureCost(1024) for name in ("thing", "another")}, operations=operations or {})
     org = OrganizationConfig(serialize="group_lock", groups=1)
     machine = MachineConfig(cores=cores, nodes=1, latency=latency)
     return build(SimulationConfig(conns=1, ideal=list(ideal), machine=machine, costs=costs, org=org))
