@@ -81,8 +81,11 @@ def extend_frame(machine, nic_index, ip_bytes):
     """Send one more frame of the aggregate in the newest slot, right behind the last one; return when its last bit leaves."""
     nic = nic_of(machine, nic_index)
     link = nic_of(machine, nic_index % machine.links)
+    begins = link.transmit_free // LINK_UNITS
     link.transmit_free += wire_bytes(ip_bytes) * machine.link_units_per_byte
     departure = link.transmit_free // LINK_UNITS
+    if machine.recording != 0:
+        record(machine, Recorded.FRAME, -1, begins, departure - begins, nic_index % machine.links, wire_bytes(ip_bytes))
     transmit_slot_of(machine, nic_index, nic.transmit_tail - 1).departure = departure
     nic.frames_sent += 1
     return departure
