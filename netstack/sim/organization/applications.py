@@ -6,7 +6,7 @@ Each call is one step of the application's thread. Knows requests to the protoco
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import close_file
 from netstack.sim.kernel.opening import begin_connect, wait_for_port
-from netstack.sim.kernel.readiness import push_ready, socket_space
+from netstack.sim.kernel.readiness import push_ready, socket_space, wake_application
 from netstack.sim.kernel.reading import read_socket
 from netstack.sim.kernel.transmit import sosend_unit
 from netstack.sim.machine.charging import charge
@@ -52,10 +52,12 @@ def _next_write(machine, stack, core):
     if thread.writes_to >= 0 and (
         thread.remaining_bytes < stack.send_unit or socket_space(stack, thread.writes_to) < stack.send_unit
     ):
-        if socket_space(stack, thread.writes_to) >= stack.lowat:
-            push_ready(stack, thread.writes_to)
-        else:
+        if socket_space(stack, thread.writes_to) < stack.lowat:
             flow_of(stack, thread.writes_to).ready = 0
+        elif is_elsewhere(machine, stack, core, thread.writes_to):
+            wake_application(machine, stack, core, thread.writes_to)
+        else:
+            push_ready(stack, thread.writes_to)
         thread.writes_to = -1
     if thread.writes_to < 0:
         if next_event(machine, stack, core) and flow_of(stack, thread.writes_to).unwritten_bytes > 0:

@@ -119,6 +119,20 @@ def test_only_the_core_of_a_connection_enters_it_and_one_application_at_a_time_s
     assert int(simulation.stack["stolen"]) > 100
 
 
+def test_an_owner_hears_at_once_that_a_thief_leaves_a_connection_ready(composed: Compose) -> None:
+    """A writer leaves a connection after 4,096 bytes, whose buffer has room: nobody polls while that waits for him."""
+    sends = ("workload=bulk_send", "costs=lean", "conns=4", "workload.start_spread_us=0")
+    simulation = build(composed("org=zygos", *FOUR_CORES, *sends))
+    threads, ready = simulation.tables["thread"][:CORES], simulation.tables["ready"]["count"][:CORES]
+    longest = since = 0
+    for tenth in range(15_000, 60_000):
+        run_until(simulation.machine, simulation.stack, tenth * CLOCK_MHZ // 10)
+        since = since + 1 if ((threads["waits_for"] == WaitsFor.POLL) & (ready > 0)).any() else 0
+        longest = max(longest, since)
+    assert longest <= 10
+    assert int(simulation.stack["stolen"]) > 100
+
+
 @compiled
 def _migrate(machine, stack):
     migrate_entry(machine, stack)
