@@ -92,7 +92,7 @@ def test_files_that_name_a_file_twice_lead_nowhere_back(tmp_path: Path, monkeypa
 def test_a_folder_with_the_name_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     (tmp_path / "org" / "mine.yaml").mkdir(parents=True)
     assert compose(tmp_path, monkeypatch, "org=mine") == BAD_INPUT
-    assert "org=mine: unknown; available are connp_l" in the_line(capsys)
+    assert "org=mine: unknown; available are affinity_accept" in the_line(capsys)
     with pytest.raises(InputError, match=r"org/mine\.yaml: must be a file that can be read \(Is a directory\)"):
         read_yaml(tmp_path / "org" / "mine.yaml")
 

@@ -16,7 +16,7 @@ from netstack.errors import ConfigError
 from netstack.sim import Result, SimulationConfig, simulate
 
 MakeResult = Callable[..., Result]
-SHORT = ("org=up", "conns=6", "engine.warmup_ms=1", "engine.measure_ms=1")
+SHORT = ("org=up", "conns=6", "engine.warmup_ms=1", "engine.measure_ms=2")
 SEEDS, INTERVALS = 1000, 200
 
 

@@ -13,7 +13,7 @@ from experiments.search.report import BEST, EFFECTS, FIGURE, RANKING, TABLES
 from netstack.sim import simulate
 from netstack.sim.organization.config import OrganizationConfig
 
-SMALL = ("conns=6", "engine.warmup_ms=1", "engine.measure_ms=1", "choices=lookup,groups", "seed=1,2")
+SMALL = ("conns=6", "engine.warmup_ms=1", "engine.measure_ms=1", "choices=lookup,groups")
 
 
 def local(points, _workers, _ray, _show):
