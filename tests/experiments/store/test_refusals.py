@@ -5,7 +5,7 @@ import json
 import socket
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -78,7 +78,7 @@ def test_a_port_that_something_else_has(tmp_path: Path) -> None:
         def greet() -> None:
             for _ in range(2):  # the first one only looks whether somebody listens
                 connection, _ = listener.accept()
-                with connection:
+                with connection, suppress(OSError):  # it may be gone before it is greeted
                     connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
                     connection.recv(4096)
 

@@ -53,8 +53,7 @@ def test_last_level_caches_as_well(composed: Callable[..., SimulationConfig], ma
     assert 0 < result["llc_misses_per_kb"] < result["l2_misses_per_kb"]
 
 
-@pytest.mark.parametrize("org", ["msgp", "connp_t", "linux", "solaris10"])
-@pytest.mark.parametrize("first", ["host", "client"])
+@pytest.mark.parametrize(("org", "first"), [("msgp", "host"), ("connp_t", "client"), ("linux", "client"), ("solaris10", "host")])
 def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfig], org: str, first: str) -> None:
     overrides = [f"org={org}", *OVERRIDES, *CHURN, f"workload.closes_first={first}"]
     result = same_result(composed, [*overrides, "engine.measure_ms=3"])
@@ -62,8 +61,9 @@ def test_connections_come_and_go_as_well(composed: Callable[..., SimulationConfi
     assert result["connections_per_second"] > 1000
 
 
-@pytest.mark.parametrize("org", ["msgp", "connp_t", "solaris10"])
-@pytest.mark.parametrize("workload", ["proxy_short", "bulk_receive"])
+@pytest.mark.parametrize(
+    ("org", "workload"), [("msgp", "proxy_short"), ("connp_t", "bulk_receive"), ("solaris10", "proxy_short")]
+)
 def test_proxies_readers_and_losses_as_well(composed: Callable[..., SimulationConfig], org: str, workload: str) -> None:
     lossy = ["workload.loss.to_host=0.1", "workload.loss.to_peers=0.1"]
     times = ["workload.min_rto_us=1000", "workload.initial_rto_us=1000", "workload.time_wait_us=0", "engine.measure_ms=2"]

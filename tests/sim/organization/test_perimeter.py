@@ -22,7 +22,7 @@ BUSY = ("org=solaris10", "conns=24", "engine.warmup_ms=1", "workload.start_sprea
 @pytest.mark.parametrize("batch", [2, 1024])
 def test_what_finds_a_perimeter_busy_waits_in_order_for_somebody(composed: Compose, batch: int) -> None:
     packets = requests = 0
-    for simulation in moments(composed(*BUSY, f"org.batch={batch}"), 8):
+    for simulation in moments(composed(*BUSY, f"org.batch={batch}"), 4):
         queues, threads, kinds = (simulation.tables[name] for name in ("queue", "thread", "item"))
         owners = simulation.tables["lock"]["owner"][int(simulation.stack["group_lock_first"]) :]
         groups = simulation.tables["flow"]["group"]
