@@ -54,6 +54,8 @@ def sizes_of(config: SimulationConfig) -> Sizes:
     bytes_in_flight = nic.link_mbps / 8 * workload.rtt_max_us
     frames = int(bytes_in_flight / workload.mtu_bytes) + transmit_slots + 64
     arrivals = 2 * (conns // nics + 1 + frames)
+    if population.inbound_like_applications:  # they wait for applications, and frames for them: one per segment
+        arrivals += (conns // nics + 1) * (units * workload.send_unit_bytes // workload.mss_bytes + 1)
     items_per_conn = 1
     if workload.connections_end or workload.application != "writer":
         arrivals += 2 * conns // nics  # the last segments of a connection and the SYN of the next

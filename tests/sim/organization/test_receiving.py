@@ -8,7 +8,7 @@ import pytest
 
 from netstack.errors import ConfigError
 from netstack.jit.compilation import compiled
-from netstack.sim import SimulationConfig
+from netstack.sim import SimulationConfig, simulate
 from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.conservation import check_conservation
@@ -228,3 +228,9 @@ def test_interrupts_after_so_many_frames(composed: Compose, frames: int, interru
     rounds = (RUN_MS - START_MS) * 1000 // (RTT_US + waits_us)
     assert int(simulation.stack["requests_answered"]) == pytest.approx(rounds, rel=0.03)
     assert int(simulation.tables["nic"]["interrupts"].sum()) == pytest.approx(interrupts * rounds, rel=0.03)
+
+
+def test_frames_that_wait_for_a_thread_that_waits_for_applications_have_room(composed: Callable[..., SimulationConfig]) -> None:
+    """Acknowledgments of whole send buffers: links carry 1 Gb/s, but inbound threads run no more often than applications."""
+    overrides = ("org=linux_threaded_napi", "conns=192", "engine.warmup_ms=60", "engine.measure_ms=10")
+    assert simulate(composed(*overrides)).goodput_mbps > 1000
