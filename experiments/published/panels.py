@@ -5,17 +5,15 @@ Knows rows of figures and how charts are drawn, not what is fitted or scored.
 
 from collections.abc import Sequence
 
-from experiments.present.html.charts import MARKERS, Anchor, Line, LineChart
+from experiments.present.html.charts import MARKERS, Anchor, Line, LineChart, series_classes
 from experiments.published.figures import MOST, Published, positions
 from experiments.published.score import Row
-
-COLOURS = 12  # classes of the style sheet, series-1 and so on
 
 
 def panels(published: Published, name: str, variants: Sequence[str], own: Sequence[Row]) -> list[str]:
     """Return a statistic's chart, wide with the lines' names, and narrow; none if nothing of it is finished."""
     position = positions([row.x for row in own])
-    kinds = classes(variants)
+    kinds = series_classes(variants)
     lines = []
     for index, variant in enumerate(variants):
         points = [(position[row.x], row.simulated) for row in own if row.variant == variant and row.simulated is not None]
@@ -51,17 +49,10 @@ def panels(published: Published, name: str, variants: Sequence[str], own: Sequen
 
 def legend(variants: Sequence[str], own: Sequence[Row]) -> list[tuple[str, str]]:
     """Return what colours and marks mean."""
-    kinds = classes(variants)
+    kinds = series_classes(variants)
     named = [(variant, kinds[variant]) for variant in variants]
     if any(row.given is not None for row in own):
         named.append(("given", "published"))
     if any(row.published is not None and row.given is None for row in own):
         named.append(("published", "target"))
     return named
-
-
-def classes(variants: Sequence[str]) -> dict[str, str]:
-    """Return each variant's class of the style sheet: colours far apart if there are few."""
-    last = max(1, len(variants) - 1)
-    step = (COLOURS - 1) / last if len(variants) <= COLOURS else 1.0
-    return {variant: f"series-{round(index * step) % COLOURS + 1}" for index, variant in enumerate(variants)}

@@ -9,6 +9,8 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -97,15 +99,20 @@ def _run(given: Sequence[str], dry_run: bool, typed: Sequence[str], console: Con
     command = shlex.join([*started_as(COMMAND).split(), *typed])
     settings = SweepSettings(output_dir, whole.tracking, whole.workers, whole.ray, command=command)
 
-    def say(_: object) -> None:
-        found = findings_of(plan, request.objectives[1])
-        if found is not None:
-            _print(console, found)
+    @cache
+    def found() -> Findings | None:  # asked for when all has run
+        return findings_of(plan, request.objectives[1])
 
-    second = request.objectives[1]
-    run_plan(
-        plan, _name(request, plan.points), settings, console, lambda folder, _: write_search(folder, plan, second, command), say
-    )
+    def write(folder: Path, _: object) -> list[Path]:
+        findings = found()
+        return write_search(folder, findings, list(request.space.choices), command) if findings is not None else []
+
+    def say(_: object) -> None:
+        findings = found()
+        if findings is not None:
+            _print(console, findings)
+
+    run_plan(plan, _name(request, plan.points), settings, console, write, say)
 
 
 def read_request(given: Sequence[str]) -> Request:

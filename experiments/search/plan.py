@@ -5,7 +5,7 @@ Knows points and their results, not how they run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +138,7 @@ class SearchPlan:
     def _add(self, config: SimulationConfig, index: int | None, published: bool = False) -> Candidate:
         points = []
         for seed in self.budget.seeds:
-            of_seed = SimulationConfig(**{**vars(config), "seed": seed})
+            of_seed = replace(config, seed=seed)
             points.append(Point(of_seed, PointName(config.org.name, AXIS, config.conns, seed), self._output_dir))
         candidate = Candidate(points, index, published)
         self.candidates.append(candidate)

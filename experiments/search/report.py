@@ -12,20 +12,17 @@ import yaml
 
 from experiments.config.values import number
 from experiments.points.statistics import unit
-from experiments.search.findings import Findings, findings_of
-from experiments.search.plan import Candidate, SearchPlan
+from experiments.search.findings import Findings
+from experiments.search.plan import Candidate
 
 FIGURE, TABLES, RANKING, EFFECTS, BEST = "search.png", "search.md", "ranking.csv", "effects.csv", "best.yaml"
 
 
-def write_search(folder: Path, plan: SearchPlan, second: str, command: str) -> list[Path]:
-    """Write the files of a search into its folder; return them."""
+def write_search(folder: Path, findings: Findings, choices: Sequence[str], command: str) -> list[Path]:
+    """Write the files of a search for these choices into its folder; return them."""
     from experiments.search.figure import draw_search  # slow to import
 
-    findings = findings_of(plan, second)
-    if findings is None:
-        return []
-    _write_ranking(folder / RANKING, findings, list(plan.space.choices))
+    _write_ranking(folder / RANKING, findings, choices)
     _write_rows(folder / EFFECTS, [{**asdict(effect), "needs": " ".join(effect.needs)} for effect in findings.effects])
     (folder / TABLES).write_text(tables(findings, command), encoding="utf-8")
     (folder / BEST).write_text(best_file(findings, command), encoding="utf-8")

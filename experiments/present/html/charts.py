@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from experiments.paper.verdicts import Estimate
 from experiments.present.html.svg import Canvas, Scale, decade_ticks, round_ticks
 
+COLOURS = 12  # classes of the style sheet, series-1 and so on
 MARKERS = ("circle", "square", "diamond", "triangle")
 LABEL_HEIGHT = 14.0
 CHARACTER_WIDTH = 6.4  # of the labels of an axis
@@ -248,3 +249,10 @@ def _number(value: float, step: float | None = None) -> str:
     if size >= 100 or (step is not None and size >= 1) or value == 0:
         return f"{value:,.0f}"
     return f"{value:,.1f}" if size >= (10 if step is None else 0.1) else f"{value:,.2f}"
+
+
+def series_classes(names: Sequence[str]) -> dict[str, str]:
+    """Return each series' class of the style sheet: colours far apart if there are few."""
+    last = max(1, len(names) - 1)
+    step = (COLOURS - 1) / last if len(names) <= COLOURS else 1.0
+    return {name: f"series-{round(index * step) % COLOURS + 1}" for index, name in enumerate(names)}

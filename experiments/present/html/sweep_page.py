@@ -16,12 +16,11 @@ from experiments.points.names import AXIS, PointName
 from experiments.points.point import Outcome
 from experiments.points.seeds import Repetitions, repetitions
 from experiments.points.statistics import BUSY, GREATER_IS_BETTER, NAMES, REQUEST_TIMES, main_statistic, statistic, unit
-from experiments.present.html.charts import MARKERS, Bar, BarChart, Line, LineChart
+from experiments.present.html.charts import MARKERS, Bar, BarChart, Line, LineChart, series_classes
 from experiments.present.html.parts import Figure, Table
 from experiments.present.html.rendering import facts, render, script
 from netstack.sim import Result
 
-COLOURS = 12  # classes of the style sheet, series-1 and so on
 MOST_ROWS = 2000  # a page of more is too large to be opened with pleasure
 MOST_DRAWN = 300  # points of which all figures are drawn; of more, only the first, and the page's chart draws the others
 MOST_PANELS = 12  # of bars, one per series
@@ -81,7 +80,7 @@ def write_sweep_page(path: Path, outcomes: Sequence[Outcome], title: str, comman
         "sweep.html",
         title=title,
         headline=headline(found, names, main),
-        series=[(name, f"series-{_colour(index, names)}", index) for index, name in enumerate(names)],
+        series=[(name, kind, index) for index, (name, kind) in enumerate(series_classes(names).items())],
         figures=_figures(found, names, main),
         columns=_columns(found, main),
         rows=[_cells(row, main) for row in found],
@@ -231,7 +230,7 @@ def _data(found: Sequence[Row], names: Sequence[str], main: str) -> dict[str, ob
         "named": axis in AXIS_LABELS,
         "axes": {key: AXIS_LABELS.get(key, key) for key in dict.fromkeys([axis, *numeric])},
         "series": list(names),
-        "kinds": [f"series-{_colour(index, names)}" for index in range(len(names))],
+        "kinds": list(series_classes(names).values()),
         "statistics": [
             {"name": name, "label": _label(name), "unit": unit(name), "more": name in GREATER_IS_BETTER} for name in shown
         ],
@@ -268,16 +267,10 @@ def _place(name: PointName) -> str:
     return f"{_x(name.x)} {AXIS_LABELS[name.axis]}" if name.axis in AXIS_LABELS else f"{name.axis}={_x(name.x)}"
 
 
-def _colour(index: int, names: Sequence[str]) -> int:
-    """Return the number of a series' colour: far apart if there are few."""
-    step = (COLOURS - 1) / max(1, len(names) - 1) if len(names) <= COLOURS else 1.0
-    return round(index * step) % COLOURS + 1
-
-
 def _kind(each: Repetitions, names: Sequence[str]) -> str:
     """Return the classes of a series: its colour, and a name of its own by which it is switched off."""
     index = names.index(each.point.name.series)
-    return f"series-{_colour(index, names)} of-{index}"
+    return f"{series_classes(names)[names[index]]} of-{index}"
 
 
 def _x(x: float) -> str:

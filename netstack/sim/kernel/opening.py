@@ -5,7 +5,7 @@ Sources: inet_hash_connect() and tcp_v4_connect() of Linux; in_pcbconnect() of F
 
 from netstack.jit.compilation import compiled
 from netstack.sim.kernel.listener import open_file
-from netstack.sim.kernel.readiness import wake_application
+from netstack.sim.kernel.readiness import append_connection, take_connection, wake_application
 from netstack.sim.machine.charging import charge
 from netstack.sim.machine.numbers import Fault, Instance, Operation
 from netstack.sim.machine.state import core_of
@@ -116,24 +116,13 @@ def free_port(machine, stack, core, flow_index):
     if stack.waits_for_ports == 0:
         return
     waiting = port_wait_of(stack, flow_of(stack, flow_index).queue % stack.app_threads)
-    if waiting.count > 0:
-        client = waiting.head
-        waiting.head = flow_of(stack, client).next_ready
-        waiting.count -= 1
+    client = take_connection(stack, waiting)
+    if client >= 0:
         wake_application(machine, stack, core, client)
 
 
 @compiled
 def wait_for_port(stack, app_thread, client):
     """Let a client wait until a port is free that leads to the core of an application thread."""
-    waiting = port_wait_of(stack, app_thread)
-    flow = flow_of(stack, client)
-    flow.wants_port = 1
-    flow.ready = 1
-    flow.next_ready = -1
-    if waiting.count == 0:
-        waiting.head = client
-    else:
-        flow_of(stack, waiting.tail).next_ready = client
-    waiting.tail = client
-    waiting.count += 1
+    flow_of(stack, client).wants_port = 1
+    append_connection(stack, port_wait_of(stack, app_thread), client)

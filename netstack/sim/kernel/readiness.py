@@ -93,8 +93,13 @@ def _charge_queue(machine, stack, core, flow_index, operation):
 @compiled
 def push_ready(stack, flow_index):
     """Append a connection to its application's event queue."""
+    append_connection(stack, ready_of(stack, flow_of(stack, flow_index).app_thread), flow_index)
+
+
+@compiled
+def append_connection(stack, queue, flow_index):
+    """Append a connection to a queue of connections. It is in one at most."""
     flow = flow_of(stack, flow_index)
-    queue = ready_of(stack, flow.app_thread)
     flow.ready = 1
     flow.next_ready = -1
     if queue.count == 0:
@@ -108,7 +113,12 @@ def push_ready(stack, flow_index):
 @compiled
 def pop_ready(stack, app_thread):
     """Take the first ready connection off an event queue; return it, -1 if there is none. It still counts as ready."""
-    queue = ready_of(stack, app_thread)
+    return take_connection(stack, ready_of(stack, app_thread))
+
+
+@compiled
+def take_connection(stack, queue):
+    """Take the first connection off a queue of connections; return it, -1 if there is none. It still counts as ready."""
     if queue.count == 0:
         return -1
     flow_index = queue.head

@@ -11,10 +11,11 @@ import pytest
 from experiments.config.grids import ExperimentConfig
 from experiments.points.names import PointName
 from experiments.points.point import Outcome, Point
+from experiments.present.html.charts import series_classes
 from experiments.published import comparison as comparing
 from experiments.published.comparison import Comparison, comparison_of
 from experiments.published.figures import Published, read_published
-from experiments.published.panels import classes, panels
+from experiments.published.panels import panels
 from experiments.published.report import write_published
 from experiments.published.score import rows
 from experiments.published.targets import Targets
@@ -135,9 +136,9 @@ def test_charts_have_a_mark_where_something_is_known(published: Published, make_
 
 
 def test_colours_are_far_apart_if_there_are_few_and_different_if_there_are_twelve() -> None:
-    assert list(classes(["a", "b", "c"]).values()) == ["series-1", "series-7", "series-12"]
-    assert list(classes(["a"]).values()) == ["series-1"]
-    assert len(set(classes([str(index) for index in range(12)]).values())) == 12
+    assert list(series_classes(["a", "b", "c"]).values()) == ["series-1", "series-7", "series-12"]
+    assert list(series_classes(["a"]).values()) == ["series-1"]
+    assert len(set(series_classes([str(index) for index in range(12)]).values())) == 12
 
 
 def test_two_points_of_one_figure_are_refused(
