@@ -45,10 +45,12 @@ class KernelSection:
 class AdaptiveLock:
     """A mutex: a waiter spins while the owner runs on another core, and sleeps otherwise."""
 
-    __slots__ = ("index", "owner", "sleepers", "spinners")
+    __slots__ = ("chain", "contested", "index", "owner", "sleepers", "spinners")
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self.contested = False  # whether a thread has waited since the owner took it
+        self.chain = ShortSection()  # of the lock of its turnstile chain
         self.owner: Thread | None = None
         self.sleepers: list[Thread] = []
         self.spinners: list[Thread] = []  # the one that spins longest first
@@ -283,6 +285,7 @@ class Thread:
         self.instance[Instance.LOCK] = lock.index
         self.charge("lock_acquire")
         while lock.owner is not None and lock.owner is not self:
+            self.mark_contested(lock)
             if not lock.owner.running:
                 yield from self._block(lock)
             else:
@@ -292,6 +295,16 @@ class Thread:
             self.charge("lock_acquire")
         lock.owner = self
         self.held.append(lock)
+
+    def mark_contested(self, lock: AdaptiveLock) -> None:
+        """Mark a lock that this thread waits for, under the lock of its turnstile chain."""
+        lock.contested = True
+        self.instance[Instance.LOCK] = lock.index
+        self.charge_in(lock.chain, "lock_contend")
+
+    def spin_through(self, operation: str) -> None:
+        """Access the lines of an operation while spinning, which takes no more time than that."""
+        self.touch(self.core.index, self.operations[operation][2], self.instance)
 
     def _spin(self, lock: AdaptiveLock) -> Steps:
         """Wait until the lock is handed over, the owner leaves its core, or the own core must switch."""
@@ -325,6 +338,11 @@ class Thread:
         """Release a lock: the thread that spins longest gets it, all sleepers are woken to try again."""
         self.instance[Instance.LOCK] = lock.index
         self.charge("lock_release")
+        if lock.contested:
+            lock.contested = False
+            for spinner in lock.spinners:
+                spinner.spin_through("lock_poll")
+            self.charge_in(lock.chain, "lock_release_contested")
         debt, self.debt = self.debt, 0
         yield self.env.timeout(debt)
         self.held.remove(lock)
@@ -334,6 +352,10 @@ class Thread:
                 lock.owner = spinner
                 spinner.stop_spinning()
                 break
+        for spinner in lock.spinners:
+            if spinner is not lock.owner:
+                lock.contested = True
+                spinner.spin_through("lock_contend")
         if lock.sleepers:
             self.charge("lock_unblock")
             sleepers, lock.sleepers = lock.sleepers, []

@@ -46,8 +46,6 @@ CONTENTION_TOLERANCE = 8.0  # percentage points, of a cell
 CONTENTION_CELLS_NEEDED = 18
 MISSES_TOLERANCE = 0.15  # of a cell's published value
 MISSES_CELLS_NEEDED = 10
-FITTED_CONNP_L = 192
-"""The one load of connp_l(128) to which transfers between caches were fitted: see conf/machine/opteron_2x2.yaml."""
 SEVERAL_TIMES = 3.0
 STAYS_HIGH = 0.75  # of scheduling at 6 connections
 STABLE = 1.5  # times the least of the tabulated loads
@@ -150,7 +148,7 @@ CLAIMS = (
                 goodput(CONNP_L, load),
                 CONNP_L_MBPS,
                 0.03 * CONNP_L_MBPS,
-                Origin.FITTED if load == FITTED_CONNP_L else Origin.PREDICTED,
+                Origin.FITTED,
             )
             for load in MODERATE
         ),

@@ -72,6 +72,7 @@ def build_machine(simulation: Simulation, sizes: Sizes) -> None:
     _build_caches(simulation, sizes)
     locks = simulation.add(machine, "lock", state.Lock.dtype, population.machine.locks)
     assign(locks, owner=-1, lock_class=population.lock_class)
+    assign(locks["chain"], start=-1, end=-1)
     locks["lock_class"][0] = LockClass.GLOBAL
     declared = len(simulation.config.costs.declared_locks())
     simulation.add(machine, "lock_class", state.LockStatistics.dtype, len(LockClass) + declared)

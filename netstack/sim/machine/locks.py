@@ -1,15 +1,18 @@
 """Adaptive mutexes: a waiter spins while the owner runs on another core, and sleeps otherwise.
 
-Sleepers lend their priority to the owner (turnstiles). A release hands the lock to the spinner that has spun longest, and wakes
-all sleepers. Knows nothing of what the locks protect. Source of the semantics: mutex(9) and turnstile(9) of FreeBSD 7.
+Sleepers lend their priority to the owner (turnstiles). A release hands the lock to the spinner that has waited longest, and wakes
+all sleepers. Knows nothing of what the locks protect.
 If locks are free (`Machine.free_locks`), a waiter still goes on after the owner's release, but at the time when it asked, and
-pays for one try only.
+pays for one try only. Source of the semantics: mutex(9), turnstile(9) and kern_mutex.c of FreeBSD 7-CURRENT of early 2006. There a
+waiter marks the mutex as contested before it spins, each time anew, and the release of a marked one is not the short one.
+In a windowed simulation the caches of other cores are out of reach: there a spinner reads the word once, when it gets the lock,
+and marks it once.
 """
 
 from netstack.jit.compilation import compiled
 from netstack.jit.tables import has_journal
-from netstack.sim.machine.charging import charge, charge_lock_word, profile_acquisition, profile_release
-from netstack.sim.machine.numbers import Operation, Recorded, ThreadState, Waiting
+from netstack.sim.machine.charging import charge, charge_in, charge_lock_word, profile_acquisition, profile_release
+from netstack.sim.machine.numbers import Instance, LockClass, Operation, Recorded, ThreadState, Waiting
 from netstack.sim.machine.recording import record_now
 from netstack.sim.machine.scheduler import make_runnable, notify_core, settle_spin, sleep
 from netstack.sim.machine.state import NEVER, core_of, lock_class_of, lock_of, thread_of
@@ -28,6 +31,7 @@ def acquire(machine, core, lock_index):
     if thread.waiting == Waiting.GRANTED:
         thread.waiting = Waiting.NOT
         if has_journal(machine):
+            charge_lock_word(machine, core, lock_index, Operation.LOCK_POLL)
             charge_lock_word(machine, core, lock_index, Operation.LOCK_ACQUIRE)
             _count_wait(lock_class_of(machine, lock.lock_class), cpu.clock - thread.wait_since)
         profile_acquisition(machine, core)
@@ -40,6 +44,8 @@ def acquire(machine, core, lock_index):
     if thread.waiting == Waiting.NOT:
         thread.waiting = Waiting.FOR_LOCK
         thread.wait_since = cpu.clock
+    if machine.free_locks == 0:
+        _mark_contested(machine, core, lock_index)
     if thread_of(machine, lock.owner).state == ThreadState.RUNNING:
         cpu.spinning_on = lock_index
     else:
@@ -50,6 +56,15 @@ def acquire(machine, core, lock_index):
         _lend_priority(machine, core, lock_index, thread.priority)
         sleep(machine, core)
     return False
+
+
+@compiled
+def _mark_contested(machine, core, lock_index):
+    """Mark a lock that `core` waits for as contested, under the lock of its turnstile chain: its owner must look for sleepers."""
+    lock = lock_of(machine, lock_index)
+    lock.contested = 1
+    core_of(machine, core).instance[Instance.LOCK] = lock_index
+    charge_in(machine, core, lock.chain, LockClass.TURNSTILE, Operation.LOCK_CONTEND)
 
 
 @compiled
@@ -119,6 +134,8 @@ def release(machine, core, lock_index):
     thread.locks_held -= 1
     statistics = lock_class_of(machine, lock.lock_class)
     statistics.releases += 1
+    if lock.contested != 0:
+        _release_contested(machine, core, lock_index)
     statistics.hold_cycles += cpu.clock - lock.acquired_at
     lock.owner = -1
     _grant_spinner(machine, core, lock_index)
@@ -136,15 +153,17 @@ def release(machine, core, lock_index):
 
 @compiled
 def _grant_spinner(machine, core, lock_index):
-    """Hand a free lock to the core that has spun longest for it."""
+    """Hand a free lock to the core whose thread has waited longest of those that spin for it."""
     now = core_of(machine, core).clock
     first = -1
     since = NEVER
     for other in range(machine.cores_used):
         spinner = core_of(machine, other)
-        if spinner.spinning_on == lock_index and spinner.clock < since and (spinner.resched == 0 or machine.free_locks != 0):
-            first = other
-            since = spinner.clock
+        if spinner.spinning_on == lock_index and (spinner.resched == 0 or machine.free_locks != 0):
+            asked = thread_of(machine, spinner.thread).wait_since
+            if asked < since:
+                first = other
+                since = asked
     if first < 0:
         return
     winner = core_of(machine, first)
@@ -162,6 +181,30 @@ def _grant_spinner(machine, core, lock_index):
     _own(machine, first, lock_index)
     thread.waiting = Waiting.GRANTED
     lock_of(machine, lock_index).acquired_at = before
+    if not has_journal(machine):
+        _mark_again(machine, lock_index, winner.clock)
+
+
+@compiled
+def _release_contested(machine, core, lock_index):
+    """Do the rest of a release when the lock is marked: the short way has failed, and spinners read the word that it wrote."""
+    if not has_journal(machine):
+        for other in range(machine.cores_used):
+            if core_of(machine, other).spinning_on == lock_index:
+                charge_lock_word(machine, other, lock_index, Operation.LOCK_POLL)
+    lock = lock_of(machine, lock_index)
+    lock.contested = 0
+    core_of(machine, core).instance[Instance.LOCK] = lock_index
+    charge_in(machine, core, lock.chain, LockClass.TURNSTILE, Operation.LOCK_RELEASE_CONTESTED)
+
+
+@compiled
+def _mark_again(machine, lock_index, now):
+    """Let those who spin for a lock that another one got mark it again."""
+    for other in range(machine.cores_used):
+        if core_of(machine, other).spinning_on == lock_index:
+            settle_spin(machine, other, now)
+            _mark_contested(machine, other, lock_index)
 
 
 @compiled

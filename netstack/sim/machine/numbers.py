@@ -102,6 +102,9 @@ class Operation(Number):
     TIMER = auto()  # one expired TCP timer
     LOCK_ACQUIRE = auto()  # uncontended acquisition of a mutex
     LOCK_RELEASE = auto()  # release of a mutex
+    LOCK_CONTEND = auto()  # try again for a mutex that is held, and mark it as contested
+    LOCK_POLL = auto()  # read the word of a mutex again while spinning for it
+    LOCK_RELEASE_CONTESTED = auto()  # release a mutex that is marked: look for sleepers
     LOCK_BLOCK = auto()  # turnstile: lend priority, go to sleep
     LOCK_UNBLOCK = auto()  # turnstile: wake the sleepers
     SLEEP = auto()  # put the running thread on a sleep queue
@@ -180,6 +183,7 @@ class LockClass(Number):
     LISTENER = auto()
     BUCKET = auto()
     LOCK_PROFILE = auto()
+    TURNSTILE = auto()
 
 
 class LockScope(Number):

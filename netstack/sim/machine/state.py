@@ -276,6 +276,8 @@ class Lock(Record):
     sleepers: i8  # threads that sleep for it
     lock_class: i8  # LockClass
     acquired_at: i8  # when its owner acquired it
+    contested: i8  # 1: a thread has waited since the owner acquired it
+    chain: Section  # of the lock of its turnstile chain
 
 
 class LockStatistics(Record):
@@ -389,7 +391,7 @@ thread_of = table_accessor(
 )
 """Return the thread's record."""
 
-lock_of = table_accessor(Lock.dtype, "lock_table")
+lock_of = table_accessor(Lock.dtype, "lock_table", last=("chain",))
 """Return the lock's record."""
 
 lock_class_of = table_accessor(LockStatistics.dtype, "lock_class_table", added=tuple(LockStatistics.dtype.names or ()))

