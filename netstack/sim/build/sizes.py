@@ -11,7 +11,8 @@ from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
 from netstack.sim.machine.numbers import Instance
 from netstack.sim.machine.state import Arrival, Lock
 from netstack.sim.organization.plan import Population, population_of
-from netstack.sim.stack.state import BUCKETS_PER_LINE, Flow, Item, Mbuf
+from netstack.sim.stack.records import Flow, Item, Mbuf
+from netstack.sim.stack.state import BUCKETS_PER_LINE
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.pcb import PCB
