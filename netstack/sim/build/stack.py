@@ -113,8 +113,10 @@ def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     assign(simulation.add(stack, "ephemeral", records.EphemeralPort.dtype, ephemeral), flow=-1)
     buckets = simulation.add(stack, "bucket", BUCKET, sizes.population.groups * sizes.buckets_per_group)
     assign(buckets, head=-1)
-    listeners = simulation.add(stack, "listener", records.Listener.dtype, sizes.population.listeners if churns else 0)
+    listens = churns or stack["marks_busy"]  # marks are looked at where no connection comes as well
+    listeners = simulation.add(stack, "listener", records.Listener.dtype, sizes.population.listeners if listens else 0)
     assign(listeners["section"], start=-1, end=-1)
+    simulation.add(stack, "theft", records.Counter.dtype, sizes.app_threads**2 if stack["marks_busy"] else 0)
     assign(simulation.add(stack, "group_section", Section.dtype, sizes.population.tables), start=-1, end=-1)
     assign(simulation.add(stack, "bucket_section", Section.dtype, len(buckets) if churns else 0), start=-1, end=-1)
 

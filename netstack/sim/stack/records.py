@@ -134,6 +134,10 @@ class Listener(Record):
     """A listening socket."""
 
     waiting: i8  # complete connections that no application has accepted
+    busy: i8  # 1: marked as busy
+    mean: i8  # moving average of the length that new connections find, in 1/65536
+    own_accepts: i8  # since its application took a connection from another one, up to where it takes the next
+    next_victim: i8  # the application thread that is asked first for a connection
     section: Section  # of its lock
 
 

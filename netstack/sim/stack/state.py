@@ -63,6 +63,7 @@ class Stack(Record):
     steals: i8  # 1: applications without events take connections or events from others
     steals_connections: i8  # 1: connections that nobody has accepted
     steals_events: i8  # 1: events of connections that stay with their core
+    marks_busy: i8  # 1: accept queues are marked as busy, and only these are taken from
     migrate_ticks: i8  # ticks of the wheel after which an entry of the indirection table moves, 0 for never
     migrate_next: i8  # the entry that is asked first to move
     one_thread: i8  # 1: the application's thread is that of the stack
@@ -189,6 +190,7 @@ class Stack(Record):
     pool_table: i8  # Pool
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
     listener_table: i8  # Listener, by listening socket
+    theft_table: i8  # Counter, by thief and victim, if accept queues are marked
     bucket_section_table: i8  # Section, by hash bucket
     group_section_table: i8  # Section, by group: of its table's lock
     ephemeral_table: i8  # EphemeralPort, by backend and port
@@ -285,6 +287,9 @@ port_wait_of = table_accessor(records.ReadyQueue.dtype, "port_wait_table", last=
 
 listener_of = table_accessor(records.Listener.dtype, "listener_table", last=("section",))
 """Return a listening socket."""
+
+theft_of = table_accessor(records.Counter.dtype, "theft_table")
+"""Return how many connections an application thread took from another since entries last moved."""
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return the section of a hash bucket's lock."""
