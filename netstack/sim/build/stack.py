@@ -17,7 +17,7 @@ from netstack.sim.workload.distributions import SAMPLES, DistributionConfig
 from netstack.sim.workload.peer import ALL_PORTS
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
-from netstack.tcp.pcb import PCB
+from netstack.tcp.pcb import COLD, PCB
 
 NO_LIMIT = 1 << 40
 DRAWS = 1 << 32  # values of a draw
@@ -102,8 +102,10 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
 def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     config, stack = simulation.config, simulation.stack
     churns = config.workload.connections_end
-    simulation.add(stack, "pcb", PCB, config.flows)
-    simulation.add(stack, "peer", PCB, config.flows)
+    for name in ("pcb", "peer"):
+        pcbs = simulation.add(stack, name, PCB, config.flows)
+        cold = simulation.add(stack, f"{name}_cold", COLD, config.flows, sparse=True)
+        pcbs["cold_address"] = cold.ctypes.data + COLD.itemsize * np.arange(config.flows)
     simulation.add(stack, "pcb_template", PCB, len(Side) if churns else 0)
     late = config.flows if config.workload.reorder.to_peers > 0 else 0
     simulation.add(stack, "late", records.Late.dtype, late)
@@ -157,16 +159,15 @@ def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:
     mbufs = simulation.add(stack, "mbuf", records.Mbuf.dtype, sizes.mbufs)
     mbufs["next"] = _chain(np.arange(sizes.mbufs))
     assign(stack, mbufs=sizes.mbufs, free_mbuf=0, free_mbufs=sizes.mbufs)
-    items = simulation.add(stack, "item", records.Item.dtype, sizes.items + own_items)
+    items = simulation.add(stack, "item", records.Item.dtype, sizes.items + own_items, sparse=True)
     items["kind"][sizes.items :] = ItemKind.SEND
     items["thread"][sizes.items :] = np.arange(own_items)
     pools = sizes.population.machine.cores_used if simulation.has_journal else 1
     assign(stack, items=sizes.items, pools=pools)
     table = simulation.add(stack, "pool", records.Pool.dtype, pools)
-    for pool, numbers in enumerate(np.array_split(np.arange(sizes.items), pools)):
-        table[pool] = (numbers[0], len(numbers))
-        items["next"][numbers] = _chain(numbers)
-    simulation.add(stack, "segment", SEGMENT, sizes.items)
+    shares = np.full(pools, sizes.items // pools) + (np.arange(pools) < sizes.items % pools)
+    assign(table, head=-1, count=shares, untouched=np.cumsum(shares) - shares)
+    simulation.add(stack, "segment", SEGMENT, sizes.items, sparse=True)
     simulation.add(stack, "out_segment", SEGMENT, len(Side))
 
 

@@ -142,10 +142,14 @@ class Listener(Record):
 
 
 class Pool(Record):
-    """Free items. In a windowed simulation each core has a pool, and takes from others if its own is empty."""
+    """Free items. In a windowed simulation each core has a pool, and takes from others if its own is empty.
 
-    head: i8  # the first free item
-    count: i8  # free items
+    Those that were given back are taken first, the last one before the others. The rest was never touched, and takes no memory.
+    """
+
+    head: i8  # the item that was given back last, -1 for none
+    count: i8  # free items, with those that were never taken
+    untouched: i8  # the first item that was never taken
 
 
 class EphemeralPort(Record):

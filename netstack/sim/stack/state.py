@@ -15,7 +15,7 @@ from netstack.sim.stack import records
 from netstack.sim.stack.numbers import Side
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, tuple_hash
-from netstack.tcp.pcb import PCB, pcb_copy
+from netstack.tcp.pcb import COLD, PCB, pcb_renew
 
 PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
 BUCKETS_PER_LINE = 8  # hash buckets of the connection table per cache line
@@ -166,7 +166,9 @@ class Stack(Record):
     read_bytes: i8  # payload that applications read
     # Addresses of tables
     pcb_table: i8  # PCB, by connection
+    pcb_cold_table: i8  # COLD of these, by connection
     peer_table: i8  # PCB of the remote end, by connection
+    peer_cold_table: i8  # COLD of these, by connection
     bucket_table: i8  # BUCKET, by group
     flow_table: i8  # Flow, by connection
     mbuf_table: i8  # Mbuf
@@ -243,10 +245,13 @@ STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JO
 flow_of = table_accessor(records.Flow.dtype, "flow_table", last=("section", "callout_before", "callout_behind", "callout_tick"))
 """Return the connection's record beside its pcb."""
 
-pcb_of = table_accessor(PCB, "pcb_table")
+_PCB_COLD = journaled("pcb_cold_table", COLD, word_policies(COLD, (), ()))
+_PEER_COLD = journaled("peer_cold_table", COLD, word_policies(COLD, (), ()))
+
+pcb_of = table_accessor(PCB, "pcb_table", beside=_PCB_COLD)
 """Return the connection's protocol control block."""
 
-peer_of = table_accessor(PCB, "peer_table")
+peer_of = table_accessor(PCB, "peer_table", beside=_PEER_COLD)
 """Return the protocol control block of the remote end."""
 
 bucket_of = table_accessor(BUCKET, "bucket_table")
@@ -383,7 +388,7 @@ def packet_group(stack, packet):
 def renew_pcb(stack, flow, side):
     """Reset the pcb of one end to what a client's connection begins with."""
     table = stack.pcb_table if side == Side.LOCAL else stack.peer_table
-    pcb_copy(table + flow * PCB_BYTES, stack.pcb_template_table + side * PCB_BYTES)
+    pcb_renew(table + flow * PCB_BYTES, stack.pcb_template_table + side * PCB_BYTES)
 
 
 @compiled
@@ -412,8 +417,12 @@ def take_item(machine, stack):
         machine.fault = Fault.ITEM_POOL_EMPTY
         return 0
     index = pool.head
+    if index < 0:
+        index = pool.untouched
+        pool.untouched += 1
+    else:
+        pool.head = item_of(stack, index).next
     item = item_of(stack, index)
-    pool.head = item.next
     pool.count -= 1
     stack.items_taken += 1
     item.next = -1
