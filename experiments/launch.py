@@ -22,6 +22,7 @@ from experiments.points.provenance import why_unknown
 from experiments.published.comparison import comparison_of
 from experiments.run.cluster import check_cluster
 from experiments.run.progress import counted
+from experiments.steps.pairs import check_steps
 from experiments.store.logbook import check_reachable
 from experiments.sweep import SweepSettings, list_points, run_single, run_sweep
 from experiments.trace.files import TraceSettings, check_traces, write_traces
@@ -61,6 +62,8 @@ def launch(configs: Configs, multirun: bool, count: int = 1) -> None:
         comparison = comparison_of(points, experiment, common.targets)
     elif experiment.report == "why":
         check_cases(points, experiment)
+    elif experiment.report == "steps":
+        check_steps(points, experiment)
     elif experiment.report is not None:
         _check_comparable(points, experiment.report)
     precision = _precision(common, points, multirun)

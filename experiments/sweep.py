@@ -239,6 +239,10 @@ def _write_own_files(folder: Path, outcomes: Sequence[Outcome], settings: SweepS
         from experiments.why.report import write_why
 
         return [*write_why(folder, outcomes, settings.experiment, settings.command), folder / "summary.csv"]
+    if settings.experiment.report == "steps":
+        from experiments.steps.report import write_steps
+
+        return [*write_steps(folder, outcomes, settings.experiment, settings.command), folder / "summary.csv"]
     if settings.comparison is not None:
         from experiments.published.report import write_published
 

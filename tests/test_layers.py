@@ -26,7 +26,20 @@ BELOW: dict[str, tuple[str, ...]] = {
 ORDERED = {
     "netstack.sim": ["machine", "stack", "workload", "kernel", "organization", "config", "build", "engine"],
     "experiments": [
-        *("config", "points", "run", "store", "paper", "present", "calibrate", "sensitivity", "published", "why", "trace"),
+        *(
+            "config",
+            "points",
+            "run",
+            "store",
+            "paper",
+            "present",
+            "calibrate",
+            "sensitivity",
+            "published",
+            "why",
+            "steps",
+            "trace",
+        ),
         *("results", "sweep", "search", "launch", "__main__", "start"),
     ],
 }

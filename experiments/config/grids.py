@@ -18,9 +18,9 @@ from netstack.sim import MECHANISMS
 
 GROUP = "experiment"
 KEY = re.compile(r"[^\s=,:@]+")
-VARIANT = "variant"
+VARIANT, BESIDE = "variant", "beside"
 MOST_PERMUTATIONS = 100
-REPORTS = ("paper", "ablation", "published", "why")
+REPORTS = ("paper", "ablation", "steps", "published", "why")
 """What an experiment may ask for as its report."""
 
 
@@ -33,11 +33,13 @@ class ExperimentConfig:
         title: Of the report.
         report: One of `REPORTS`; null for tables and figures only. `paper` is written into the sweep's folder as ``report.html``.
             `ablation` compares all variants with the first one: a figure and tables, in place of those of other sweeps.
+            `steps` compares each variant with the one that it is ``beside``: ``report.html``, a figure and values.
             `published` compares variants with what a publication says of each, in place of them: ``report.html``.
             `why` makes mechanisms free, and shares out what they cost: ``why.html``. It makes its variants itself.
         common: Overrides of all grids: a key, and its value or list of values.
         grids: The same per grid. Its own values replace common ones.
-        variants: The same per variant, which may name its points by the key ``variant``. Its values replace those of grids.
+        variants: The same per variant, which may name its points by the key ``variant``. Its values replace those of grids. Of
+            `steps`, each but the first has the name of an earlier one under ``beside``.
         mechanisms: Of `why`: those that share; null for all.
         permutations: Of `why`: orders that are drawn, each with its reverse; null for all sets of mechanisms.
         objective: Of `why`: a metric, with a minus in front if less is better; null for that of the workload.
@@ -68,6 +70,7 @@ class ExperimentConfig:
             for number, values in enumerate(getattr(self, name) or []):
                 _check(f"{GROUP}.{name}[{number}]", values)
         self._check_names()
+        self._check_steps()
         self._check_why()
 
     def _check_names(self) -> None:
@@ -79,6 +82,23 @@ class ExperimentConfig:
                 raise ConfigError(where, name, "must be one name")
             if name is not None and names.setdefault(str(name), where) != where:
                 raise ConfigError(where, name, f"must be another name than that of {names[str(name)]}")
+
+    def _check_steps(self) -> None:
+        """Raise ConfigError for a variant that the report `steps` cannot compare, or for a neighbour that it does not ask for."""
+        earlier: list[str] = []
+        for number, values in enumerate(self.variants or []):
+            where, beside = f"{GROUP}.variants[{number}]", values.get(BESIDE)
+            if self.report != "steps":
+                if beside is not None:
+                    raise ConfigError(f"{where}.{BESIDE}", beside, "needs an experiment with report: steps")
+                continue
+            if VARIANT not in values:
+                raise ConfigError(f"{where}.{VARIANT}", "null", "must be given: neighbours are found by names")
+            if beside is None and earlier:
+                raise ConfigError(f"{where}.{BESIDE}", "null", f"must be an earlier variant: {', '.join(earlier)}")
+            if beside is not None and variant_name(values, BESIDE) not in earlier:
+                raise ConfigError(f"{where}.{BESIDE}", beside, f"must be an earlier variant: {', '.join(earlier) or 'none yet'}")
+            earlier.append(variant_name(values))
 
     def _check_why(self) -> None:
         """Raise ConfigError for what the report `why` cannot vary, or another one does not."""
@@ -105,7 +125,8 @@ class ExperimentConfig:
     def _variants(self) -> list[dict[str, Any]]:
         """Return the variants: those of the file, or of `why` a set of free mechanisms each."""
         if self.report != "why":
-            return self.variants or [{}]
+            variants = self.variants or [{}]
+            return [{key: value for key, value in values.items() if key != BESIDE} for values in variants]
         return [
             {VARIANT: subset_name(subset, self.players), "ideal": f"[{','.join(subset)}]"}
             for subset in subsets(self.players, self.permutations)
@@ -149,6 +170,11 @@ class ExperimentConfig:
             asked_for = " ".join(str(each.input_line) for each in given if each.key_or_group in chosen)
             raise ConfigError(GROUP, self.name, f"has no grid with {asked_for}")
         return lists
+
+
+def variant_name(values: dict[str, Any], key: str = VARIANT) -> str:
+    """Return the name of the variant that has some values, or that it is beside; one with a comma is quoted in its file."""
+    return str(values.get(key, "")).strip("'\"")
 
 
 def _check(where: str, values: Any) -> None:

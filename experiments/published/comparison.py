@@ -6,7 +6,7 @@ Everything is read and checked before the first point starts.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from experiments.config.grids import ExperimentConfig
+from experiments.config.grids import ExperimentConfig, variant_name
 from experiments.config.values import flat_values, is_number
 from experiments.points.point import Outcome, Point
 from experiments.published.figures import MOST, Published, X, ordered, read_published
@@ -68,11 +68,6 @@ def experiment_places(experiment: ExperimentConfig, key: str) -> Places:
         xs = [as_place(x) for x in (given if isinstance(given, list) else [given])]
         found.setdefault(variant_name(values), []).extend(xs)
     return {variant: ordered(xs) for variant, xs in found.items()}
-
-
-def variant_name(values: dict) -> str:
-    """Return the name of the variant that has some values; one with a comma is quoted in its file."""
-    return str(values.get("variant", "")).strip("'\"")
 
 
 def place_of(config: SimulationConfig, key: str) -> X:

@@ -13,10 +13,10 @@ import yaml
 
 from experiments.calibrate.yaml_edit import NotInFileError, with_block, with_values
 from experiments.config.compose import compose_simulation
-from experiments.config.grids import ExperimentConfig
+from experiments.config.grids import ExperimentConfig, variant_name
 from experiments.config.values import flat_values, is_number
 from experiments.points.provenance import commit_label, provenance
-from experiments.published.comparison import as_place, variant_name
+from experiments.published.comparison import as_place
 from experiments.published.figures import FACTOR, Given, Published, X, digits, shown
 from experiments.published.solve import Goal, Solution, solve
 from netstack.errors import ConfigError

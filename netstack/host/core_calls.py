@@ -25,7 +25,7 @@ from netstack.tcp.connection import (
 from netstack.tcp.header import FIN, SEGMENT, SYN, decode, encode, internet_checksum
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output
-from netstack.tcp.pcb import PCB
+from netstack.tcp.pcb import PCB, cold_of
 from netstack.tcp.reassembly import receive_window
 from netstack.tcp.sequence import seq_sub
 from netstack.tcp.states import State
@@ -116,7 +116,7 @@ def input_segment(packet, payload, pcb_address, segment_address, ring, unread_by
     seq = segment.seq
     if segment.flags & SYN:
         seq = (seq + 1) & 0xFFFFFFFF  # payload stands behind a SYN
-    pcb.segments_in += 1
+    cold_of(pcb).segments_in += 1
     flags = tcp_input(pcb, segment, now_us)
     mask = len(ring) - 1
     skipped = seq_sub(pcb.accepted_seq, seq)
@@ -180,7 +180,7 @@ def emit(pcb_address, segment_address, ring, template, packet, results, now_us):
     if tcp_output(pcb, segment, now_us) == 0:
         results[DEADLINE_US] = tcp_next_deadline_us(pcb)
         return 0
-    pcb.segments_out += 1
+    cold_of(pcb).segments_out += 1
     header = len(template)
     start = header + encode(segment, packet, header)
     mask = len(ring) - 1

@@ -20,16 +20,16 @@ PCB_OPTIONS = {
     "no_delay": "no_delay",
     "cork": "cork",
     "user_timeout_us": "user_timeout_us",
-    "keepalive_interval_us": "keepalive_interval_us",
-    "keepalive_probes": "keepalive_probes",
     "syn_retries": "max_retransmissions",
-    "fin_wait_2_us": "fin_wait_2_us",
     "delayed_ack_us": "delayed_ack_us",
 }
 """Options that are a field of the pcb."""
+COLD_OPTIONS = ("keepalive_interval_us", "keepalive_probes", "fin_wait_2_us")
+"""Options that are a field of its cold state."""
 
 OPTIONS = {
     *PCB_OPTIONS,
+    *COLD_OPTIONS,
     *("congestion_control", "keepalive", "keepalive_idle_us", "linger_s", "maximum_segment_bytes"),
     *("send_buffer_bytes", "receive_buffer_bytes", "connect_timeout_us", "no_options", "quick_ack"),
     *HEADER_FIELDS,
@@ -59,8 +59,8 @@ def check_option(name: str, value: int | str) -> None:
         raise ValueError(f"{name}={value}: must be from {least} to {most}")
 
 
-def configure(pcb: Any, board: Any, config: EndpointConfig) -> None:
-    """Put the settings of a host into the control block and the record of transmissions of a connection that is closed."""
+def configure(pcb: Any, cold: Any, board: Any, config: EndpointConfig) -> None:
+    """Put the settings of a host into the records of a connection that is closed."""
     pcb["use_timestamps"], pcb["use_scaling"], pcb["use_sack"] = config.timestamps, config.window_scaling, config.sack
     board["use_rack"], board["use_probes"], board["use_dsack"] = config.rack, PROBES[config.loss_probes], config.dsack
     board["duplicate_threshold"] = config.duplicate_ack_threshold
@@ -77,14 +77,14 @@ def configure(pcb: Any, board: Any, config: EndpointConfig) -> None:
     pcb["style"], pcb["rto_slop_us"] = STYLES[config.platform], config.rto_slop_us
     pcb["keep_window"] = not config.slow_start_after_idle
     pcb["time_wait_us"] = 2 * config.maximum_segment_lifetime_us
-    pcb["fin_wait_2_us"] = config.fin_wait_2_us
     pcb["default_mss"] = config.default_mss_bytes
-    pcb["keepalive_interval_us"] = config.keepalive_interval_us
-    pcb["keepalive_probes"] = config.keepalive_probes
+    cold["fin_wait_2_us"] = config.fin_wait_2_us
+    cold["keepalive_interval_us"] = config.keepalive_interval_us
+    cold["keepalive_probes"] = config.keepalive_probes
 
 
-def set_in_pcb(pcb: Any, name: str, number: int) -> bool:
-    """Set an option that the control block has; return whether it has it."""
+def set_in_pcb(pcb: Any, cold: Any, name: str, number: int) -> bool:
+    """Set an option that the control block or its cold state has; return whether one has it."""
     if name == "congestion_control":
         pcb["congestion"] = number
     elif name == "no_options":
@@ -92,7 +92,7 @@ def set_in_pcb(pcb: Any, name: str, number: int) -> bool:
         if number:
             pcb["use_timestamps"] = pcb["use_scaling"] = pcb["use_sack"] = 0
     elif name == "quick_ack":  # sends an acknowledgment that waits and delays none for a while, or waits for answers again
-        pcb["interactive"] = not number
+        cold["interactive"] = not number
         if number:
             pcb["quick_acks"] = QUICK_ACKS
             pcb["ack_now"] |= pcb["delack_deadline_us"] != 0
@@ -100,13 +100,15 @@ def set_in_pcb(pcb: Any, name: str, number: int) -> bool:
         pcb["own_mss"], pcb["mss"] = min(int(pcb["own_mss"]), number), min(int(pcb["mss"]), number)
     elif name in PCB_OPTIONS:
         pcb[PCB_OPTIONS[name]] = number
+    elif name in COLD_OPTIONS:
+        cold[name] = number
     else:
         return False
     return True
 
 
-def get_from_pcb(pcb: Any, name: str) -> int | str:
-    """Return an option that the control block has.
+def get_from_pcb(pcb: Any, cold: Any, name: str) -> int | str:
+    """Return an option that the control block or its cold state has.
 
     Raises:
         ValueError: There is no such option.
@@ -114,9 +116,11 @@ def get_from_pcb(pcb: Any, name: str) -> int | str:
     if name == "congestion_control":
         return next(key for key, number in CONGESTION.items() if number == pcb["congestion"])
     if name == "keepalive":
-        return int(pcb["keepalive_idle_us"] > 0)
+        return int(cold["keepalive_idle_us"] > 0)
     if name == "quick_ack":
-        return int(not pcb["interactive"])
+        return int(not cold["interactive"])
+    if name in COLD_OPTIONS:
+        return int(cold[name])
     fields = {**PCB_OPTIONS, "maximum_segment_bytes": "mss", "no_options": "no_options"}
     if name not in fields:
         raise ValueError(f"{name}: no such option")

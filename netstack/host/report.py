@@ -10,11 +10,12 @@ _UNKNOWN_RTT_US = 0xFFFFFFFF
 _UNKNOWN_RATE = (1 << 64) - 1
 
 
-def report(pcb: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, int]:
+def report(pcb: Any, cold: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, int]:
     """Return what TCP_INFO contains, by its names and in its units (us, segments).
 
     Args:
         pcb: The protocol control block.
+        cold: Its cold state.
         board: The record of transmissions.
         passive: Whether the peer opened the connection.
         unsent_bytes: What waits in the send buffer to be sent for the first time.
@@ -22,12 +23,12 @@ def report(pcb: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, 
     mss = max(int(pcb["mss"]), 1)
     flight = (int(pcb["snd_max"]) - int(pcb["snd_una"])) & 0xFFFFFFFF
     recorded = pcb["state"] >= State.ESTABLISHED and bool(board["use_rack"] or not pcb["use_sack"])
-    sacked = int(board["sacked_segments"]) + int(board["duplicate_segments"]) if recorded else _sacked_segments(pcb, mss)
+    sacked = int(board["sacked_segments"]) + int(board["duplicate_segments"]) if recorded else _sacked_segments(pcb, cold, mss)
     acknowledged = (int(pcb["snd_una"]) - int(pcb["iss"])) & 0xFFFFFFFF
     received = (int(pcb["rcv_nxt"]) - int(pcb["irs"])) & 0xFFFFFFFF
     return {
         "snd_mss": mss,
-        "rcv_mss": max(int(pcb["rcv_mss"]), min(mss, 536)),
+        "rcv_mss": max(int(cold["rcv_mss"]), min(mss, 536)),
         "advmss": int(pcb["own_mss"]) - (12 if pcb["use_timestamps"] else 0),
         "snd_cwnd": int(pcb["snd_cwnd"]) // mss,
         "snd_ssthresh": min(int(pcb["snd_ssthresh"]) // mss, 0x7FFFFFFF),
@@ -56,8 +57,8 @@ def report(pcb: Any, board: Any, passive: bool, unsent_bytes: int) -> dict[str, 
         "bytes_acked": max(acknowledged - int(passive), 0),
         "bytes_received": max(received - 1, 0),
         "notsent_bytes": unsent_bytes,
-        "segs_in": int(pcb["segments_in"]),
-        "segs_out": int(pcb["segments_out"]),
+        "segs_in": int(cold["segments_in"]),
+        "segs_out": int(cold["segments_out"]),
         "options": int(pcb["use_timestamps"])
         | int(pcb["use_sack"]) << 1
         | int(pcb["use_scaling"]) << 2
@@ -79,10 +80,10 @@ def _least_rtt_us(board: Any) -> int:
     return min(samples, default=_UNKNOWN_RTT_US)
 
 
-def _sacked_segments(pcb: Any, mss: int) -> int:
+def _sacked_segments(pcb: Any, cold: Any, mss: int) -> int:
     """Segments that the peer reported, without a record of transmissions."""
     ranges = range(int(pcb["sacked_count"]))
-    return -(-sum((int(pcb["sacked_end"][index]) - int(pcb["sacked_start"][index])) & 0xFFFFFFFF for index in ranges) // mss)
+    return -(-sum((int(cold["sacked_end"][index]) - int(cold["sacked_start"][index])) & 0xFFFFFFFF for index in ranges) // mss)
 
 
 def _congestion_state(pcb: Any, flight: int, sacked: int) -> CongestionState:

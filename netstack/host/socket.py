@@ -18,7 +18,7 @@ from netstack.host.options import CONGESTION, check_option, configure, get_from_
 from netstack.host.outbox import Outbox
 from netstack.host.report import report
 from netstack.tcp.flags import TCP_ACKED, TCP_CLOSED, TCP_CONNECTED, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT, TCP_SEND_RESET
-from netstack.tcp.pcb import PCB
+from netstack.tcp.pcb import COLD, PCB
 from netstack.tcp.scoreboard import SCOREBOARD
 from netstack.tcp.states import End, State
 from netstack.tcp.style import FREEBSD
@@ -72,8 +72,8 @@ class Socket:
     __slots__ = (  # found as fast however many they are, and smaller than a dictionary
         *("local", "remote", "error", "soft_error", "template", "passive_of", "timer", "deadline_us", "address", "state_now"),
         *("unread_bytes", "unacknowledged_bytes", "receive_buffer_bytes", "receive_ring", "send_ring", "key"),
-        *("_outbox", "_memory", "_config", "_keeper", "_changed", "_record", "_scoreboard", "_results", "_finished", "_shut"),
-        *("_closed", "_read_seq", "_write_seq", "_send_buffer_bytes", "_connect_timeout_us", "_linger_s", "__weakref__"),
+        *("_outbox", "_memory", "_config", "_keeper", "_changed", "_record", "_cold", "_scoreboard", "_results", "_finished"),
+        *("_shut", "_closed", "_read_seq", "_write_seq", "_send_buffer_bytes", "_connect_timeout_us", "_linger_s", "__weakref__"),
     )
 
     def __init__(
@@ -115,6 +115,7 @@ class Socket:
         self._changed: Callable[[], None] | None = None
         self._record = np.zeros(1, PCB)
         self.address: int = self._record.ctypes.data
+        self._cold = np.zeros(1, COLD)
         self._scoreboard = np.zeros(1, SCOREBOARD)
         self._results = np.zeros(core_calls.RESULTS, np.int64)
         self.state_now = State.CLOSED
@@ -133,13 +134,18 @@ class Socket:
         self._linger_s = -1
         pcb = self.pcb
         pcb["local_port"], pcb["foreign_port"] = local.port, remote.port
-        pcb["scoreboard_address"] = self._scoreboard.ctypes.data
-        configure(pcb, self.scoreboard, settings)
+        pcb["cold_address"], pcb["scoreboard_address"] = self._cold.ctypes.data, self._scoreboard.ctypes.data
+        configure(pcb, self.cold, self.scoreboard, settings)
 
     @property
     def pcb(self) -> Any:
         """The protocol control block, for statistics and tests."""
         return self._record[0]
+
+    @property
+    def cold(self) -> Any:
+        """The cold state of the protocol control block."""
+        return self._cold[0]
 
     @property
     def scoreboard(self) -> Any:
@@ -446,19 +452,19 @@ class Socket:
             ValueError: There is no such option, or not with this value.
         """
         check_option(name, value)
-        pcb = self.pcb
+        pcb, cold = self.pcb, self.cold
         number = CONGESTION[str(value)] if name == "congestion_control" else int(value)
         if name == "keepalive":
-            pcb["keepalive_idle_us"] = (pcb["keepalive_idle_us"] or self._config().keepalive_idle_us) if number else 0
+            cold["keepalive_idle_us"] = (cold["keepalive_idle_us"] or self._config().keepalive_idle_us) if number else 0
             self._start_keepalive(now_us)
         elif name == "keepalive_idle_us":
-            pcb["keepalive_idle_us"] = number
+            cold["keepalive_idle_us"] = number
             self._start_keepalive(now_us)
         elif name == "linger_s":
             self._linger_s = number
         elif name in HEADER_FIELDS:
             set_header_field(self.template, name, number)
-        elif set_in_pcb(pcb, name, number):
+        elif set_in_pcb(pcb, cold, name, number):
             if self.state_now >= State.ESTABLISHED:
                 self._outbox.output(self, now_us)
         elif name == "connect_timeout_us" and self.state_now <= State.SYN_SENT:
@@ -478,9 +484,9 @@ class Socket:
             self.pcb["rcv_wnd"] = max(size_bytes - self.unread_bytes, 0)
 
     def _start_keepalive(self, now_us: int) -> None:
-        pcb = self.pcb
         if self.state_now >= ESTABLISHED:  # else it begins with the connection
-            pcb["keepalive_deadline_us"] = now_us + int(pcb["keepalive_idle_us"]) if pcb["keepalive_idle_us"] else 0
+            idle_us = int(self.cold["keepalive_idle_us"])
+            self.pcb["keepalive_deadline_us"] = now_us + idle_us if idle_us else 0
             self._outbox.output(self, now_us)
 
     def get_option(self, name: str) -> int | str:
@@ -493,8 +499,8 @@ class Socket:
         }
         if name in own:
             return own[name]
-        return get_header_field(self.template, name) if name in HEADER_FIELDS else get_from_pcb(self.pcb, name)
+        return get_header_field(self.template, name) if name in HEADER_FIELDS else get_from_pcb(self.pcb, self.cold, name)
 
     def info(self) -> dict[str, int]:
         """Return what TCP_INFO of Linux contains, by its names and in its units (us, segments)."""
-        return report(self.pcb, self.scoreboard, self.passive, self.unsent_bytes)
+        return report(self.pcb, self.cold, self.scoreboard, self.passive, self.unsent_bytes)

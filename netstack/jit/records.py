@@ -6,10 +6,12 @@ records mean.
 """
 
 import ctypes
+import mmap
 import os
 import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args, get_origin, get_type_hints
 
 import numba
@@ -53,14 +55,29 @@ def _field(name: str, kind: Any) -> tuple:
     return (name, kind.dtype if issubclass(kind, Record) else kind)
 
 
-def allocate(dtype: np.dtype, length: int) -> np.ndarray:
-    """Return a zeroed table of `length` records, at least one. It begins where a line of the host's caches does."""
+def allocate(dtype: np.dtype, length: int, *, sparse: bool = False) -> np.ndarray:
+    """Return a zeroed table of `length` records, at least one. It begins where a line of the host's caches does.
+
+    What was never written of it takes no memory. Of a `sparse` table that is most: it has small pages, so that a record that is
+    written takes one of these.
+    """
     size = max(length, 1) * dtype.itemsize
-    memory = np.zeros(size + 2 * _HOST_LINE_BYTES, np.uint8)
+    room = size + 2 * _HOST_LINE_BYTES
+    memory = _small_pages(room) if sparse else np.zeros(room, np.uint8)
     start = -memory.ctypes.data % _HOST_LINE_BYTES
     if CHECKS:
         _note_table(memory.ctypes.data + start, size)
     return memory[start : start + size].view(dtype)
+
+
+def _small_pages(size: int) -> np.ndarray:
+    """Return zeroed bytes on pages of the smallest size, where the system lets one choose."""
+    if not hasattr(mmap, "MADV_NOHUGEPAGE"):
+        return np.zeros(size, np.uint8)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # the kernel has small ones only
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.uint8)
 
 
 def _note_table(start: int, size: int) -> None:

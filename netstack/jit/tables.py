@@ -79,7 +79,13 @@ def journaled(name: str, dtype: np.dtype, policies: np.ndarray) -> JournaledTabl
 
 
 def table_accessor(
-    dtype: np.dtype, table: str, *, added: tuple[str, ...] = (), last: tuple[str, ...] = (), noted: bool = True
+    dtype: np.dtype,
+    table: str,
+    *,
+    added: tuple[str, ...] = (),
+    last: tuple[str, ...] = (),
+    noted: bool = True,
+    beside: JournaledTable | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Return ``of(state, index)`` giving a reference to record `index` of the table whose address is ``state.<table>``.
 
@@ -91,14 +97,18 @@ def table_accessor(
         added: Counters, see `ADDED`.
         last: Fields of which the last change holds, see `LAST`.
         noted: Whether a journal notes the records. Constants and scratch memory need no note.
+        beside: A table whose record `index` is reached through this one, without an accessor: it is noted too.
     """
-    number = journaled(table, dtype, word_policies(dtype, added, last)).number if noted else -1
+    numbers = [journaled(table, dtype, word_policies(dtype, added, last)).number] if noted else []
+    if beside is not None:
+        numbers.append(beside.number)
     if _interpreted:
         at = record_accessor(dtype)
 
         def interpreted_of(state: Any, index: Any) -> Any:
-            if noted and has_journal(state):
-                note(state.journal, number, index)
+            if numbers and has_journal(state):
+                for number in numbers:
+                    note(state.journal, number, index)
             return at(getattr(state, table), index)
 
         return interpreted_of
@@ -108,10 +118,11 @@ def table_accessor(
     @_intrinsic
     def of(typingctx: Any, state: Any, index: Any) -> Any:
         def codegen(context, builder, signature, arguments):
-            if noted and JOURNAL_FIELD in state.fields:
+            if numbers and JOURNAL_FIELD in state.fields:
                 journal = _load(builder, arguments[0], state.offset(JOURNAL_FIELD))
-                table_number = context.get_constant(types.int64, number)
-                emit_call(builder, "note_function", (journal, table_number, arguments[1]))
+                for number in numbers:
+                    table_number = context.get_constant(types.int64, number)
+                    emit_call(builder, "note_function", (journal, table_number, arguments[1]))
             address = _load(builder, arguments[0], state.offset(table))
             return reference_to(context, builder, record_type, address, arguments[1])
 

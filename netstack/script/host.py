@@ -100,6 +100,10 @@ def tcp_info(socket: Any, platform: str, now_us: int = 0) -> dict[str, object]:
     info = dict(socket.info()) if hasattr(socket, "info") else {}
     pcb = getattr(socket, "pcb", None)
     if pcb is not None:
-        times = {"last_data_sent": "last_sent_us", "last_data_recv": "last_data_us", "last_ack_recv": "last_received_us"}
-        info |= {name: (now_us - int(pcb[at])) // 1000 for name, at in times.items()}
+        times = {
+            "last_data_sent": pcb["last_sent_us"],
+            "last_data_recv": socket.cold["last_data_us"],
+            "last_ack_recv": pcb["last_received_us"],
+        }
+        info |= {name: (now_us - int(at)) // 1000 for name, at in times.items()}
     return names | {f"tcpi_{name}": value for name, value in info.items()}

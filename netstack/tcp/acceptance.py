@@ -6,6 +6,7 @@ The checks change nothing. Answers have one limit, whatever they are for. Knows 
 from netstack.jit.compilation import compiled
 from netstack.tcp.flags import TCP_OUTPUT
 from netstack.tcp.header import ACK, RST, SYN, sequence_length
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.reassembly import receive_window
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
@@ -100,12 +101,13 @@ def challenge(pcb, now_us):
 @compiled
 def may_answer(pcb, now_us):
     """Count an answer, and return whether it is within the limit."""
-    if now_us - pcb.answers_since_us > ANSWERS_INTERVAL_US or pcb.answers_since_us == 0:
-        pcb.answers_since_us = max(now_us, 1)
-        pcb.answers = 0
-    if pcb.answers >= ANSWERS:
+    cold = cold_of(pcb)
+    if now_us - cold.answers_since_us > ANSWERS_INTERVAL_US or cold.answers_since_us == 0:
+        cold.answers_since_us = max(now_us, 1)
+        cold.answers = 0
+    if cold.answers >= ANSWERS:
         return False
-    pcb.answers += 1
+    cold.answers += 1
     return True
 
 

@@ -18,6 +18,7 @@ from netstack.tcp.congestion import (
 from netstack.tcp.flags import TCP_ACKED, TCP_OUTPUT
 from netstack.tcp.header import ECE
 from netstack.tcp.options import timestamp
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.probe import arm_probe, receive_probe_answer
 from netstack.tcp.rack import adapt_to_duplicates, rack_acknowledge, update_min_rtt
 from netstack.tcp.recovery import acknowledge_duplicates, react, repeat_all, tail_was_lost
@@ -51,7 +52,7 @@ def receive_ack(pcb, segment, now_us):
             pcb.dupacks = 0
         else:
             on_partial_ack(pcb, acked)
-            pcb.first_hole_max = pcb.snd_max
+            cold_of(pcb).first_hole_max = pcb.snd_max
     else:
         pcb.dupacks = 0
         if seq_gt(segment.ack, pcb.snd_recover):
@@ -172,7 +173,7 @@ def _receive_duplicate(pcb, segment, window, newly_sacked, now_us):
 @compiled
 def _count_duplicate(pcb):
     if pcb.dupacks == 0:
-        pcb.flight_before_dupacks = flight_size(pcb)
+        cold_of(pcb).flight_before_dupacks = flight_size(pcb)
     pcb.dupacks += 1
 
 
@@ -217,7 +218,7 @@ def _set_window(pcb, segment, window):
 def measure(pcb, segment, now_us):
     """Take a round-trip time: of the timed segment if there is one, else from the time stamp that the ACK echoes."""
     if pcb.timed_at_us != 0:
-        if seq_gt(segment.ack, pcb.timed_seq):
+        if seq_gt(segment.ack, cold_of(pcb).timed_seq):
             rtt_us = max(now_us - pcb.timed_at_us, 1)
             tcp_rtt_update(pcb, rtt_us)
             if rack_runs(pcb):

@@ -5,7 +5,7 @@ CUBIC's window is in `cubic`. Changes windows only. What to send is decided in `
 
 from netstack.jit.compilation import compiled
 from netstack.tcp.cubic import cubic_increase, cubic_reduce
-from netstack.tcp.pcb import CUBIC, LARGE_WINDOW, initial_window
+from netstack.tcp.pcb import CUBIC, LARGE_WINDOW, cold_of, initial_window
 from netstack.tcp.sequence import seq_sub
 
 DUPACK_THRESHOLD = 3
@@ -63,24 +63,26 @@ def enter_recovery(pcb, now_us):
     Without SACK the window is inflated by the three segments that left the network. With it, the pipe is estimated. What was sent
     in answer to duplicates is no part of the flight (RFC 5681, section 3.2, step 2).
     """
+    cold = cold_of(pcb)
     flight = flight_size(pcb)
     if pcb.dupacks > 0:
-        flight = min(flight, pcb.flight_before_dupacks)
+        flight = min(flight, cold.flight_before_dupacks)
     reduce(pcb, flight, now_us)
     pcb.in_recovery = 1
     pcb.snd_recover = pcb.snd_max
     pcb.snd_cwnd = pcb.snd_ssthresh
     if pcb.use_sack == 0:
         pcb.snd_cwnd += DUPACK_THRESHOLD * pcb.mss
-    pcb.rescue_rxt = pcb.snd_una
+    cold.rescue_rxt = pcb.snd_una
     repair(pcb)
 
 
 @compiled
 def repair(pcb):
     """Send what is missing, from the first hole on: once per recovery, and again if that was lost too."""
-    pcb.high_rxt = pcb.snd_una
-    pcb.first_hole_max = pcb.snd_max
+    cold = cold_of(pcb)
+    cold.high_rxt = pcb.snd_una
+    cold.first_hole_max = pcb.snd_max
     pcb.retransmit_now = 1
 
 

@@ -9,7 +9,7 @@ from netstack.tcp.acknowledgment import send_again
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_REPLY_RESET
 from netstack.tcp.header import ACK, CWR, ECE, RST, SYN, clear_options, sequence_length
 from netstack.tcp.options import accept_syn, limit_mss, timestamp
-from netstack.tcp.pcb import LARGE_WINDOW
+from netstack.tcp.pcb import LARGE_WINDOW, cold_of
 from netstack.tcp.reassembly import MAX_WINDOW, hold_data
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import End, State
@@ -98,7 +98,7 @@ def tcp_detach(pcb, now_us):
     """End reading: from now on FIN-WAIT-2 has a time limit (RFC 9293, section 3.6.1)."""
     pcb.detached = 1
     if pcb.state == State.FIN_WAIT_2:
-        pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
+        pcb.linger_deadline_us = now_us + cold_of(pcb).fin_wait_2_us
 
 
 @compiled

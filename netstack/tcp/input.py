@@ -22,6 +22,7 @@ from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED, TCP_OUTPUT, TCP_REPL
 from netstack.tcp.freebsd import PROCESS, freebsd_answer, freebsd_check
 from netstack.tcp.header import ACK, CE, CWR, ECE, FIN, RST, SYN
 from netstack.tcp.options import accept_syn, reduce_options
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.reassembly import deliver_held, hold_data, receive_data
 from netstack.tcp.sequence import seq_add, seq_gt, seq_leq, seq_lt
 from netstack.tcp.states import End, State
@@ -130,7 +131,7 @@ def _note_alive(pcb, now_us):
     pcb.last_received_us = now_us
     if pcb.keepalive_sent != 0:
         pcb.keepalive_sent = 0
-        pcb.keepalive_deadline_us = now_us + pcb.keepalive_idle_us
+        pcb.keepalive_deadline_us = now_us + cold_of(pcb).keepalive_idle_us
 
 
 @compiled
@@ -252,7 +253,7 @@ def _finish(pcb, now_us):
     if pcb.state == State.FIN_WAIT_1:
         pcb.state = State.FIN_WAIT_2
         if pcb.detached != 0:
-            pcb.linger_deadline_us = now_us + pcb.fin_wait_2_us
+            pcb.linger_deadline_us = now_us + cold_of(pcb).fin_wait_2_us
     elif pcb.state == State.CLOSING:
         _wait(pcb, now_us)
     elif pcb.state == State.LAST_ACK:

@@ -8,6 +8,7 @@ from netstack.tcp.acceptance import acceptable_seq
 from netstack.tcp.congestion import DUPACK_THRESHOLD, first_outstanding, flight_size, restart_after_idle, unsent_segment
 from netstack.tcp.header import ACK, CWR, ECE, ECT0, FIN, PSH, SYN, clear_options
 from netstack.tcp.options import fill_syn_options, timestamp
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.probe import arm_probe, note_probe, probe_segment, repairs
 from netstack.tcp.prr import is_shrinking
 from netstack.tcp.reassembly import announced_window
@@ -147,17 +148,17 @@ def _account(pcb, seq, end, in_order, now_us):
     pcb.new_bytes = max(seq_sub(end, pcb.snd_max), 0)
     if pcb.new_bytes < seq_sub(end, seq):
         pcb.retransmitted_segments += 1
-        if pcb.timed_at_us != 0 and seq_gt(end, pcb.timed_seq):
+        if pcb.timed_at_us != 0 and seq_gt(end, cold_of(pcb).timed_seq):
             pcb.timed_at_us = 0  # Karn's algorithm (RFC 6298, section 3)
     elif pcb.timed_at_us == 0 and (pcb.timestamp_unit_us > 1 or pcb.use_timestamps == 0):
         pcb.timed_at_us = max(now_us, 1)
-        pcb.timed_seq = seq
+        cold_of(pcb).timed_seq = seq
     if by_time:
         pcb.snd_nxt = end if pcb.new_bytes > 0 else pcb.snd_max
     elif in_order:
         pcb.snd_nxt = end
-    elif pcb.in_recovery != 0 and seq_gt(end, pcb.high_rxt):
-        pcb.high_rxt = end
+    elif pcb.in_recovery != 0 and seq_gt(end, cold_of(pcb).high_rxt):
+        cold_of(pcb).high_rxt = end
     if pcb.new_bytes > 0:
         pcb.snd_max = end
         note_data_sent(pcb, now_us)
@@ -290,6 +291,7 @@ def _sendable_by_time(pcb, now_us):
 @compiled
 def _sack_sendable(pcb):
     """Return (seq, length) of what to send in a recovery with SACK (RFC 6675, section 5, steps 4 and C, and NextSeg())."""
+    cold = cold_of(pcb)
     if pcb.retransmit_now != 0:
         pcb.retransmit_now = 0
         return pcb.snd_una, until_sacked(pcb, pcb.snd_una, first_outstanding(pcb))
@@ -305,9 +307,9 @@ def _sack_sendable(pcb):
     seq, length = sack_next_hole(pcb, False)
     if length > 0:
         return seq, length
-    if seq_gt(pcb.snd_una, pcb.rescue_rxt) and seq_geq(pcb.snd_una, pcb.high_rxt):
+    if seq_gt(pcb.snd_una, cold.rescue_rxt) and seq_geq(pcb.snd_una, cold.high_rxt):
         seq, length = sack_rescue(pcb)
-        pcb.rescue_rxt = pcb.snd_recover
+        cold.rescue_rxt = pcb.snd_recover
         if length > 0:
             return seq, min(length, pcb.send_buffered_bytes - seq_sub(seq, pcb.snd_una))
     return pcb.snd_max, 0

@@ -5,6 +5,7 @@ Counts in segments, as Linux does. Knows neither when a reduction begins nor why
 
 from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import reduce
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.scoreboard import CongestionState
 
 
@@ -16,7 +17,7 @@ def begin_reduction(pcb, board, now_us):
     board.probe_outstanding = 0
     board.credit_bytes = 0
     board.undo_cwnd = pcb.snd_cwnd
-    board.undo_cubic_max = pcb.cubic_max_bytes
+    board.undo_cubic_max = cold_of(pcb).cubic_max_bytes
     board.prr_flight = max(window, 1)  # as Linux does: the window, which grows only while it is what limits
     board.prr_delivered = 0
     board.prr_out = 0

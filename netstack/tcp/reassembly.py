@@ -8,6 +8,7 @@ import numpy as np
 from netstack.jit.compilation import compiled
 from netstack.tcp.flags import TCP_DELAYED_ACK, TCP_DELIVERED, TCP_FINISHED, TCP_OUTPUT
 from netstack.tcp.header import FIN
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.sack import note_duplicate
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
@@ -44,6 +45,7 @@ def announced_window(pcb):
 @compiled
 def receive_data(pcb, segment, now_us):
     """Take the payload of a segment, and its FIN as one more byte; return flags."""
+    cold = cold_of(pcb)
     start = segment.seq
     end = seq_add(start, segment.length)
     window_end = seq_add(pcb.rcv_nxt, receive_window(pcb))
@@ -62,10 +64,10 @@ def receive_data(pcb, segment, now_us):
         end = window_end
     if seq_gt(start, pcb.rcv_nxt):
         pcb.ack_now = 1  # RFC 5681, section 4.2: a duplicate ACK at once
-        count = insert_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, start, end)
+        count = insert_range(cold.reordered_start, cold.reordered_end, pcb.reordered_count, start, end)
         pcb.reordered_count = count
         _remember(pcb, start)
-        if find_range(pcb.reordered_start, pcb.reordered_end, count, start) >= 0:
+        if find_range(cold.reordered_start, cold.reordered_end, count, start) >= 0:
             _accept(pcb, start, end)
         elif segment.flags & FIN:
             pcb.fin_received = 0
@@ -75,10 +77,10 @@ def receive_data(pcb, segment, now_us):
     _accept(pcb, before, end)
     pcb.rcv_nxt = end
     if had_hole:
-        index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, end)
+        index = find_range(cold.reordered_start, cold.reordered_end, pcb.reordered_count, end)
         if index >= 0:
-            pcb.rcv_nxt = pcb.reordered_end[index]
-        pcb.reordered_count = drop_ranges_below(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
+            pcb.rcv_nxt = cold.reordered_end[index]
+        pcb.reordered_count = drop_ranges_below(cold.reordered_start, cold.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
     if _deliver(pcb, before):
         return TCP_OUTPUT | TCP_FINISHED | (TCP_DELIVERED if pcb.delivered_bytes > 0 else 0)
     pcb.unacked_segments += 1
@@ -114,10 +116,11 @@ def _deliver(pcb, before):
 @compiled
 def hold_data(pcb, segment):
     """Hold the payload of a SYN until the connection is established (RFC 9293, sections 3.10.7.2 and 3.10.7.3)."""
+    cold = cold_of(pcb)
     count = min(segment.length, min(pcb.rcv_wnd, MAX_WINDOW))
     if count > 0:
-        pcb.reordered_start[0] = pcb.rcv_nxt
-        pcb.reordered_end[0] = seq_add(pcb.rcv_nxt, count)
+        cold.reordered_start[0] = pcb.rcv_nxt
+        cold.reordered_end[0] = seq_add(pcb.rcv_nxt, count)
         pcb.reordered_count = 1
         pcb.accepted_seq = pcb.rcv_nxt
         pcb.accepted_bytes = count
@@ -126,11 +129,12 @@ def hold_data(pcb, segment):
 @compiled
 def deliver_held(pcb):
     """Deliver what the SYN brought, and what follows it, once the connection is established; return flags."""
-    if pcb.reordered_count == 0 or pcb.reordered_start[0] != pcb.rcv_nxt:
+    cold = cold_of(pcb)
+    if pcb.reordered_count == 0 or cold.reordered_start[0] != pcb.rcv_nxt:
         return 0
     before = pcb.rcv_nxt
-    pcb.rcv_nxt = pcb.reordered_end[0]
-    pcb.reordered_count = drop_ranges_below(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
+    pcb.rcv_nxt = cold.reordered_end[0]
+    pcb.reordered_count = drop_ranges_below(cold.reordered_start, cold.reordered_end, pcb.reordered_count, pcb.rcv_nxt)
     pcb.ack_now = 1
     return TCP_OUTPUT | TCP_DELIVERED | (TCP_FINISHED if _deliver(pcb, before) else 0)
 
@@ -138,12 +142,13 @@ def deliver_held(pcb):
 @compiled
 def _note_duplicates(pcb, start, end):
     """Report the first part of a segment that was received before: below rcv_nxt, or within a range (RFC 2883, section 4)."""
+    cold = cold_of(pcb)
     if seq_lt(start, pcb.rcv_nxt):
         note_duplicate(pcb, start, end if seq_lt(end, pcb.rcv_nxt) else pcb.rcv_nxt)
         return
     for index in range(pcb.reordered_count):
-        first = pcb.reordered_start[index] if seq_lt(start, pcb.reordered_start[index]) else start
-        last = pcb.reordered_end[index] if seq_gt(end, pcb.reordered_end[index]) else end
+        first = cold.reordered_start[index] if seq_lt(start, cold.reordered_start[index]) else start
+        last = cold.reordered_end[index] if seq_gt(end, cold.reordered_end[index]) else end
         if seq_lt(first, last):
             note_duplicate(pcb, first, last)
             return
@@ -152,11 +157,12 @@ def _note_duplicates(pcb, start, end):
 @compiled
 def _remember(pcb, seq):
     """Put the range that contains `seq` before those that changed earlier, for the order of SACK blocks."""
-    index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, seq)
-    for place in range(len(pcb.recent_seqs)):
-        earlier = np.int64(pcb.recent_seqs[place])
-        pcb.recent_seqs[place] = seq
-        if find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, earlier) == index:
+    cold = cold_of(pcb)
+    index = find_range(cold.reordered_start, cold.reordered_end, pcb.reordered_count, seq)
+    for place in range(len(cold.recent_seqs)):
+        earlier = np.int64(cold.recent_seqs[place])
+        cold.recent_seqs[place] = seq
+        if find_range(cold.reordered_start, cold.reordered_end, pcb.reordered_count, earlier) == index:
             return  # it moved to the front
         seq = earlier
 
@@ -168,7 +174,7 @@ def _accept_fin(pcb, seq, window_end):
         return seq == pcb.peer_fin_seq
     if seq_gt(seq, window_end) or seq_lt(seq, pcb.rcv_nxt):
         return False
-    if pcb.reordered_count > 0 and seq_gt(pcb.reordered_end[pcb.reordered_count - 1], seq):
+    if pcb.reordered_count > 0 and seq_gt(cold_of(pcb).reordered_end[pcb.reordered_count - 1], seq):
         return False
     pcb.fin_received = 1
     pcb.peer_fin_seq = seq

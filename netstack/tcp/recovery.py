@@ -6,6 +6,7 @@ states and windows. What to send is decided in `output`.
 
 from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import unsent_segment
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.prr import begin_reduction, end_reduction, is_shrinking, reduce_threshold, shrink_window
 from netstack.tcp.rack import (
     duplicate_threshold,
@@ -315,7 +316,7 @@ def enter_loss(pcb, board, now_us):
     if first or state <= CongestionState.DISORDER or seq_geq(pcb.snd_una, pcb.snd_recover):
         save_window(pcb, board)
         board.undo_cwnd = pcb.snd_cwnd
-        board.undo_cubic_max = pcb.cubic_max_bytes
+        board.undo_cubic_max = cold_of(pcb).cubic_max_bytes
         reduce_threshold(pcb, board, now_us)
         open_undo(pcb, board)
     pcb.snd_cwnd = (board.flight_segments + 1) * pcb.mss

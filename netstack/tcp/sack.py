@@ -8,6 +8,7 @@ import numpy as np
 from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import DUPACK_THRESHOLD
 from netstack.tcp.header import MAX_SACK_BLOCKS
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.ranges import drop_ranges_below, find_range, insert_range
 from netstack.tcp.scoreboard import scoreboard_at
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
@@ -18,9 +19,10 @@ SACK_KIND_BYTES, SACK_BLOCK_BYTES = 4, 8  # kind and length with padding; both e
 @compiled
 def sacked_bytes(pcb):
     """Return how many bytes above snd_una the peer holds."""
+    cold = cold_of(pcb)
     total = 0
     for index in range(pcb.sacked_count):
-        total += seq_sub(pcb.sacked_end[index], pcb.sacked_start[index])
+        total += seq_sub(cold.sacked_end[index], cold.sacked_start[index])
     return total
 
 
@@ -30,13 +32,14 @@ def sack_update(pcb, segment):
 
     Blocks outside of what is outstanding are ignored: old ones, duplicate SACKs (RFC 2883), and forged ones.
     """
-    pcb.sacked_count = drop_ranges_below(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, segment.ack)
+    cold = cold_of(pcb)
+    pcb.sacked_count = drop_ranges_below(cold.sacked_start, cold.sacked_end, pcb.sacked_count, segment.ack)
     kept = sacked_bytes(pcb)
     for index in range(segment.sack_count):
         start = segment.sack_start[index]
         end = segment.sack_end[index]
         if seq_lt(start, end) and seq_gt(start, segment.ack) and seq_leq(end, pcb.snd_max):
-            pcb.sacked_count = insert_range(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, start, end)
+            pcb.sacked_count = insert_range(cold.sacked_start, cold.sacked_end, pcb.sacked_count, start, end)
     return sacked_bytes(pcb) - kept
 
 
@@ -58,27 +61,29 @@ def sack_lost_again(pcb):
 
     RFC 6675 waits for the timer instead. RFC 8985 treats a retransmission like any other segment that can be lost.
     """
-    last = pcb.sacked_end[pcb.sacked_count - 1] if pcb.sacked_count > 0 else pcb.snd_una
-    return seq_sub(last, pcb.first_hole_max) >= DUPACK_THRESHOLD * pcb.mss
+    cold = cold_of(pcb)
+    last = cold.sacked_end[pcb.sacked_count - 1] if pcb.sacked_count > 0 else pcb.snd_una
+    return seq_sub(last, cold.first_hole_max) >= DUPACK_THRESHOLD * pcb.mss
 
 
 @compiled
 def sack_pipe(pcb):
     """Return the bytes that are estimated to be in the network (RFC 6675, section 4, SetPipe)."""
+    cold = cold_of(pcb)
     pipe = 0
     seq = pcb.snd_una
     ranges_above = pcb.sacked_count
     bytes_above = sacked_bytes(pcb)
     for index in range(pcb.sacked_count):
-        hole = seq_sub(pcb.sacked_start[index], seq)
+        hole = seq_sub(cold.sacked_start[index], seq)
         if not _lost(pcb, ranges_above, bytes_above):
             pipe += hole
-        pipe += min(max(seq_sub(pcb.high_rxt, seq), 0), hole)
-        seq = pcb.sacked_end[index]
+        pipe += min(max(seq_sub(cold.high_rxt, seq), 0), hole)
+        seq = cold.sacked_end[index]
         ranges_above -= 1
-        bytes_above -= seq_sub(seq, pcb.sacked_start[index])
+        bytes_above -= seq_sub(seq, cold.sacked_start[index])
     rest = max(seq_sub(pcb.snd_max, seq), 0)
-    return pipe + rest + min(max(seq_sub(pcb.high_rxt, seq), 0), rest)
+    return pipe + rest + min(max(seq_sub(cold.high_rxt, seq), 0), rest)
 
 
 @compiled
@@ -87,21 +92,22 @@ def sack_next_hole(pcb, only_lost):
 
     NextSeg(), rules 1 (`only_lost`) and 3 (RFC 6675, section 4).
     """
+    cold = cold_of(pcb)
     seq = pcb.snd_una
     ranges_above = pcb.sacked_count
     bytes_above = sacked_bytes(pcb)
     for index in range(pcb.sacked_count):
-        if seq_lt(seq, pcb.high_rxt):
-            seq = pcb.high_rxt
-        hole = seq_sub(pcb.sacked_start[index], seq)
+        if seq_lt(seq, cold.high_rxt):
+            seq = cold.high_rxt
+        hole = seq_sub(cold.sacked_start[index], seq)
         if hole > 0:
             if only_lost and not _lost(pcb, ranges_above, bytes_above):
                 return seq, 0
             return seq, min(hole, pcb.mss)
-        if seq_lt(seq, pcb.sacked_end[index]):
-            seq = pcb.sacked_end[index]
+        if seq_lt(seq, cold.sacked_end[index]):
+            seq = cold.sacked_end[index]
         ranges_above -= 1
-        bytes_above -= seq_sub(pcb.sacked_end[index], pcb.sacked_start[index])
+        bytes_above -= seq_sub(cold.sacked_end[index], cold.sacked_start[index])
     return seq, 0
 
 
@@ -110,7 +116,7 @@ def sack_rescue(pcb):
     """Return (seq, length) of the last outstanding bytes when nothing above them was reported (NextSeg(), rule 4)."""
     last = pcb.snd_una
     if pcb.sacked_count > 0:
-        last = pcb.sacked_end[pcb.sacked_count - 1]
+        last = cold_of(pcb).sacked_end[pcb.sacked_count - 1]
     length = min(seq_sub(pcb.snd_max, last), pcb.mss)
     return seq_add(pcb.snd_max, -length), length
 
@@ -118,23 +124,25 @@ def sack_rescue(pcb):
 @compiled
 def skip_sacked(pcb, seq):
     """Return the first byte from `seq` on that the peer does not hold."""
-    index = find_range(pcb.sacked_start, pcb.sacked_end, pcb.sacked_count, seq)
-    return seq if index < 0 else pcb.sacked_end[index]
+    cold = cold_of(pcb)
+    index = find_range(cold.sacked_start, cold.sacked_end, pcb.sacked_count, seq)
+    return seq if index < 0 else cold.sacked_end[index]
 
 
 @compiled
 def until_sacked(pcb, seq, length):
     """Return how much of `length` bytes from `seq` on lies before the next bytes that the peer holds."""
+    cold = cold_of(pcb)
     for index in range(pcb.sacked_count):
-        if seq_gt(pcb.sacked_start[index], seq):
-            return min(length, seq_sub(pcb.sacked_start[index], seq))
+        if seq_gt(cold.sacked_start[index], seq):
+            return min(length, seq_sub(cold.sacked_start[index], seq))
     return length
 
 
 @compiled
 def forget_reneged(pcb):
     """Clear the scoreboard if the peer reneged: it acknowledges up to a range and not beyond (RFC 2018, section 8)."""
-    if pcb.sacked_count > 0 and seq_geq(pcb.snd_una, pcb.sacked_start[0]):
+    if pcb.sacked_count > 0 and seq_geq(pcb.snd_una, cold_of(pcb).sacked_start[0]):
         pcb.sacked_count = 0
 
 
@@ -186,6 +194,7 @@ def without_sack_blocks(pcb, length):
 @compiled
 def fill_sack_blocks(pcb, segment):
     """Report a duplicate, then the ranges held out of order, the last changed ones first (RFC 2018, section 4; RFC 2883)."""
+    cold = cold_of(pcb)
     room = sack_block_count(pcb, segment.length > 0)
     segment.sack_count = 0
     first = 0
@@ -196,12 +205,12 @@ def fill_sack_blocks(pcb, segment):
         segment.sack_end[0] = board.dsack_end
         segment.sack_count = 1
         first = 1
-        index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, board.dsack_start)
+        index = find_range(cold.reordered_start, cold.reordered_end, pcb.reordered_count, board.dsack_start)
         if index >= 0:
             _add_block(pcb, segment, index, first, room)
-    for place in range(len(pcb.recent_seqs)):
-        seq = np.int64(pcb.recent_seqs[place])
-        index = find_range(pcb.reordered_start, pcb.reordered_end, pcb.reordered_count, seq)
+    for place in range(len(cold.recent_seqs)):
+        seq = np.int64(cold.recent_seqs[place])
+        index = find_range(cold.reordered_start, cold.reordered_end, pcb.reordered_count, seq)
         if index >= 0:
             _add_block(pcb, segment, index, first, room)
     for index in range(pcb.reordered_count):
@@ -211,10 +220,11 @@ def fill_sack_blocks(pcb, segment):
 @compiled
 def _add_block(pcb, segment, index, first, room):
     """Report a range, unless a block from `first` on reports it already or there is no room."""
+    cold = cold_of(pcb)
     for block in range(first, segment.sack_count):
-        if segment.sack_start[block] == pcb.reordered_start[index]:
+        if segment.sack_start[block] == cold.reordered_start[index]:
             return
     if segment.sack_count < room:
-        segment.sack_start[segment.sack_count] = pcb.reordered_start[index]
-        segment.sack_end[segment.sack_count] = pcb.reordered_end[index]
+        segment.sack_start[segment.sack_count] = cold.reordered_start[index]
+        segment.sack_end[segment.sack_count] = cold.reordered_end[index]
         segment.sack_count += 1

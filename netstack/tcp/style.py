@@ -4,6 +4,7 @@ Sources are the kernels' own: tcp_input.c and tcp_output.c of both, tcp_timer.c 
 """
 
 from netstack.jit.compilation import compiled
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.sequence import seq_add, seq_leq, seq_lt, seq_sub
 from netstack.tcp.states import State
 
@@ -88,56 +89,61 @@ def sends_short(pcb):
 @compiled
 def note_short(pcb, end, length):
     """Note a segment of new data that is short, and forget the ends of records that have been sent."""
+    cold = cold_of(pcb)
     if length < pcb.mss:
         pcb.snd_small = end
-    while pcb.record_count > 0 and seq_leq(pcb.record_end[0], end):
+    while pcb.record_count > 0 and seq_leq(cold.record_end[0], end):
         for index in range(1, pcb.record_count):
-            pcb.record_end[index - 1] = pcb.record_end[index]
+            cold.record_end[index - 1] = cold.record_end[index]
         pcb.record_count -= 1
 
 
 @compiled
 def within_record(pcb, seq, length):
     """Return how much of new data belongs to one record (MSG_EOR of Linux); all of it without ends of records."""
-    if pcb.record_count > 0 and seq_lt(pcb.record_end[0], seq_add(seq, length)):
-        return seq_sub(pcb.record_end[0], seq)
+    cold = cold_of(pcb)
+    if pcb.record_count > 0 and seq_lt(cold.record_end[0], seq_add(seq, length)):
+        return seq_sub(cold.record_end[0], seq)
     return length
 
 
 @compiled
 def end_record(pcb, seq):
     """Let no segment cross `seq`, where a record ends."""
-    if pcb.record_count < len(pcb.record_end):
-        pcb.record_end[pcb.record_count] = seq
+    cold = cold_of(pcb)
+    if pcb.record_count < len(cold.record_end):
+        cold.record_end[pcb.record_count] = seq
         pcb.record_count += 1
 
 
 @compiled
 def note_received(pcb, length, now_us):
     """Note data received in order: Linux acknowledges the first segments at once, and those after a long silence."""
+    cold = cold_of(pcb)
     if pcb.style != LINUX:
         return
-    pcb.rcv_mss = max(pcb.rcv_mss, min(length, pcb.own_mss))
-    if pcb.last_data_us == 0 or now_us - pcb.last_data_us > pcb.rto_us:
-        segments = pcb.rcv_wnd // (2 * max(pcb.rcv_mss, 1))
+    cold.rcv_mss = max(cold.rcv_mss, min(length, pcb.own_mss))
+    if cold.last_data_us == 0 or now_us - cold.last_data_us > pcb.rto_us:
+        segments = pcb.rcv_wnd // (2 * max(cold.rcv_mss, 1))
         pcb.quick_acks = max(pcb.quick_acks, min(max(segments, LEAST_QUICK_ACKS), QUICK_ACKS))
-    pcb.last_data_us = max(now_us, 1)
+    cold.last_data_us = max(now_us, 1)
 
 
 @compiled
 def note_duplicate_received(pcb):
     """Note data that came twice: the peer lost our ACKs, and Linux acknowledges at once again."""
     if pcb.style == LINUX:
-        pcb.interactive = 0
+        cold_of(pcb).interactive = 0
         pcb.quick_acks = QUICK_ACKS
 
 
 @compiled
 def note_data_sent(pcb, now_us):
     """Note new data: an answer that comes soon shows a conversation, in which ACKs wait for answers."""
+    cold = cold_of(pcb)
     if pcb.style == LINUX:
-        if pcb.last_data_us != 0 and now_us - pcb.last_data_us < ANSWERS_SOON_US:
-            pcb.interactive = 1
+        if cold.last_data_us != 0 and now_us - cold.last_data_us < ANSWERS_SOON_US:
+            cold.interactive = 1
     elif pcb.quick_acks != 0 and seq_sub(pcb.rcv_nxt, pcb.irs) > 1 and now_us - pcb.last_received_us < pcb.delayed_ack_us:
         pcb.quick_acks = 0
 
@@ -162,11 +168,12 @@ def delays_ack(pcb, unacked_bytes):
 
     `unacked_bytes` have come since the last acknowledgment. Linux counts bytes, and waits only in a conversation or late.
     """
+    cold = cold_of(pcb)
     if pcb.style != LINUX:
         return pcb.unacked_segments < 2 and pcb.quick_acks == 0
-    if pcb.quick_acks > 0 and pcb.interactive == 0:
+    if pcb.quick_acks > 0 and cold.interactive == 0:
         return False
-    return unacked_bytes <= pcb.rcv_mss
+    return unacked_bytes <= cold.rcv_mss
 
 
 @compiled
@@ -185,7 +192,7 @@ def freebsd_updates_window(pcb, announced):
 @compiled
 def linux_updates_window(pcb, announced):
     """Return whether Linux acknowledges after a read: it waits with an ACK of data read at once, or the window has doubled."""
-    if pcb.delack_deadline_us != 0 and pcb.interactive == 0 and pcb.rcv_wnd >= pcb.receive_buffer_bytes:
+    if pcb.delack_deadline_us != 0 and cold_of(pcb).interactive == 0 and pcb.rcv_wnd >= pcb.receive_buffer_bytes:
         return True
     most = min(pcb.receive_buffer_bytes, 65535 << pcb.rcv_scale)
     return 2 * announced <= most and min(pcb.rcv_wnd, most) >= max(2 * announced, pcb.mss)

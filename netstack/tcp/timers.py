@@ -11,6 +11,7 @@ from netstack.tcp.acknowledgment import MAX_RTO_US
 from netstack.tcp.congestion import on_timeout
 from netstack.tcp.connection import tcp_end
 from netstack.tcp.flags import TCP_CLOSED, TCP_OUTPUT, TCP_SEND_RESET
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.recovery import enter_loss, expire_reordering
 from netstack.tcp.sack import forget_reneged
 from netstack.tcp.scoreboard import rack_runs, scoreboard_at
@@ -114,17 +115,18 @@ def _expire_by_time(pcb, now_us):
 @compiled
 def _keep_alive(pcb, now_us):
     """Probe a silent peer, and end the connection after enough probes; return flags (RFC 9293, section 3.8.4)."""
+    cold = cold_of(pcb)
     idle_us = now_us - pcb.last_received_us
-    if pcb.state < State.ESTABLISHED or pcb.keepalive_idle_us == 0:
+    if pcb.state < State.ESTABLISHED or cold.keepalive_idle_us == 0:
         pcb.keepalive_deadline_us = 0
         return 0
-    if idle_us < pcb.keepalive_idle_us:
-        pcb.keepalive_deadline_us = pcb.last_received_us + pcb.keepalive_idle_us
+    if idle_us < cold.keepalive_idle_us:
+        pcb.keepalive_deadline_us = pcb.last_received_us + cold.keepalive_idle_us
         return 0
     if pcb.snd_una == pcb.snd_max:
-        if pcb.keepalive_sent >= pcb.keepalive_probes:
+        if pcb.keepalive_sent >= cold.keepalive_probes:
             return tcp_end(pcb, End.TIMED_OUT) | TCP_SEND_RESET
         pcb.keepalive_sent += 1
         pcb.probe_alive = 1
-    pcb.keepalive_deadline_us = now_us + pcb.keepalive_interval_us
+    pcb.keepalive_deadline_us = now_us + cold.keepalive_interval_us
     return TCP_OUTPUT

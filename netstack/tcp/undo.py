@@ -6,6 +6,7 @@ state of congestion.
 
 from netstack.jit.compilation import compiled
 from netstack.tcp.options import timestamp
+from netstack.tcp.pcb import cold_of
 from netstack.tcp.scoreboard import SENT_ONCE, forget_losses, run_start
 from netstack.tcp.sequence import seq_add, seq_geq, seq_gt, seq_leq, seq_lt, seq_sub
 
@@ -95,7 +96,7 @@ def undo_reduction(pcb, board, all_late, now_us):
         forget_losses(pcb, board)
     if board.undo_saved != 0:
         pcb.snd_cwnd = max(pcb.snd_cwnd, board.undo_cwnd)
-        pcb.cubic_max_bytes = board.undo_cubic_max
+        cold_of(pcb).cubic_max_bytes = board.undo_cubic_max
         if board.undo_ssthresh > pcb.snd_ssthresh:
             pcb.snd_ssthresh = board.undo_ssthresh
             pcb.ecn_reduced = 0

@@ -6,7 +6,7 @@ Decides by how much an ACK opens the window of a connection that remembers its t
 from netstack.jit.compilation import compiled
 from netstack.tcp.congestion import first_window, flight_size
 from netstack.tcp.cubic import cubic_increase, cubic_pause, cubic_restart
-from netstack.tcp.pcb import CUBIC, LARGE_WINDOW
+from netstack.tcp.pcb import CUBIC, LARGE_WINDOW, cold_of
 from netstack.tcp.scoreboard import CongestionState
 from netstack.tcp.sequence import seq_geq
 from netstack.tcp.undo import threshold_in_use
@@ -61,7 +61,7 @@ def grow_window(pcb, board, delivered, now_us):
         window = min(pcb.snd_cwnd + acked, min(pcb.snd_ssthresh, LARGE_WINDOW))
         acked -= window - pcb.snd_cwnd
         pcb.snd_cwnd = window
-        pcb.cubic_seen_us = now_us
+        cold_of(pcb).cubic_seen_us = now_us
     if acked <= 0:
         return
     if pcb.congestion == CUBIC:

@@ -13,7 +13,7 @@ from netstack.tcp.flags import TCP_OUTPUT
 from netstack.tcp.header import ACK, SEGMENT
 from netstack.tcp.input import tcp_input
 from netstack.tcp.output import tcp_output, tcp_output_refused
-from netstack.tcp.pcb import PCB, pcb_init
+from netstack.tcp.pcb import COLD, PCB, pcb_init
 from netstack.tcp.timers import tcp_next_deadline_us, tcp_timeout
 
 MODULUS = 1 << 32
@@ -34,6 +34,14 @@ def record(dtype: np.dtype) -> Any:
     return np.zeros(1, np.dtype((Record, dtype)))[0]
 
 
+def new_pcb() -> tuple[Any, Any]:
+    """Return a zeroed pcb and its cold state. Each keeps the memory of both."""
+    both = np.zeros(1, [("pcb", (Record, PCB)), ("cold", (Record, COLD))])
+    pcb, cold = both["pcb"][0], both["cold"][0]
+    pcb.cold_address = cold.__array_interface__["data"][0]
+    return pcb, cold
+
+
 class Endpoint:
     """A pcb and the host around it, which calls `tcp_output` only when TCP asked for it."""
 
@@ -50,7 +58,7 @@ class Endpoint:
     ) -> None:
         """Open a connection; `cwnd` is a congestion window other than the initial one."""
         self.iss, self.irs = iss, irs
-        self.pcb = record(PCB)
+        self.pcb, self.cold = new_pcb()
         pcb_init(self.pcb, *LOCAL, *FOREIGN, iss, irs, mss, send_window, receive_buffer, delayed_ack_us, min_rto_us)
         if cwnd:
             self.pcb.snd_cwnd = cwnd

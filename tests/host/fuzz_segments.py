@@ -281,7 +281,7 @@ def allowed_states(listens: bool, offers_timestamps: bool, before: dict[str, Any
 
 def check_invariants(socket: Socket) -> None:
     """What must be true of a connection at any time."""
-    pcb = socket.pcb
+    pcb, cold = socket.pcb, socket.cold
     una, nxt, top = int(pcb["snd_una"]), int(pcb["snd_nxt"]), int(pcb["snd_max"])
     assert 0 <= offset(nxt, una) <= offset(top, una) < 1 << 30, (una, nxt, top)
     assert pcb["send_buffered_bytes"] == socket.unacknowledged_bytes >= 0
@@ -292,7 +292,9 @@ def check_invariants(socket: Socket) -> None:
         assert 0 <= socket.unread_bytes <= len(socket.receive_ring)
         assert pcb["mss"] >= 1
     for name, count in (("reordered", int(pcb["reordered_count"])), ("sacked", int(pcb["sacked_count"]))):
-        edges = [value for index in range(count) for value in (int(pcb[f"{name}_start"][index]), int(pcb[f"{name}_end"][index]))]
+        edges = [
+            value for index in range(count) for value in (int(cold[f"{name}_start"][index]), int(cold[f"{name}_end"][index]))
+        ]
         base = int(pcb["rcv_nxt"]) if name == "reordered" else una
         distances = [offset(edge, base) for edge in edges]
         assert distances == sorted(set(distances)), (name, distances)

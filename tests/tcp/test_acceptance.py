@@ -75,10 +75,11 @@ class TestWhatAForgedSegmentChanges:
         endpoint = Endpoint(delayed_ack_us=0)
         endpoint.receive(10, "0:1000 ack 0 val 500 ecr 0")
         endpoint.output(10)
-        before = {name: endpoint.pcb[name].copy() for name in endpoint.pcb.dtype.names}
+        fields = [(part, name) for part in (endpoint.pcb, endpoint.cold) for name in part.dtype.names]
+        before = [part[name].copy() for part, name in fields]
         endpoint.receive_segment(900, forged(endpoint, 1000 + seq, ack, flags, length, self.STAMP))
         endpoint.output(900)
-        changed = {name for name, value in before.items() if (endpoint.pcb[name] != value).any()}
+        changed = {name for (part, name), value in zip(fields, before, strict=True) if (part[name] != value).any()}
         assert changed <= {"delivered_bytes", "accepted_bytes", "accepted_seq", "answers", "answers_since_us"}
         endpoint.receive(1000, "1000:1500 ack 0 val 501 ecr 0")  # the true peer goes on
         assert endpoint.pcb.delivered_bytes == 500

@@ -7,17 +7,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netstack.tcp.cubic import cube_root, cubic_increase, cubic_reduce
-from netstack.tcp.pcb import CUBIC, PCB
-from tests.helpers.packet_trace import record
+from netstack.tcp.pcb import CUBIC
+from tests.helpers.packet_trace import new_pcb
 
 MSS, RTT_US = 1000, 100_000
 
 
-def connection(cwnd_segments: int, max_segments: int = 0) -> Any:
-    pcb = record(PCB)
+def connection(cwnd_segments: int, max_segments: int = 0) -> tuple[Any, Any]:
+    pcb, cold = new_pcb()
     pcb.congestion, pcb.mss, pcb.srtt_us = CUBIC, MSS, RTT_US
-    pcb.snd_cwnd, pcb.cubic_max_bytes = cwnd_segments * MSS, max_segments * MSS
-    return pcb
+    pcb.snd_cwnd, cold.cubic_max_bytes = cwnd_segments * MSS, max_segments * MSS
+    return pcb, cold
 
 
 def grow(pcb: Any, until_us: int, start_us: int = 1_000_000) -> int:
@@ -41,39 +41,39 @@ def test_the_cube_root_is_whole(value: int) -> None:
 
 def test_a_congestion_event_leaves_seven_tenths() -> None:
     """RFC 9438, section 4.6."""
-    pcb = connection(100)
+    pcb, cold = connection(100)
     assert cubic_reduce(pcb, 1) == 70_000
-    assert pcb.cubic_max_bytes == 100_000
+    assert cold.cubic_max_bytes == 100_000
 
 
 def test_an_event_below_the_last_maximum_makes_room_for_others() -> None:
     """Section 4.7, fast convergence: W_max = cwnd (1 + beta) / 2 = 50 * 0.85."""
-    pcb = connection(50, max_segments=100)
+    pcb, cold = connection(50, max_segments=100)
     assert cubic_reduce(pcb, 1) == 35_000
-    assert pcb.cubic_max_bytes == 42_500
+    assert cold.cubic_max_bytes == 42_500
 
 
 def test_two_segments_are_the_least() -> None:
-    assert cubic_reduce(connection(2), 1) == 2 * MSS
+    assert cubic_reduce(connection(2)[0], 1) == 2 * MSS
 
 
 @pytest.mark.parametrize("max_segments", [100, 400, 1000])
 def test_the_window_comes_back_to_the_maximum_after_k(max_segments: int) -> None:
     """Section 4.2: K = cbrt((W_max - cwnd) / C) with C = 0.4, that is cbrt(0.3 W_max / 0.4) seconds."""
     k_s = (0.3 * max_segments / 0.4) ** (1 / 3)
-    pcb = connection(max_segments * 7 // 10, max_segments)
+    pcb, _ = connection(max_segments * 7 // 10, max_segments)
     assert grow(pcb, round(k_s * 1e6)) == pytest.approx(max_segments * MSS, rel=0.03)
 
 
 def test_it_is_slow_near_the_maximum_and_fast_far_from_it() -> None:
     """W_cubic(t) = 0.4 (t - K)^3 + W_max: concave, then convex."""
     k_s = (0.3 * 1000 / 0.4) ** (1 / 3)
-    windows = [grow(connection(700, 1000), round(share * k_s * 1e6)) for share in (0.5, 0.9, 1.1, 1.5, 2.0)]
+    windows = [grow(connection(700, 1000)[0], round(share * k_s * 1e6)) for share in (0.5, 0.9, 1.1, 1.5, 2.0)]
     expected = [(0.4 * (share * k_s - k_s) ** 3 + 1000) * MSS for share in (0.5, 0.9, 1.1, 1.5, 2.0)]
     assert windows == pytest.approx(expected, rel=0.03)
 
 
 def test_with_small_windows_it_is_as_fast_as_reno() -> None:
     """Section 4.3: W_est grows by alpha = 9/17 of a segment each round trip, more than the cubic function does at first."""
-    pcb = connection(7, 10)
+    pcb, _ = connection(7, 10)
     assert grow(pcb, 20 * RTT_US) == pytest.approx((7 + 20 * 9 / 17) * MSS, rel=0.12)

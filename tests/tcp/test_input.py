@@ -170,7 +170,7 @@ def test_reassembly_is_that_of_a_set_of_bytes(segments: list[tuple[int, int]], i
         assert (endpoint.pcb.rcv_nxt - irs) % (1 << 32) == delivered
         count = endpoint.pcb.reordered_count
         assert count == sum(byte - 1 not in ahead for byte in ahead)
-        runs = zip(endpoint.pcb.reordered_start[:count], endpoint.pcb.reordered_end[:count], strict=True)
+        runs = zip(endpoint.cold.reordered_start[:count], endpoint.cold.reordered_end[:count], strict=True)
         held = [byte for first, last in runs for byte in range((first - irs) % (1 << 32), (last - irs) % (1 << 32))]
         assert sorted(held) == sorted(ahead)
         for segment in endpoint.output(1):

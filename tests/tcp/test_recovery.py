@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from netstack.tcp.cubic import cubic_increase, cubic_pause
 from netstack.tcp.header import ACK, ECE, SEGMENT
-from netstack.tcp.pcb import CUBIC, PCB
+from netstack.tcp.pcb import CUBIC
 from netstack.tcp.prr import shrink_window
 from netstack.tcp.scoreboard import SCOREBOARD, CongestionState
-from tests.helpers.packet_trace import MODULUS, Endpoint, record
+from tests.helpers.packet_trace import MODULUS, Endpoint, new_pcb, record
 
 MSS = 1000
 
@@ -87,7 +87,7 @@ class TestProportionalRateReduction:
 
         Below it no more than was delivered is sent, but for one segment for each ACK that is safe.
         """
-        pcb, board = record(PCB), record(SCOREBOARD)
+        (pcb, _), board = new_pcb(), record(SCOREBOARD)
         threshold = max(window * percent // 100, 2)
         pcb.mss, pcb.snd_ssthresh, pcb.snd_cwnd = MSS, threshold * MSS, window * MSS
         board.prr_flight = window
@@ -142,11 +142,11 @@ class TestUndo:
     def test_w_max_of_cubic_is_restored(self) -> None:
         """RFC 9438, section 4.9.1."""
         sender = Sender(30)
-        sender.pcb.congestion, sender.pcb.cubic_max_bytes = CUBIC, 50 * MSS
+        sender.pcb.congestion, sender.cold.cubic_max_bytes = CUBIC, 50 * MSS
         sender.lose_first(30)
-        assert sender.pcb.cubic_max_bytes == 30 * MSS * 85 // 100
+        assert sender.cold.cubic_max_bytes == 30 * MSS * 85 // 100
         sender.ack(200, 30, (0, 1), ecr=150)
-        assert sender.pcb.cubic_max_bytes == 50 * MSS
+        assert sender.cold.cubic_max_bytes == 50 * MSS
 
     def test_a_mark_of_the_network_forbids_it(self) -> None:
         """RFC 4015, section 3.2, step 2: the reduction is due, whatever was late."""
@@ -189,9 +189,9 @@ class TestCubicPause:
     def test_the_window_goes_on_where_it_was(self, pause_us: int) -> None:
         windows = []
         for pause in (0, pause_us):
-            pcb = record(PCB)
+            pcb, cold = new_pcb()
             pcb.congestion, pcb.mss, pcb.srtt_us = CUBIC, MSS, 100_000
-            pcb.snd_cwnd, pcb.cubic_max_bytes = 70 * MSS, 100 * MSS
+            pcb.snd_cwnd, cold.cubic_max_bytes = 70 * MSS, 100 * MSS
             now = 1_000_000
             for number in range(30):
                 if number == 10:

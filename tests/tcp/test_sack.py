@@ -3,8 +3,6 @@
 Segments are of 1,000 bytes.
 """
 
-from typing import Any
-
 import pytest
 
 from netstack.tcp.header import ACK, SEGMENT
@@ -31,11 +29,11 @@ def acknowledge(endpoint: Endpoint, at: int, ack: int, *blocks: tuple[int, int])
     endpoint.receive_segment(at, segment)
 
 
-def board(pcb: Any) -> list[tuple[int, int]]:
-    count = int(pcb.sacked_count)
+def board(endpoint: Endpoint) -> list[tuple[int, int]]:
+    count, cold = int(endpoint.pcb.sacked_count), endpoint.cold
     return [
         (int(a - ISS) % MODULUS, int(b - ISS) % MODULUS)
-        for a, b in zip(pcb.sacked_start[:count].tolist(), pcb.sacked_end[:count].tolist(), strict=True)
+        for a, b in zip(cold.sacked_start[:count].tolist(), cold.sacked_end[:count].tolist(), strict=True)
     ]
 
 
@@ -44,9 +42,9 @@ def test_the_scoreboard_is_the_union_of_valid_blocks() -> None:
     endpoint = sender()
     acknowledge(endpoint, 10, 2000, (4000, 5000), (1000, 2000), (6000, 6000))
     acknowledge(endpoint, 20, 2000, (5000, 6000), (9000, 11_000))
-    assert board(endpoint.pcb) == [(4000, 6000)]
+    assert board(endpoint) == [(4000, 6000)]
     acknowledge(endpoint, 30, 5000)
-    assert board(endpoint.pcb) == [(5000, 6000)]
+    assert board(endpoint) == [(5000, 6000)]
 
 
 def test_two_duplicates_send_new_data_and_the_third_the_lost_segment() -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from netstack.tcp.pcb import PCB
 from netstack.tcp.scoreboard import (
     DOUBLED,
     IN_FLIGHT,
@@ -22,7 +21,7 @@ from netstack.tcp.scoreboard import (
     runs_between,
     tidy,
 )
-from tests.helpers.packet_trace import record
+from tests.helpers.packet_trace import new_pcb, record
 
 MSS = 1000
 FIRST = (1 << 32) - 5 * MSS  # numbers wrap soon
@@ -32,7 +31,7 @@ class Sender:
     """A pcb with its record of transmissions."""
 
     def __init__(self) -> None:
-        self.pcb: Any = record(PCB)
+        self.pcb, self.cold = new_pcb()
         self.board: Any = record(SCOREBOARD)
         self.pcb.mss = MSS
         self.pcb.snd_una = self.pcb.snd_max = FIRST

@@ -7,16 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from netstack.tcp.acknowledgment import tcp_rtt_update
-from netstack.tcp.pcb import PCB
 from netstack.tcp.timers import tcp_next_deadline_us
-from tests.helpers.packet_trace import Endpoint, record
+from tests.helpers.packet_trace import Endpoint, new_pcb
 
 SECOND = 1_000_000
 
 
 def retransmission_timeout(*samples_us: int, least_us: int = 0) -> int:
     """The timeout after these round-trip times."""
-    pcb = record(PCB)
+    pcb, _ = new_pcb()
     pcb.min_rto_us = least_us
     for sample in samples_us:
         tcp_rtt_update(pcb, sample)
@@ -219,7 +218,7 @@ class TestDelayedAck:
 
 @pytest.mark.parametrize(("rexmt", "delack", "first"), [(0, 0, 0), (5, 0, 5), (0, 7, 7), (5, 7, 5), (7, 5, 5)])
 def test_the_earlier_deadline_of_those_that_run(rexmt: int, delack: int, first: int) -> None:
-    pcb = record(PCB)
+    pcb, _ = new_pcb()
     pcb.rexmt_deadline_us, pcb.delack_deadline_us = rexmt, delack
     assert tcp_next_deadline_us(pcb) == first
 

@@ -10,7 +10,7 @@ from netstack.sim.build.simulation import Simulation, assign
 from netstack.sim.build.sizes import Sizes
 from netstack.sim.kernel.listener import assign_application
 from netstack.sim.stack.numbers import Side
-from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of
+from netstack.sim.stack.state import buckets_of_hash, connection_hash, flow_of, group_of_hash, pcb_of, peer_of, renew_pcb
 from netstack.sim.stack.steering import steer
 from netstack.sim.stack.timer_wheel import TICK_US, list_end
 from netstack.sim.workload.backend import place_backend
@@ -52,7 +52,6 @@ def build_connections(simulation: Simulation, sizes: Sizes) -> None:
     stack["draw_seed"] = int(np.random.Generator(np.random.PCG64([config.seed, REQUEST_DRAWS])).integers(1 << 31))
     if workload.connections_end:
         _fill_templates(tables["pcb_template"], workload)
-        tables["pcb"][:] = tables["pcb_template"][Side.LOCAL]
         _place_clients(stack)
         return
     flows["open"] = flows["accepted"] = 1
@@ -132,7 +131,9 @@ def _list_starts(stack, start_ticks):
 
 @compiled
 def _place_clients(stack):
-    """Set each client's own address, the host's address and port, and the port before its first one; and where backends are."""
+    """Begin with closed connections. Set each client's own address and port, the host's, and where backends are."""
+    for index in range(stack.conns):
+        renew_pcb(stack, index, Side.LOCAL)
     for index in range(stack.clients, stack.conns):
         place_backend(stack, index, _host_address(stack, index))
     for index in range(stack.clients):

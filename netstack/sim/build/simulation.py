@@ -43,9 +43,12 @@ class Simulation:
         """Whether the state has room for the address of a journal."""
         return JOURNAL_FIELD in (self.stack_table.dtype.names or ())
 
-    def add(self, record: Any, name: str, dtype: np.dtype, length: int) -> np.ndarray:
-        """Allocate and return a table of zeroed records; `record` points to it by its field ``<name>_table``."""
-        table = allocate(dtype, length)
+    def add(self, record: Any, name: str, dtype: np.dtype, length: int, *, sparse: bool = False) -> np.ndarray:
+        """Allocate and return a table of zeroed records; `record` points to it by its field ``<name>_table``.
+
+        Few records of a `sparse` table are ever written, see `allocate`.
+        """
+        table = allocate(dtype, length, sparse=sparse)
         self.tables[name] = table
         record[f"{name}_table"] = table.ctypes.data
         return table

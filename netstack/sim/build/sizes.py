@@ -11,10 +11,11 @@ from netstack.sim.machine.nic import ETHERNET_OVERHEAD_BYTES
 from netstack.sim.machine.numbers import Instance
 from netstack.sim.machine.state import Arrival, Lock
 from netstack.sim.organization.plan import Population, population_of
-from netstack.sim.stack.state import BUCKETS_PER_LINE, Flow, Item, Mbuf
+from netstack.sim.stack.records import Flow, Item, Mbuf
+from netstack.sim.stack.state import BUCKETS_PER_LINE
 from netstack.sim.workload.config import HEADER_BYTES, WorkloadConfig
 from netstack.tcp.header import SEGMENT
-from netstack.tcp.pcb import PCB
+from netstack.tcp.pcb import COLD, PCB
 
 PORT_CAPACITY = 1024  # items in a message port above which packets are dropped
 LEAST_BUCKETS = 8  # hash buckets per connection group
@@ -114,9 +115,14 @@ def stream_bytes(workload: WorkloadConfig) -> int:
 
 
 def memory_needed_bytes(config: SimulationConfig) -> int:
-    """Return how many bytes a simulation takes, within a few MB."""
-    sizes = sizes_of(config)
-    flow_bytes = 2 * PCB.itemsize + Flow.dtype.itemsize + Lock.dtype.itemsize
+    """Return how many bytes a simulation takes at most, within a few MB: all of its tables.
+
+    Cold state counts where the workload has losses or reordering. The few other connections that write theirs do not.
+    """
+    sizes, workload = sizes_of(config), config.workload
+    losses = (workload.loss.to_peers, workload.loss.to_host, workload.reorder.to_peers, workload.reorder.to_host)
+    pcb_bytes = PCB.itemsize + (COLD.itemsize if any(losses) else 0)
+    flow_bytes = 2 * pcb_bytes + Flow.dtype.itemsize + Lock.dtype.itemsize
     return (
         sizes.lines * words_per_line(sizes.cores + sizes.llcs) * WORD_BYTES
         + sizes.llcs * config.machine.llc.size_bytes // config.machine.line_bytes * LLC_BYTES_PER_LINE

@@ -8,7 +8,7 @@ from netstack.sim.config import SimulationConfig
 from netstack.sim.machine.costs import OperationCost
 from netstack.sim.machine.state import Section
 from netstack.sim.organization.plan import plan_of
-from netstack.sim.stack import state
+from netstack.sim.stack import records, state
 from netstack.sim.stack.histogram import BUCKETS
 from netstack.sim.stack.numbers import ItemKind, Side
 from netstack.sim.stack.timer_wheel import TICK_US
@@ -17,7 +17,7 @@ from netstack.sim.workload.distributions import SAMPLES, DistributionConfig
 from netstack.sim.workload.peer import ALL_PORTS
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET
-from netstack.tcp.pcb import PCB
+from netstack.tcp.pcb import COLD, PCB
 
 NO_LIMIT = 1 << 40
 DRAWS = 1 << 32  # values of a draw
@@ -87,34 +87,38 @@ def build_stack(simulation: Simulation, sizes: Sizes) -> None:
     _build_exchanges(simulation)
     _build_buffers(simulation, sizes)
     for name, dtype, count in (
-        ("queue", state.Queue.dtype, sizes.population.queues),
-        ("ready", state.ReadyQueue.dtype, sizes.app_threads),
-        ("port_wait", state.ReadyQueue.dtype, sizes.app_threads),
+        ("queue", records.Queue.dtype, sizes.population.queues),
+        ("ready", records.ReadyQueue.dtype, sizes.app_threads),
+        ("port_wait", records.ReadyQueue.dtype, sizes.app_threads),
     ):
         table = simulation.add(stack, name, dtype, count)
         assign(table, head=-1, tail=-1)
         assign(table["section"], start=-1, end=-1)
-    assign(simulation.add(stack, "held", state.Held.dtype, sizes.population.machine.nics * state.HELD), item=-1)
-    assign(simulation.add(stack, "wheel", state.WheelSlot.dtype, WHEEL_SLOTS), head=-1)
-    simulation.add(stack, "latency", state.Counter.dtype, state.LATENCY_BUCKETS)
+    assign(simulation.add(stack, "held", records.Held.dtype, sizes.population.machine.nics * state.HELD), item=-1)
+    assign(simulation.add(stack, "wheel", records.WheelSlot.dtype, WHEEL_SLOTS), head=-1)
+    simulation.add(stack, "latency", records.Counter.dtype, state.LATENCY_BUCKETS)
 
 
 def _build_connection_table(simulation: Simulation, sizes: Sizes) -> None:
     config, stack = simulation.config, simulation.stack
     churns = config.workload.connections_end
-    simulation.add(stack, "pcb", PCB, config.flows)
-    simulation.add(stack, "peer", PCB, config.flows)
+    for name in ("pcb", "peer"):
+        pcbs = simulation.add(stack, name, PCB, config.flows)
+        cold = simulation.add(stack, f"{name}_cold", COLD, config.flows, sparse=True)
+        pcbs["cold_address"] = cold.ctypes.data + COLD.itemsize * np.arange(config.flows)
     simulation.add(stack, "pcb_template", PCB, len(Side) if churns else 0)
     late = config.flows if config.workload.reorder.to_peers > 0 else 0
-    simulation.add(stack, "late", state.Late.dtype, late)
+    simulation.add(stack, "late", records.Late.dtype, late)
     simulation.add(stack, "late_segment", SEGMENT, late)
-    simulation.add(stack, "flow", state.Flow.dtype, config.flows)
+    simulation.add(stack, "flow", records.Flow.dtype, config.flows)
     ephemeral = config.workload.backends * EPHEMERAL_PORTS if config.workload.application == "proxy" else 0
-    assign(simulation.add(stack, "ephemeral", state.EphemeralPort.dtype, ephemeral), flow=-1)
+    assign(simulation.add(stack, "ephemeral", records.EphemeralPort.dtype, ephemeral), flow=-1)
     buckets = simulation.add(stack, "bucket", BUCKET, sizes.population.groups * sizes.buckets_per_group)
     assign(buckets, head=-1)
-    listeners = simulation.add(stack, "listener", state.Listener.dtype, sizes.population.listeners if churns else 0)
+    listens = churns or stack["marks_busy"]  # marks are looked at where no connection comes as well
+    listeners = simulation.add(stack, "listener", records.Listener.dtype, sizes.population.listeners if listens else 0)
     assign(listeners["section"], start=-1, end=-1)
+    simulation.add(stack, "theft", records.Counter.dtype, sizes.app_threads**2 if stack["marks_busy"] else 0)
     assign(simulation.add(stack, "group_section", Section.dtype, sizes.population.tables), start=-1, end=-1)
     assign(simulation.add(stack, "bucket_section", Section.dtype, len(buckets) if churns else 0), start=-1, end=-1)
 
@@ -134,8 +138,8 @@ def _build_exchanges(simulation: Simulation) -> None:
     """Lay out what clients and servers exchange, and the quantiles of sizes and times."""
     config, stack = simulation.config, simulation.stack
     workload, requests = config.workload, config.workload.requests
-    simulation.add(stack, "exchange", state.Exchange.dtype, config.flows if workload.application != "writer" else 0)
-    simulation.add(stack, "request_latency", state.Counter.dtype, BUCKETS)
+    simulation.add(stack, "exchange", records.Exchange.dtype, config.flows if workload.application != "writer" else 0)
+    simulation.add(stack, "request_latency", records.Counter.dtype, BUCKETS)
     interval_cycles = 0.0
     if requests.rate_per_second is not None:
         interval_cycles = config.conns / requests.rate_per_second * config.machine.clock_mhz * 1e6
@@ -146,25 +150,24 @@ def _build_exchanges(simulation: Simulation) -> None:
         ("service", requests.service_cycles),
         ("interval", interval),
     ):
-        simulation.add(stack, name, state.Sample.dtype, SAMPLES)["value"] = distribution.samples()
+        simulation.add(stack, name, records.Sample.dtype, SAMPLES)["value"] = distribution.samples()
 
 
 def _build_buffers(simulation: Simulation, sizes: Sizes) -> None:
     """Put all mbufs into the shared zone, and all items into pools but the one item that each application and each clock owns."""
     stack, own_items = simulation.stack, sizes.app_threads + sizes.population.clocks
-    mbufs = simulation.add(stack, "mbuf", state.Mbuf.dtype, sizes.mbufs)
+    mbufs = simulation.add(stack, "mbuf", records.Mbuf.dtype, sizes.mbufs)
     mbufs["next"] = _chain(np.arange(sizes.mbufs))
     assign(stack, mbufs=sizes.mbufs, free_mbuf=0, free_mbufs=sizes.mbufs)
-    items = simulation.add(stack, "item", state.Item.dtype, sizes.items + own_items)
+    items = simulation.add(stack, "item", records.Item.dtype, sizes.items + own_items, sparse=True)
     items["kind"][sizes.items :] = ItemKind.SEND
     items["thread"][sizes.items :] = np.arange(own_items)
     pools = sizes.population.machine.cores_used if simulation.has_journal else 1
     assign(stack, items=sizes.items, pools=pools)
-    table = simulation.add(stack, "pool", state.Pool.dtype, pools)
-    for pool, numbers in enumerate(np.array_split(np.arange(sizes.items), pools)):
-        table[pool] = (numbers[0], len(numbers))
-        items["next"][numbers] = _chain(numbers)
-    simulation.add(stack, "segment", SEGMENT, sizes.items)
+    table = simulation.add(stack, "pool", records.Pool.dtype, pools)
+    shares = np.full(pools, sizes.items // pools) + (np.arange(pools) < sizes.items % pools)
+    assign(table, head=-1, count=shares, untouched=np.cumsum(shares) - shares)
+    simulation.add(stack, "segment", SEGMENT, sizes.items, sparse=True)
     simulation.add(stack, "out_segment", SEGMENT, len(Side))
 
 

@@ -13,7 +13,9 @@ from netstack.sim.engine.result import LockStatistics, MissStatistics, Result
 from netstack.sim.machine.numbers import Category, LockClass
 from netstack.sim.stack.state import LATENCY_BUCKETS_PER_OCTAVE
 
-_COPIED = ("core", "lock_class", "nic", "latency", "request_latency", "count", "llc_count", "flow", "exchange")
+_COPIED = ("core", "lock_class", "nic", "latency", "request_latency", "count", "llc_count")
+_COUNTED = {"flow": "acked_bytes", "exchange": "read_bytes"}
+"""The counter that is copied of each table with a record per connection, which is large."""
 _MISSES = {"count": ("l1_misses", "l2_misses", "coherence_misses", "upgrades"), "llc_count": ("llc_misses",)}
 """Counters by core and structure, by their tables."""
 
@@ -22,13 +24,15 @@ _MISSES = {"count": ("l1_misses", "l2_misses", "coherence_misses", "upgrades"), 
 class Snapshot:
     """The counters at one moment."""
 
-    tables: dict[str, np.ndarray]
+    tables: dict[str, Any]
     stack: np.ndarray
 
 
 def snapshot(simulation: Simulation) -> Snapshot:
     """Copy the counters that a result is computed from."""
-    return Snapshot({name: simulation.tables[name].copy() for name in _COPIED}, simulation.stack_table.copy())
+    tables: dict[str, Any] = {name: simulation.tables[name].copy() for name in _COPIED}
+    counted = {name: {counter: simulation.tables[name][counter].copy()} for name, counter in _COUNTED.items()}
+    return Snapshot(tables | counted, simulation.stack_table.copy())
 
 
 def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement, wall_seconds: float) -> Result:

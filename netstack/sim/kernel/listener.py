@@ -10,6 +10,9 @@ from netstack.sim.stack.state import flow_hash, flow_of, listener_of
 from netstack.sim.workload.backend import is_to_backend
 from netstack.tcp.flags import TCP_CONNECTED, TCP_FINISHED
 
+HIGH_PERCENT, LOW_PERCENT = 75, 10  # water lines, of the longest accept queue
+MEAN_SHIFT = 16
+
 
 @compiled
 def listener_index(stack, flow_index):
@@ -93,6 +96,21 @@ def accept_connection(machine, stack, core, flow_index):
 
 
 @compiled
+def note_length(stack, listener):
+    """Mark a listening socket as busy, or no longer so, by the length of its accept queue that a new connection finds.
+
+    Source: Affinity-Accept (Pesterev and others, EuroSys 2012): the water lines, and a moving average whose weight is one half by
+    the longest queue.
+    """
+    socket = listener_of(stack, listener)
+    socket.mean += ((socket.waiting << MEAN_SHIFT) - socket.mean) // (2 * stack.backlog)
+    if 100 * socket.waiting > HIGH_PERCENT * stack.backlog:
+        socket.busy = 1
+    elif 100 * socket.mean < (LOW_PERCENT * stack.backlog) << MEAN_SHIFT:
+        socket.busy = 0
+
+
+@compiled
 def tell_application(machine, stack, core, flow_index, flags):
     """Wake the application for a connection that has become complete, or whose client has closed."""
     if flags & TCP_CONNECTED and is_to_backend(stack, flow_index):
@@ -103,6 +121,8 @@ def tell_application(machine, stack, core, flow_index, flags):
             _assign_any(machine, stack, flow_index)
         score_listeners(machine, stack, core, flow_index)
         charge(machine, core, Operation.CONNECTION_COMPLETE)
+        if stack.marks_busy != 0:
+            note_length(stack, listener_index(stack, flow_index))
         listener_of(stack, listener_index(stack, flow_index)).waiting += 1
         charge_listener(machine, stack, core, flow_index)
         wake_application(machine, stack, core, flow_index)

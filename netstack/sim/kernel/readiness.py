@@ -9,7 +9,7 @@ from netstack.sim.machine.numbers import Instance, LockClass, Operation, ThreadS
 from netstack.sim.machine.scheduler import nudge, wakeup
 from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import WaitsFor
-from netstack.sim.stack.state import flow_of, pcb_of, ready_of
+from netstack.sim.stack.state import flow_of, listener_of, pcb_of, ready_of
 
 
 @compiled
@@ -63,16 +63,21 @@ def wake_application(machine, stack, core, flow_index):
 def _tell_a_thief(machine, stack, core, flow_index):
     """Tell another application that has nothing to do of an event that has to wait for its own one: it may take the event.
 
-    One that sleeps is woken for a connection that nobody has accepted. One that polls sees what is in another's queue.
+    One that sleeps is woken for a connection that nobody has accepted, if it may take it. One that polls sees what is in other
+    queues.
     """
     flow = flow_of(stack, flow_index)
+    if stack.marks_busy != 0 and (flow.accepted != 0 or listener_of(stack, flow.app_thread).busy == 0):
+        return
     for offset in range(1, stack.app_threads):
-        index = stack.app_thread_first + (flow.app_thread + offset) % stack.app_threads
+        thief = (flow.app_thread + offset) % stack.app_threads
+        index = stack.app_thread_first + thief
         thread = thread_of(machine, index)
         if thread.waits_for == WaitsFor.POLL and core_of(machine, thread.core).next_time > core_of(machine, core).clock:
             nudge(machine, thread.core, core_of(machine, core).clock)
             return
-        if stack.steals_connections != 0 and flow.accepted == 0 and thread.waits_for == WaitsFor.EVENTS:
+        may_steal = stack.steals_connections != 0 and (stack.marks_busy == 0 or listener_of(stack, thief).busy == 0)
+        if may_steal and flow.accepted == 0 and thread.waits_for == WaitsFor.EVENTS:
             thread.waits_for = WaitsFor.WORK
             wakeup(machine, core, index)
             return

@@ -24,6 +24,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "boundary": ("syscall", "batch", "call", "ring"),
     "files": ("vfs", "none"),
     "active_ports": ("any", "core"),
+    "steal_from": ("working", "marked"),
     "placement": ("pinned", "free"),
     "scheduler": ("bsd4", "ule"),
 }
@@ -110,6 +111,10 @@ class OrganizationConfig:
             that is busy. Requests for it go back to that core, which is interrupted for them, or for frames that wait while it
             computes. `migrate_group`: every `migrate_us` an entry of the card's indirection table moves from the queue with the
             most frames to the one with the fewest, if they differ by more than two entries' worth.
+        steal_from: Whose connections `steal_connection` takes. `working`: those of any thread that works. `marked`: those of a
+            thread whose accept queue is marked as busy: from a high water line on, until its mean length is below a low one. A
+            marked thread takes none. Another one takes one after five of its own, or as soon as it has none. `migrate_group` then
+            moves an entry to each thread that is not marked, from the one that it took most connections of.
         migrate_us: See `balance`, in whole milliseconds.
         batch: How many items a port's thread takes at a time. Of a perimeter, how many items one drain takes at most, before the
             group's own thread is woken to go on, or that thread itself takes a break until the clock's next tick.
@@ -141,6 +146,7 @@ class OrganizationConfig:
     boundary: str = "syscall"
     files: str = "vfs"
     active_ports: str = "any"
+    steal_from: str = "working"
     batch: int = 1
     placement: str = "pinned"
     scheduler: str = "ule"
@@ -311,6 +317,8 @@ class OrganizationConfig:
                 raise ConfigError(
                     "org.balance", "steal_connection", f"needs threads that sleep, which drive={self.drive} has not"
                 )
+        elif self.steal_from != "working":
+            raise ConfigError("org.steal_from", self.steal_from, "needs balance=[steal_connection]")
         if "steal_event" in self.balance and self.boundary != "call":
             raise ConfigError("org.balance", "steal_event", "needs boundary=call, whose cores poll")
         migrates = "migrate_group" in self.balance

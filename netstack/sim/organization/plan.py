@@ -53,6 +53,7 @@ class Plan:
     steals: bool  # applications without events take connections or events from others
     steals_connections: bool  # connections that nobody has accepted
     steals_events: bool  # events of connections that stay with their core
+    marks_busy: bool  # accept queues are marked as busy, and only these are taken from
     one_thread: bool  # the application's thread is that of the stack
     app_polls: bool  # applications poll their receive queue
     polls_events: bool  # applications poll their event queue
@@ -91,6 +92,7 @@ def plan_of(org: OrganizationConfig) -> Plan:
         steals="steal_connection" in org.balance or "steal_event" in org.balance,
         steals_connections="steal_connection" in org.balance,
         steals_events="steal_event" in org.balance,
+        marks_busy=org.steal_from == "marked",
         one_thread=org.boundary == "call",
         app_polls=org.drive in POLLS and org.boundary != "ring",
         polls_events=org.stack_cores is not None,

@@ -12,22 +12,29 @@ from netstack.sim.machine.numbers import Instance, LockClass, Operation
 from netstack.sim.machine.scheduler import send_ipi
 from netstack.sim.machine.state import NEVER, core_of, nic_of, thread_of
 from netstack.sim.stack.numbers import WaitsFor
-from netstack.sim.stack.state import flow_of, listener_of, queue_of, ready_of
+from netstack.sim.stack.state import flow_of, listener_of, queue_of, ready_of, theft_of
+from netstack.sim.stack.steering import migrate_entry, move_entry
+
+OWN_SHARE = 5  # own connections for each that is taken, while somebody is busy (Affinity-Accept)
 
 
 @compiled
 def steal_connection(machine, stack, core):
     """Accept a connection that waits for another thread, which is busy; return whether there is one. It stays with its thief.
 
-    Each thread's accept queue is looked at, from the next one on.
+    Each thread's accept queue is looked at, from the next one on. If there are marks, only queues with a mark are, from the one
+    behind the last victim on.
     """
     cpu = core_of(machine, core)
     thread = thread_of(machine, cpu.thread)
-    for offset in range(1, stack.app_threads):
-        victim = (thread.index + offset) % stack.app_threads
+    first = listener_of(stack, thread.index).next_victim if stack.marks_busy != 0 else thread.index + 1
+    for offset in range(stack.app_threads):
+        victim = (first + offset) % stack.app_threads
+        if victim == thread.index or (stack.marks_busy != 0 and listener_of(stack, victim).busy == 0):
+            continue
         cpu.instance[Instance.LISTENER] = victim
         charge(machine, core, Operation.ACCEPT_LOOK)
-        if listener_of(stack, victim).waiting == 0 or not _is_busy(machine, stack, victim):
+        if listener_of(stack, victim).waiting == 0 or (stack.marks_busy == 0 and not _is_busy(machine, stack, victim)):
             continue
         before, flow_index = _first_new(stack, victim)
         if flow_index >= 0:
@@ -36,8 +43,41 @@ def steal_connection(machine, stack, core):
                 charge(machine, core, Operation.SYSCALL)
             accept_connection(machine, stack, core, flow_index)
             flow_of(stack, flow_index).app_thread = thread.index
+            if stack.marks_busy != 0:
+                _note_theft(stack, thread.index, victim)
             return True
     return False
+
+
+@compiled
+def may_steal(stack, application):
+    """Return whether an application thread without events may take connections of others."""
+    return stack.steals_connections != 0 and (stack.marks_busy == 0 or listener_of(stack, application).busy == 0)
+
+
+@compiled
+def is_due(stack, application):
+    """Return whether it is another thread's turn, since the application thread has accepted its share of its own connections."""
+    if stack.marks_busy == 0:
+        return False
+    socket = listener_of(stack, application)
+    return socket.busy == 0 and socket.own_accepts >= OWN_SHARE
+
+
+@compiled
+def note_own_accept(stack, application):
+    """Note that an application thread accepts a connection of its own queue."""
+    if stack.marks_busy != 0:
+        listener_of(stack, application).own_accepts += 1
+
+
+@compiled
+def _note_theft(stack, thief, victim):
+    """Note a theft: the share of own connections begins anew, and entries of the indirection table will follow."""
+    socket = listener_of(stack, thief)
+    socket.own_accepts = 0
+    socket.next_victim = (victim + 1) % stack.app_threads
+    theft_of(stack, thief * stack.app_threads + victim).value += 1
 
 
 @compiled
@@ -76,6 +116,32 @@ def _take(machine, stack, core, victim, before):
     cpu.instance[Instance.FLOW] = thread.writes_to
     charge(machine, core, Operation.APP_EVENT)
     stack.stolen += 1
+
+
+@compiled
+def migrate_group(machine, stack):
+    """Move entries of the indirection table, once in a while: to queues with few frames, or to threads that took connections.
+
+    Each thread that is not busy gets one entry of the thread that it took most connections of since the last time.
+    """
+    if stack.marks_busy == 0:
+        migrate_entry(machine, stack)
+        return
+    for thief in range(stack.app_threads):
+        victim = most = 0
+        for other in range(stack.app_threads):
+            theft = theft_of(stack, thief * stack.app_threads + other)
+            if theft.value > most:
+                victim, most = other, theft.value
+            theft.value = 0
+        if most > 0 and listener_of(stack, thief).busy == 0:
+            move_entry(machine, stack, _queue_of(machine, victim), _queue_of(machine, thief))
+
+
+@compiled
+def _queue_of(machine, application):
+    """Return the receive queue of an application thread's core."""
+    return application % machine.cores_used % (machine.nics // machine.links)
 
 
 @compiled

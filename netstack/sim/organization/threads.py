@@ -28,6 +28,7 @@ from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item, end_breaks, enter_for_queue, finish_item, step_item
 from netstack.sim.organization.queues import deliver_forwards, open_port, send_message, take_message
 from netstack.sim.organization.rings import poll_for_stack, post_request
+from netstack.sim.organization.stealing import migrate_group
 from netstack.sim.stack.numbers import ItemKind, Phase, Side, ThreadKind, WaitsFor
 from netstack.sim.stack.state import (
     flow_of,
@@ -38,7 +39,6 @@ from netstack.sim.stack.state import (
     take_item,
     wheel_slot_of,
 )
-from netstack.sim.stack.steering import migrate_entry
 from netstack.sim.stack.timer_wheel import arm, end_tick, entry_flow, entry_side
 from netstack.sim.workload.peer import deliver_late, peer_begin, peer_open, peer_timeout
 from netstack.tcp.timers import tcp_next_deadline_us
@@ -155,7 +155,7 @@ def clock_tick(machine, stack, now):
     slot.head = -1
     end_tick(stack)
     if stack.migrate_ticks != 0 and stack.next_tick % stack.migrate_ticks == 0:
-        migrate_entry(machine, stack)
+        migrate_group(machine, stack)
     if stack.late_waiting > 0:
         _deliver_late(machine, stack, now)
     now_us = now // stack.cycles_per_us

@@ -13,7 +13,15 @@ from netstack.sim.machine.numbers import Instance, Operation, ThreadState
 from netstack.sim.machine.scheduler import sleep
 from netstack.sim.machine.state import core_of, nic_of, thread_of
 from netstack.sim.organization.frames import take_frame
-from netstack.sim.organization.stealing import ask_busy_cores, next_ask, steal_connection, steal_event
+from netstack.sim.organization.stealing import (
+    ask_busy_cores,
+    is_due,
+    may_steal,
+    next_ask,
+    note_own_accept,
+    steal_connection,
+    steal_event,
+)
 from netstack.sim.stack.numbers import WaitsFor
 from netstack.sim.stack.state import flow_of, ready_of
 
@@ -36,7 +44,7 @@ def next_event(machine, stack, core):
         if stack.suspends != 0 and thread.events > 0:
             suspend_interrupts(machine, thread.index, cpu.clock)
     if thread.events == 0:
-        if stack.steals_connections != 0 and steal_connection(machine, stack, core):
+        if may_steal(stack, thread.index) and steal_connection(machine, stack, core):
             return True
         if (stack.app_polls != 0 and _begin_poll(machine, core)) or (
             stack.polls_events != 0 and _begin_event_poll(machine, core)
@@ -45,6 +53,8 @@ def next_event(machine, stack, core):
         thread.waits_for = WaitsFor.EVENTS
         sleep(machine, core)
         return False
+    if is_due(stack, thread.index) and steal_connection(machine, stack, core):
+        return True
     thread.events -= 1
     thread.writes_to = pop_ready(stack, thread.index)
     thread.remaining_bytes = stack.write_bytes
@@ -52,6 +62,7 @@ def next_event(machine, stack, core):
     charge(machine, core, Operation.APP_EVENT)
     if flow_of(stack, thread.writes_to).accepted == 0:
         cross(machine, stack, core)
+        note_own_accept(stack, thread.index)
         accept_connection(machine, stack, core, thread.writes_to)
     return True
 

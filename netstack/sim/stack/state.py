@@ -1,183 +1,27 @@
-"""The state of the stack beside the machine's: connections, sockets, mbufs, items and queues.
+"""The state of the stack beside the machine's: its own record, and the tables of its `records` with their accessors.
 
-Only the layout is here, and the pools of items, which cost no cycles. -1 means "none" in every index field. Knows no
+Beside the layout only the pools of items are here, which cost no cycles. -1 means "none" in every index field. Knows no
 organization.
 """
 
 from typing import Annotated
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import Record, i1, i4, i8
+from netstack.jit.records import Record, i8
 from netstack.jit.tables import journaled, table_accessor, with_journal, word_policies
 from netstack.sim.machine.numbers import Fault
 from netstack.sim.machine.state import Section
+from netstack.sim.stack import records
 from netstack.sim.stack.numbers import Side
 from netstack.tcp.header import SEGMENT
 from netstack.tcp.lookup import BUCKET, tuple_hash
-from netstack.tcp.pcb import PCB, pcb_copy
+from netstack.tcp.pcb import COLD, PCB, pcb_renew
 
 PCB_BYTES, BUCKET_BYTES = PCB.itemsize, BUCKET.itemsize
 BUCKETS_PER_LINE = 8  # hash buckets of the connection table per cache line
 LATENCY_BUCKETS = 512
 LATENCY_BUCKETS_PER_OCTAVE = 16
 HELD = 8  # packets that a receive queue holds at most; Linux has as many per bucket of eight (MAX_GRO_SKBS)
-MAX_OUTSTANDING = 8  # requests of a connection that wait for their responses
-
-
-class Flow(Record):
-    """A connection beside its pcb: socket, send buffer (a list of mbufs), and entries in the timer wheel.
-
-    If clients open one connection after the other, those of one client follow each other in the same record. Each has a port of
-    its own.
-    """
-
-    nic: i4  # the NIC that its segments take
-    queue: i4  # the receive queue that the card takes its packets to
-    consumer: i4  # the core of its application's last call, -1 before
-    app_thread: i4  # the application thread that serves it
-    group: i4  # its connection group
-    next_expired: i4  # the next connection whose timer expired
-    outbound_cycles: i8  # delay from the host's link to the peer
-    inbound_cycles: i8  # delay from the peer to the host's link
-    acked_bytes: i8  # payload that the peer acknowledged
-    written_bytes: i8  # payload that entered the send buffer
-    front_bytes: i8  # bytes of the first mbuf that are acknowledged
-    first_mbuf: i4  # the oldest of the send buffer
-    last_mbuf: i4  # the newest of the send buffer
-    next_ready: i4  # the next connection in the event queue
-    tick: Annotated[i4, 2]  # by side: the wheel's tick under which it is listed
-    next_timer: Annotated[i4, 2]  # by side: the next entry of the tick, 2 x connection + side
-    previous_timer: Annotated[i4, 2]  # by side: the previous entry of the tick
-    waiting_bytes: i4  # of send requests in queues, for which the send buffer keeps room
-    unwritten_bytes: i4  # left for the application to write; above 0 for ever if connections never end
-    unread_bytes: i4  # payload that the remote application had not read when the last segment arrived
-    read_at: i8  # when it reads that
-    network_segments: Annotated[i8, 2]  # by side: segments that it gave to a network that loses some
-    callout_before: Annotated[i8, 2]  # by Callout: the connection before it in its list of the callout wheel
-    callout_behind: Annotated[i8, 2]  # by Callout: the connection behind it in that list
-    callout_tick: Annotated[i8, 2]  # by Callout: the clock's tick in which it was set, -1 before
-    section: Section  # of the send buffer's lock
-    ready: i1  # 1: in the event queue, or served by its application
-    expired: i1  # 1: in the list of connections whose timer expired
-    started: i1  # 1: its transfer or its client has begun
-    open: i1  # 1: its pcb is in the table
-    accepted: i1  # 1: the application has accepted it, or opens it, and has not closed it
-    wants_port: i1  # 1: the application waits for a port to open a connection for it
-    connecting: i1  # 1: the application has not yet seen that the connection which it opens is complete
-
-
-class Exchange(Record):
-    """What a connection's client has asked and its server has answered, or what a peer sends and a reader reads.
-
-    Of a proxy's connection to a backend only what is read, and the bytes of the request that have not come.
-    """
-
-    first_draw: i8  # number of the first request of this connection among the client's
-    sent: i8  # requests sent over this connection
-    answered: i8  # responses that the client has completely
-    served: i8  # responses that the application has begun to write
-    response_left: i8  # client: bytes of the next response that have not come; backend: of the request
-    next_start: i8  # open loop: intended start of the next request
-    unread_bytes: i8  # payload in the receive buffer
-    unread_frames: i8  # frames that hold it
-    read_bytes: i8  # payload that the application has read, of this connection
-    unserved_bytes: i8  # of it, what belongs to no request that was served
-    slot: i8  # the receive slot of the last frame
-    started: Annotated[i8, MAX_OUTSTANDING]  # intended starts of outstanding requests, by number
-
-
-class Mbuf(Record):
-    """A buffer of the kernel: one send unit of a connection, or the headers of a frame."""
-
-    written_at: i8  # when the application wrote it
-    bytes: i4  # payload, if it is in a send buffer
-    next: i4  # the next one in the send buffer or the free list
-
-
-class Item(Record):
-    """Work for a connection: a received packet (its segment has the same index), a request or an expired timer."""
-
-    kind: i4  # ItemKind
-    flow: i4  # the connection, or the client's record
-    next: i4  # the next one in a queue or the pool
-    thread: i4  # request: the thread that waits for the answer
-    bytes: i4  # request to send: payload; timer: its ports, by which a connection is known from a later one
-    mbuf: i4  # request to send: the mbuf of the payload
-    slot: i4  # packet: the receive slot whose buffer holds it
-    written_at: i8  # request to send: when the application wrote the payload
-
-
-class Queue(Record):
-    """Items in order: a message port, what is on its way to one, a connection's backlog, or what waits for a perimeter."""
-
-    head: i8  # the oldest item
-    tail: i8  # the newest item
-    count: i8  # items
-    thread: i8  # port or perimeter: the thread that is woken for the items
-    told: i8  # forwarding: 1 if the owner's core has been interrupted for the items
-    section: Section  # of the port's lock
-
-
-class Held(Record):
-    """A packet that is held until the end of a poll, so that following frames of its connection are joined to it."""
-
-    item: i8  # the packet, -1 for none
-    segment_bytes: i8  # payload of its first frame
-    order: i8  # number among all that are held
-    closed: i8  # 1: nothing is joined to it any more
-
-
-class ReadyQueue(Record):
-    """An application thread's event queue: its connections that are ready, in order."""
-
-    head: i8  # the first connection
-    tail: i8  # the last connection
-    count: i8  # connections
-    section: Section  # of the queue's lock
-
-
-class WheelSlot(Record):
-    """A list of the timer wheel."""
-
-    head: i8  # the first entry, 2 x connection + side
-
-
-class Listener(Record):
-    """A listening socket."""
-
-    waiting: i8  # complete connections that no application has accepted
-    section: Section  # of its lock
-
-
-class Pool(Record):
-    """Free items. In a windowed simulation each core has a pool, and takes from others if its own is empty."""
-
-    head: i8  # the first free item
-    count: i8  # free items
-
-
-class EphemeralPort(Record):
-    """A port of the host for connections to one backend."""
-
-    flow: i8  # the connection that has it, -1 for none
-
-
-class Late(Record):
-    """A segment of the host that the network delays."""
-
-    arrival: i8  # when it reaches the peer, 0 for none
-
-
-class Counter(Record):
-    """A counter of a histogram."""
-
-    value: i8  # how often it was counted
-
-
-class Sample(Record):
-    """A quantile of a distribution."""
-
-    value: i8  # bytes or cycles
 
 
 class Stack(Record):
@@ -219,6 +63,7 @@ class Stack(Record):
     steals: i8  # 1: applications without events take connections or events from others
     steals_connections: i8  # 1: connections that nobody has accepted
     steals_events: i8  # 1: events of connections that stay with their core
+    marks_busy: i8  # 1: accept queues are marked as busy, and only these are taken from
     migrate_ticks: i8  # ticks of the wheel after which an entry of the indirection table moves, 0 for never
     migrate_next: i8  # the entry that is asked first to move
     one_thread: i8  # 1: the application's thread is that of the stack
@@ -321,7 +166,9 @@ class Stack(Record):
     read_bytes: i8  # payload that applications read
     # Addresses of tables
     pcb_table: i8  # PCB, by connection
+    pcb_cold_table: i8  # COLD of these, by connection
     peer_table: i8  # PCB of the remote end, by connection
+    peer_cold_table: i8  # COLD of these, by connection
     bucket_table: i8  # BUCKET, by group
     flow_table: i8  # Flow, by connection
     mbuf_table: i8  # Mbuf
@@ -345,6 +192,7 @@ class Stack(Record):
     pool_table: i8  # Pool
     pcb_template_table: i8  # PCB, by side: what a client's connection begins with
     listener_table: i8  # Listener, by listening socket
+    theft_table: i8  # Counter, by thief and victim, if accept queues are marked
     bucket_section_table: i8  # Section, by hash bucket
     group_section_table: i8  # Section, by group: of its table's lock
     ephemeral_table: i8  # EphemeralPort, by backend and port
@@ -394,22 +242,25 @@ A counter that is missing here is right as well, but windowed cores repeat the s
 STACK_TABLE = journaled("stack", STACK_WITH_JOURNAL, word_policies(STACK_WITH_JOURNAL, COUNTERS, ("callout_last",)))
 """The stack's record itself: its scalar fields are merged like the record of a table."""
 
-flow_of = table_accessor(Flow.dtype, "flow_table", last=("section", "callout_before", "callout_behind", "callout_tick"))
+flow_of = table_accessor(records.Flow.dtype, "flow_table", last=("section", "callout_before", "callout_behind", "callout_tick"))
 """Return the connection's record beside its pcb."""
 
-pcb_of = table_accessor(PCB, "pcb_table")
+_PCB_COLD = journaled("pcb_cold_table", COLD, word_policies(COLD, (), ()))
+_PEER_COLD = journaled("peer_cold_table", COLD, word_policies(COLD, (), ()))
+
+pcb_of = table_accessor(PCB, "pcb_table", beside=_PCB_COLD)
 """Return the connection's protocol control block."""
 
-peer_of = table_accessor(PCB, "peer_table")
+peer_of = table_accessor(PCB, "peer_table", beside=_PEER_COLD)
 """Return the protocol control block of the remote end."""
 
 bucket_of = table_accessor(BUCKET, "bucket_table")
 """Return one hash bucket of the connection table."""
 
-mbuf_of = table_accessor(Mbuf.dtype, "mbuf_table")
+mbuf_of = table_accessor(records.Mbuf.dtype, "mbuf_table")
 """Return the mbuf."""
 
-item_of = table_accessor(Item.dtype, "item_table")
+item_of = table_accessor(records.Item.dtype, "item_table")
 """Return the item."""
 
 segment_of = table_accessor(SEGMENT, "segment_table")
@@ -418,29 +269,32 @@ segment_of = table_accessor(SEGMENT, "segment_table")
 out_segment = table_accessor(SEGMENT, "out_segment_table", noted=False)
 """Return the segment that the output of one side is built in, scratch memory."""
 
-late_of = table_accessor(Late.dtype, "late_table")
+late_of = table_accessor(records.Late.dtype, "late_table")
 """Return when a connection's late segment arrives."""
 
 late_segment_of = table_accessor(SEGMENT, "late_segment_table")
 """Return that segment."""
 
-queue_of = table_accessor(Queue.dtype, "queue_table", last=("section",))
+queue_of = table_accessor(records.Queue.dtype, "queue_table", last=("section",))
 """Return a queue.
 
 The ports come first, from `ipi_queue_first` on what is on its way to each, from `ring_first` on the rings, from `backlog_first`
 on the backlogs.
 """
 
-_held_of = table_accessor(Held.dtype, "held_table")
+_held_of = table_accessor(records.Held.dtype, "held_table")
 
-ready_of = table_accessor(ReadyQueue.dtype, "ready_table", last=("section",))
+ready_of = table_accessor(records.ReadyQueue.dtype, "ready_table", last=("section",))
 """Return an application thread's event queue."""
 
-port_wait_of = table_accessor(ReadyQueue.dtype, "port_wait_table", last=("section",))
+port_wait_of = table_accessor(records.ReadyQueue.dtype, "port_wait_table", last=("section",))
 """Return the list of connections for which an application thread waits for a port."""
 
-listener_of = table_accessor(Listener.dtype, "listener_table", last=("section",))
+listener_of = table_accessor(records.Listener.dtype, "listener_table", last=("section",))
 """Return a listening socket."""
+
+theft_of = table_accessor(records.Counter.dtype, "theft_table")
+"""Return how many connections an application thread took from another since entries last moved."""
 
 bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=("start", "end"))
 """Return the section of a hash bucket's lock."""
@@ -448,34 +302,34 @@ bucket_section_of = table_accessor(Section.dtype, "bucket_section_table", last=(
 group_section_of = table_accessor(Section.dtype, "group_section_table", last=("start", "end"))
 """Return the section of the lock of a group's table."""
 
-ephemeral_of = table_accessor(EphemeralPort.dtype, "ephemeral_table")
+ephemeral_of = table_accessor(records.EphemeralPort.dtype, "ephemeral_table")
 """Return an ephemeral port of the host towards one backend."""
 
-latency_of = table_accessor(Counter.dtype, "latency_table", added=("value",))
+latency_of = table_accessor(records.Counter.dtype, "latency_table", added=("value",))
 """Return the counter of one bucket of the write-to-acknowledgment histogram."""
 
-exchange_of = table_accessor(Exchange.dtype, "exchange_table")
+exchange_of = table_accessor(records.Exchange.dtype, "exchange_table")
 """Return what client and server exchange over the connection."""
 
-request_latency_of = table_accessor(Counter.dtype, "request_latency_table", added=("value",))
+request_latency_of = table_accessor(records.Counter.dtype, "request_latency_table", added=("value",))
 """Return the counter of one bucket of the histogram of request latencies."""
 
-request_size_of = table_accessor(Sample.dtype, "request_size_table", noted=False)
+request_size_of = table_accessor(records.Sample.dtype, "request_size_table", noted=False)
 """Return a quantile of the payload of requests."""
 
-response_size_of = table_accessor(Sample.dtype, "response_size_table", noted=False)
+response_size_of = table_accessor(records.Sample.dtype, "response_size_table", noted=False)
 """Return a quantile of the payload of responses."""
 
-service_of = table_accessor(Sample.dtype, "service_table", noted=False)
+service_of = table_accessor(records.Sample.dtype, "service_table", noted=False)
 """Return a quantile of the application's own work for a request."""
 
-interval_of = table_accessor(Sample.dtype, "interval_table", noted=False)
+interval_of = table_accessor(records.Sample.dtype, "interval_table", noted=False)
 """Return a quantile of the time between intended starts."""
 
-pool_of = table_accessor(Pool.dtype, "pool_table")
+pool_of = table_accessor(records.Pool.dtype, "pool_table")
 """Return a pool of free items."""
 
-_wheel_slot_of = table_accessor(WheelSlot.dtype, "wheel_table")
+_wheel_slot_of = table_accessor(records.WheelSlot.dtype, "wheel_table")
 
 
 @compiled
@@ -534,7 +388,7 @@ def packet_group(stack, packet):
 def renew_pcb(stack, flow, side):
     """Reset the pcb of one end to what a client's connection begins with."""
     table = stack.pcb_table if side == Side.LOCAL else stack.peer_table
-    pcb_copy(table + flow * PCB_BYTES, stack.pcb_template_table + side * PCB_BYTES)
+    pcb_renew(table + flow * PCB_BYTES, stack.pcb_template_table + side * PCB_BYTES)
 
 
 @compiled
@@ -563,8 +417,12 @@ def take_item(machine, stack):
         machine.fault = Fault.ITEM_POOL_EMPTY
         return 0
     index = pool.head
+    if index < 0:
+        index = pool.untouched
+        pool.untouched += 1
+    else:
+        pool.head = item_of(stack, index).next
     item = item_of(stack, index)
-    pool.head = item.next
     pool.count -= 1
     stack.items_taken += 1
     item.next = -1

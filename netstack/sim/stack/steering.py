@@ -72,7 +72,7 @@ def migrate_entry(machine, stack):
     """Move an entry of the indirection table from the queue with the most frames since the last time to the one with the fewest.
 
     An entry moves only if the queues differ by more than two mean ones of the busiest, so that none moves back at once. Entries
-    move in turn. Source: flow group migration of Affinity-Accept.
+    move in turn.
     """
     queues = machine.nics // machine.links
     busiest, idlest, most, fewest = 0, 0, np.int64(-1), NEVER
@@ -82,21 +82,34 @@ def migrate_entry(machine, stack):
             busiest, most = queue, frames
         if frames < fewest:
             idlest, fewest = queue, frames
-    entries = 0
-    for entry in range(machine.rss_mask + 1):
-        entries += indirection_of(machine, entry).value == busiest
-    if entries == 0 or (most - fewest) * entries <= 2 * most:
+    if (most - fewest) * _entries_of(machine, busiest) > 2 * most:
+        move_entry(machine, stack, busiest, idlest)
+
+
+@compiled
+def move_entry(machine, stack, old, new):
+    """Move an entry of the indirection table from one queue to another, if the old one has any. They are taken in turn."""
+    if old == new or _entries_of(machine, old) == 0:
         return
     entry = stack.migrate_next
-    while indirection_of(machine, entry).value != busiest:
+    while indirection_of(machine, entry).value != old:
         entry = (entry + 1) & machine.rss_mask
     stack.migrate_next = (entry + 1) & machine.rss_mask
     stack.migrated += 1
-    indirection_of(machine, entry).value = idlest
+    indirection_of(machine, entry).value = new
     for flow_index in range(stack.conns):
         flow = flow_of(stack, flow_index)
         if _receive_hash(machine, stack, flow_index) & machine.rss_mask == entry:
-            flow.queue = flow.nic + idlest * machine.links
+            flow.queue = flow.nic + new * machine.links
+
+
+@compiled
+def _entries_of(machine, queue):
+    """Return how many entries of the indirection table lead to a queue."""
+    entries = 0
+    for entry in range(machine.rss_mask + 1):
+        entries += indirection_of(machine, entry).value == queue
+    return entries
 
 
 @compiled

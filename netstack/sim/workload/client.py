@@ -6,8 +6,8 @@ Sizes and times are drawn by the client's number and the request's, so that they
 from netstack.jit.compilation import compiled
 from netstack.sim.machine.state import NEVER
 from netstack.sim.stack.histogram import bucket_of_value
+from netstack.sim.stack.records import MAX_OUTSTANDING
 from netstack.sim.stack.state import (
-    MAX_OUTSTANDING,
     exchange_of,
     interval_of,
     peer_of,

@@ -21,7 +21,9 @@ from netstack.sim import SimulationConfig, simulate
 
 ROOT = Path(run.__file__).resolve().parent
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
-REPORTS = {"ablation": "ablation.md"} | dict.fromkeys(("paper", "fastsocket", "irq_suspension", "why"), "report.html")
+REPORTS = {"ablation": "ablation.md"} | dict.fromkeys(
+    ("paper", "fastsocket", "irq_suspension", "linux_ablation", "why"), "report.html"
+)
 TINY = ["conns=6", "seed=1,2", "engine.warmup_ms=1", "engine.measure_ms=1"]
 
 
@@ -215,6 +217,31 @@ BAD = {
         "must be two or more",
     ),
     "one variant to compare": ("name: mine\nreport: ablation\nvariants: [{variant: one}]", "variant=one", "must be two or more"),
+    "a neighbour in another report": (
+        "name: mine\nvariants: [{variant: a}, {variant: b, beside: a}]",
+        "experiment.variants[1].beside=a",
+        "needs an experiment with report: steps",
+    ),
+    "a step without a neighbour": (
+        "name: mine\nreport: steps\nvariants: [{variant: a}, {variant: b}]",
+        "experiment.variants[1].beside=null",
+        "must be an earlier variant: a",
+    ),
+    "a neighbour that comes later": (
+        "name: mine\nreport: steps\nvariants: [{variant: a, beside: b}, {variant: b}]",
+        "experiment.variants[0].beside=b",
+        "must be an earlier variant: none yet",
+    ),
+    "a step without a name": (
+        "name: mine\nreport: steps\nvariants: [{org.batch: 2}]",
+        "experiment.variants[0].variant=null",
+        "must be given",
+    ),
+    "steps of one variant": (
+        "name: mine\nreport: steps\nvariants: [{variant: a}]",
+        "variant=a",
+        "must be two that the experiment has beside each other",
+    ),
     "no grids": ("name: mine\ngrids: []", "experiment.grids=[]", "must be a list of grids, or be left out"),
     "no variants": ("name: mine\nvariants: []", "experiment.variants=[]", "must be a list of variants, or be left out"),
     "grids that are given elsewhere": ("name: mine\ngrids: ???", "mine.yaml, line 2: ???", "is no value"),

@@ -222,7 +222,7 @@ def test_statistics_have_units_and_survive_json(composed: Compose) -> None:
 
 def test_memory_needed_grows_with_connections(composed: Compose) -> None:
     small, large = composed("conns=192"), composed("conns=1000000")
-    assert memory_needed_bytes(small) < memory_needed_bytes(large) < 4 * 2**30
+    assert memory_needed_bytes(small) < memory_needed_bytes(large) < 2 * 2**30
 
 
 def test_costs_that_leave_their_structure_are_refused(composed: Compose) -> None:

@@ -13,7 +13,10 @@ from netstack.sim.build.build import build
 from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
+from netstack.sim.kernel.listener import note_length
+from netstack.sim.organization.stealing import migrate_group
 from netstack.sim.stack.numbers import WaitsFor
+from netstack.sim.stack.state import listener_of
 from netstack.sim.stack.steering import migrate_entry
 from tests.sim.organization.test_receiving import CLOCK_MHZ, Compose
 from tests.sim.workload.test_requests import at_no_cost
@@ -79,7 +82,7 @@ def test_no_worker_sleeps_while_connections_wait_for_another(composed: Compose, 
 
     With it each connection wakes one. Until that one has accepted its own, some 5 us later, the next connections may come.
     """
-    org = ("org=affinity_accept", f"org.balance={balance}", "org.migrate_us=0", "costs=linux6")
+    org = ("org=affinity_accept", "org.steal_from=working", f"org.balance={balance}", "org.migrate_us=0", "costs=linux6")
     config = composed(*org, *FOUR_CORES, "workload=web_short", "workload.start_spread_us=500", "conns=256")
     simulation = build(config)
     simulation.tables["indirection"]["value"][:] = 0
@@ -140,7 +143,7 @@ def _migrate(machine, stack):
 
 def test_an_entry_moves_from_the_queue_with_most_frames_to_the_one_with_fewest(composed: Compose) -> None:
     """Of 8 entries each queue has two: 0 and 4 lead to queue 0, 1 and 5 to queue 1."""
-    table = ("machine.nic.rss_table=8", "org.balance=[migrate_group]", "org.migrate_us=1000")
+    table = ("machine.nic.rss_table=8", "org.balance=[migrate_group]", "org.migrate_us=1000", "org.steal_from=working")
     simulation = build(composed("org=affinity_accept", *FOUR_CORES, *table, "workload=request_response", "conns=64"))
     machine, stack = simulation.machine, simulation.stack
     entries, nics, flows = (simulation.tables[name] for name in ("indirection", "nic", "flow"))
@@ -167,7 +170,8 @@ def test_an_entry_moves_from_the_queue_with_most_frames_to_the_one_with_fewest(c
 
 def test_groups_migrate_until_queues_are_as_busy(composed: Compose) -> None:
     """All entries lead to the first queue at the beginning."""
-    org = ("org=affinity_accept", "org.balance=[migrate_group]", "org.migrate_us=1000", "machine.nic.rss_table=16")
+    moves = ("org.balance=[migrate_group]", "org.migrate_us=1000", "machine.nic.rss_table=16")
+    org = ("org=affinity_accept", "org.steal_from=working", *moves)
     config = composed(*org, *FOUR_CORES, "costs=linux6", "workload=request_response", "conns=256")
     simulation = build(config)
     simulation.tables["indirection"]["value"][:] = 0
@@ -176,6 +180,108 @@ def test_groups_migrate_until_queues_are_as_busy(composed: Compose) -> None:
     assert np.bincount(simulation.tables["indirection"]["value"], minlength=CORES).tolist() == [4, 4, 4, 4]
     settle(simulation.machine, 40_000 * CLOCK_MHZ)
     check_conservation(simulation)
+
+
+@compiled
+def _find(stack, length):
+    """Let a new connection find a length of the first accept queue."""
+    listener_of(stack, 0).waiting = length
+    note_length(stack, 0)
+
+
+def marked(composed: Compose, *overrides: str) -> Simulation:
+    """Return clients of two cores that mark accept queues; all connect within 100 us."""
+    machine = ("machine=epyc_7662", "machine.cores=2", "machine.nic.queues=2", "machine.nic.rss_table=8")
+    org = ("org=affinity_accept", "org.migrate_us=1000", "costs=linux6", "workload=web_short", "workload.start_spread_us=100")
+    return build(composed(*machine, *org, *overrides))
+
+
+def test_a_queue_is_busy_from_the_high_water_line_until_its_mean_is_below_the_low_one(composed: Compose) -> None:
+    """Of 20 connections at most, 75 % are 15 and 10 % are 2. New lengths weigh 1/40 in the mean.
+
+    Lengths of 0 to 16 leave a mean of 40 x ((39/40)^17 - 1) + 17 = 3.01. Then empty queues lower it to below 2 at the 17th, since
+    (39/40)^17 = 0.650 and 2 / 3.01 = 0.664 > 0.650, and (39/40)^16 = 0.667 is not enough.
+    """
+    simulation = marked(composed, "workload.backlog=20", "conns=6")
+    socket = simulation.tables["listener"][0]
+    marks = []
+    for length in range(17):
+        _find(simulation.stack, length)
+        marks.append(int(socket["busy"]))
+    assert marks == [0] * 16 + [1]
+    assert socket["mean"] / 65536 == pytest.approx(40 * ((39 / 40) ** 17 - 1) + 17, abs=0.001)
+    marks = []
+    for _ in range(18):
+        _find(simulation.stack, 0)
+        marks.append(int(socket["busy"]))
+    assert marks == [1] * 16 + [0] * 2
+
+
+def test_a_worker_takes_one_connection_after_five_of_its_own(composed: Compose) -> None:
+    """The other one stays marked. Of 512 clients at once both have connections to accept for a while."""
+    simulation = marked(composed, "workload.backlog=1000000", "conns=512", "org.balance=[steal_connection]", "org.migrate_us=0")
+    stack, listeners, flows = simulation.stack, simulation.tables["listener"], simulation.tables["flow"]
+    listeners["busy"][1], listeners["mean"][1] = 1, 1 << 50
+    accepts = ""
+    stolen, before = int(stack["stolen"]), flows["accepted"].copy()
+    for tenth in range(40_000, 60_000):
+        run_until(simulation.machine, stack, tenth * CLOCK_MHZ // 10)
+        new = np.flatnonzero((flows["accepted"] == 1) & (before == 0) & (flows["app_thread"] == 0))
+        assert len(new) <= 1
+        if (listeners["waiting"] > 0).all() and len(new) > 0:
+            accepts += "t" if int(stack["stolen"]) > stolen else "o"
+        stolen, before = int(stack["stolen"]), flows["accepted"].copy()
+    runs = accepts.split("t")[1:-1]  # whole ones
+    assert len(runs) >= 5
+    assert set(runs) == {"ooooo"}
+
+
+@pytest.mark.parametrize(("marks", "steals"), [((1, 0), True), ((1, 1), False), ((0, 0), False)])
+def test_only_who_is_not_marked_takes_from_who_is(composed: Compose, marks: tuple[int, int], steals: bool) -> None:
+    """All SYNs come to the first core; the second one has nothing of its own."""
+    simulation = marked(composed, "workload.backlog=1000000", "conns=256", "org.balance=[steal_connection]", "org.migrate_us=0")
+    simulation.tables["indirection"]["value"][:] = 0
+    simulation.tables["listener"]["busy"] = marks
+    simulation.tables["listener"]["mean"] = [mark << 50 for mark in marks]
+    run_until(simulation.machine, simulation.stack, 8000 * CLOCK_MHZ)
+    stolen = int(simulation.stack["stolen"])
+    assert int(simulation.tables["listener"]["own_accepts"][0]) + stolen > 50
+    assert (stolen > 0) == steals
+
+
+def test_groups_follow_the_connections_that_were_taken(composed: Compose) -> None:
+    """All SYNs come to the first core, whose queue fills. The second core takes connections, and an entry a millisecond."""
+    simulation = marked(composed, "workload.backlog=32", "conns=512")
+    entries = simulation.tables["indirection"]["value"]
+    entries[:] = 0
+    moved = [0]
+    for millisecond in range(1, 11):
+        run_until(simulation.machine, simulation.stack, millisecond * 1000 * CLOCK_MHZ + CLOCK_MHZ)
+        moved.append(int(entries.sum()))
+        assert 0 <= moved[-1] - moved[-2] <= 1
+        assert moved[-1] == 0 or int(simulation.stack["stolen"]) > 0
+    assert moved[-1] >= 3
+    settle(simulation.machine, 10_001 * CLOCK_MHZ)
+    check_conservation(simulation)
+
+
+def test_the_mark_decides_whose_entry_moves_and_to_whom(composed: Compose) -> None:
+    """Of four threads the first two took connections, most of the fourth. The second is marked, and gets none."""
+    machine = (*FOUR_CORES, "machine.nic.rss_table=8")
+    simulation = build(composed(*machine, "org=affinity_accept", "workload=web_short", "conns=6", "costs=linux6"))
+    thefts = simulation.tables["theft"]["value"].reshape(CORES, CORES)
+    thefts[0], thefts[1] = [0, 2, 0, 3], [0, 0, 0, 9]
+    simulation.tables["listener"]["busy"][[1, 3]] = 1
+    _migrate_group(simulation.machine, simulation.stack)
+    assert simulation.tables["indirection"]["value"].tolist() == [0, 1, 2, 0, 0, 1, 2, 3]
+    assert (thefts == 0).all()
+    _migrate_group(simulation.machine, simulation.stack)
+    assert int(simulation.stack["migrated"]) == 1
+
+
+@compiled
+def _migrate_group(machine, stack):
+    migrate_group(machine, stack)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +296,7 @@ def test_groups_migrate_until_queues_are_as_busy(composed: Compose) -> None:
             ("org=linux_arfs", "org.balance=[migrate_group]", "org.migrate_us=1000"),
             "org.balance=migrate_group: needs dispatch=rss",
         ),
+        (("org=linux_reuseport", "org.steal_from=marked"), "org.steal_from=marked: needs balance=[steal_connection]"),
         (("org=tas", "org.migrate_us=0"), "org.migrate_us=0.0: must be whole milliseconds with balance"),
         (("org=linux_rss", "org.migrate_us=1000"), "org.migrate_us=1000.0: must be whole milliseconds with balance"),
     ],

@@ -1,0 +1,1 @@
+"""Choices one at a time: what each changes beside its neighbour."""
