@@ -129,6 +129,7 @@ def paper_points() -> list[tuple[str, ...]]:
         texts = [
             [f"{key}={str(one).lower()}" for one in (value if isinstance(value, list) else [value])]
             for key, value in grid.items()
+            if key != "seed"
         ]
         points += itertools.product(*texts)
     return points

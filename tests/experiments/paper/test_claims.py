@@ -136,7 +136,7 @@ def test_what_was_known_when_the_model_was_made_is_no_prediction() -> None:
     assert {claim.name: claim.origin_label for claim in CLAIMS if claim.origin is not Origin.PREDICTED} == {
         "up at 6": "fitted",
         "up cannot fill the network": "chosen (12 predicted, 1 fitted)",
-        "connp_l at moderate loads": "chosen (6 predicted, 1 fitted)",
+        "connp_l at moderate loads": "fitted",
         "msgp better than up": "chosen",
         "msgp gain on average": "chosen",
         "msgp gain at 16,384": "chosen",
