@@ -20,7 +20,7 @@ from benchmarks.points import ROOT, organization_names
 from experiments.config.compose import compose_simulation
 from netstack.sim import memory_needed_bytes, prepare, simulate
 
-LIMIT_BYTES = 3 * 2**29
+LIMIT_BYTES = 1.5 * 2**30
 INTERVALS = ("engine.warmup_ms=10", "engine.measure_ms=20")  # all connections have started after 10 ms
 MAXRSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 

@@ -109,6 +109,17 @@ class EndpointConfig:
 PLATFORMS = ("any", "linux", "freebsd")
 MINIMUM_MTU_BYTES = 68  # RFC 791
 BUFFER_BYTES = (256, 1 << 29)
+BOUNDS = {
+    "mtu_bytes": (MINIMUM_MTU_BYTES, 65535),
+    "duplicate_ack_threshold": (1, 255),
+    "receive_buffer_bytes": BUFFER_BYTES,
+    "send_buffer_bytes": BUFFER_BYTES,
+    "initial_window_segments": (0, 65535),
+    "default_mss_bytes": (0, 65535),
+    "initial_rto_us": (0, (1 << 31) - 1),
+    "minimum_rto_us": (0, (1 << 31) - 1),
+}
+"""The least and the largest value of settings, as far as a control block has room for them."""
 
 
 def check(config: EndpointConfig) -> None:
@@ -121,16 +132,12 @@ def check(config: EndpointConfig) -> None:
     for name in ("maximum_connections", "maximum_connections_of_peer", "maximum_orphans", "orphan_timeout_us"):
         if getattr(config, name) < 1:
             raise ValueError(f"{name}={getattr(config, name)}: must be at least 1")
-    if not MINIMUM_MTU_BYTES <= config.mtu_bytes <= 65535:
-        raise ValueError(f"mtu_bytes={config.mtu_bytes}: must be from {MINIMUM_MTU_BYTES} to 65535")
+    for name, (least, most) in BOUNDS.items():
+        if not least <= getattr(config, name) <= most:
+            raise ValueError(f"{name}={getattr(config, name)}: must be from {least} to {most}")
     if config.congestion_control not in ("cubic", "reno"):
         raise ValueError(f"congestion_control={config.congestion_control}: allowed are cubic, reno")
-    if not 1 <= config.duplicate_ack_threshold <= 255:
-        raise ValueError(f"duplicate_ack_threshold={config.duplicate_ack_threshold}: must be from 1 to 255")
     if config.platform not in PLATFORMS:
         raise ValueError(f"platform={config.platform}: allowed are {', '.join(PLATFORMS)}")
     if config.loss_probes not in ("always", "tail", "never"):
         raise ValueError(f"loss_probes={config.loss_probes}: allowed are always, tail, never")
-    for name in ("receive_buffer_bytes", "send_buffer_bytes"):
-        if not BUFFER_BYTES[0] <= getattr(config, name) <= BUFFER_BYTES[1]:
-            raise ValueError(f"{name}={getattr(config, name)}: must be from {BUFFER_BYTES[0]} to {BUFFER_BYTES[1]}")

@@ -395,6 +395,8 @@ class TestSocket:
             ({"mtu_bytes": 20}, "mtu_bytes=20: must be from 68 to 65535"),
             ({"congestion_control": "vegas"}, "congestion_control=vegas: allowed are cubic, reno"),
             ({"receive_buffer_bytes": 1}, "receive_buffer_bytes=1: must be"),
+            ({"initial_window_segments": 65536}, "initial_window_segments=65536: must be from 0 to 65535"),
+            ({"initial_rto_us": 1 << 31}, "initial_rto_us=2147483648: must be from 0 to 2147483647"),
             ({"addresses": ("10.0.0",)}, "'10.0.0' is not an IP address"),
         ],
     )
