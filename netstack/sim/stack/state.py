@@ -87,6 +87,7 @@ class Stack(Record):
     written_bytes: i8  # payload that entered send buffers
     data_segments: i8  # segments sent with payload
     retransmitted_segments: i8  # segments sent that repeat payload, SYN or FIN
+    peer_retransmitted_segments: i8  # the same of peers
     timeouts: i8  # expiries of retransmission timers
     interface_queue_drops: i8  # segments that a NIC had no room for
     queue_drops: i8  # packets that a port had no room for
@@ -204,6 +205,7 @@ COUNTERS = (
     "written_bytes",
     "data_segments",
     "retransmitted_segments",
+    "peer_retransmitted_segments",
     "timeouts",
     "interface_queue_drops",
     "queue_drops",
