@@ -54,6 +54,7 @@ class Stack(Record):
     rings: i8  # such queues, one per receive queue
     backlog_first: i8  # the first queue that is a backlog
     use_files: i8  # 1: each socket has an inode and a directory entry
+    slow_path: i8  # 1: a thread with a port opens and closes connections, and runs expired timers
     crosses: i8  # 1: a system call for each request; 0: for all that were made since the last wait
     crosses_to_wait: i8  # 1: a system call to wait for events
     forwards: i8  # 1: packets of a poll go to their owners' cores at its end
