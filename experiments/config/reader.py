@@ -12,7 +12,6 @@ import psutil
 from omegaconf import DictConfig, MissingMandatoryValue, OmegaConf
 
 from experiments.config.files import read_yaml
-from experiments.config.limits import check_pauses
 from experiments.config.schema import KEYS, SURROUNDINGS, RunConfig
 from netstack.errors import ConfigError
 from netstack.sim import SimulationConfig, memory_needed_bytes
@@ -106,7 +105,6 @@ class Reader:
         costs = self._costs.get(id(simulation.costs))
         (simulation if costs is None else replace(simulation, costs=_VALID_COSTS)).validate()
         self._costs[id(simulation.costs)] = simulation.costs
-        check_pauses(simulation)
         needed = memory_needed_bytes(simulation)
         if needed > self._available_bytes:
             raise ConfigError(

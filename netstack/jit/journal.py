@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import extending, types
 
 from netstack.jit.compilation import compiled, compiled_callback
-from netstack.jit.records import Record, i8, record_accessor
+from netstack.jit.records import Record, allocate, i8, record_accessor
 
 
 class Journal(Record):
@@ -152,8 +152,14 @@ def _ignore(journal: int, first: int, second: int) -> None:
     """Note nothing. The journal of a state that is being built calls this."""
 
 
-def _interpreted_call(function: Any) -> Any:
-    return lambda journal, first, second: function(journal, first, second) if journal else None
+def _interpreted_call(function: Any, field: str) -> Any:
+    """Return ``call(journal, first, second)`` of a function, which does nothing unless the journal's `field` is set."""
+
+    def call(journal: int, first: int, second: int) -> None:
+        if journal and getattr(journal_at(journal, 0), field) != 0:
+            function(journal, first, second)
+
+    return call
 
 
 def emit_call(builder: Any, field: str, arguments: Any) -> None:
@@ -187,16 +193,20 @@ _SIGNATURE = types.void(types.int64, types.int64, types.int64)
 note: Any
 save_words: Any
 if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-    note, save_words = _interpreted_call(_note), _interpreted_call(_save_words)
+    note, save_words = _interpreted_call(_note, "note_function"), _interpreted_call(_save_words, "save_function")
 else:
     note, save_words = _call_through("note_function"), _call_through("save_function")
 
 
 def attach_functions(journal: np.ndarray, *, building: bool = False) -> None:
-    """Fill in the addresses of the functions that note and save, or, while a state is built, of one that does nothing."""
-    if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
-        return
+    """Fill in the addresses of the functions that note and save, or, while a state is built, of one that does nothing.
+
+    In interpreted code 1 stands for these addresses, and 0 for that one.
+    """
     for field, function in (("note_function", _note), ("save_function", _save_words)):
+        if numba.config.DISABLE_JIT:  # pyright: ignore[reportAttributeAccessIssue]
+            journal[field] = not building
+            continue
         journal[field] = _callback_of(_ignore if building else function.py_func).address
 
 
@@ -205,5 +215,5 @@ def _callback_of(function: Any) -> Any:
     return compiled_callback(_SIGNATURE, function)
 
 
-BUILDING = np.zeros(1, Journal.dtype)
+BUILDING = allocate(Journal.dtype, 1)
 """The journal of a state that is being built."""

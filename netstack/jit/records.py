@@ -114,6 +114,11 @@ class InterpretedRecord:
         self._record[name] = value
 
 
+def interpreted_has_field(record: Any, name: str) -> bool:
+    """Return whether a record that interpreted code has got, from an accessor or from its table, has a field."""
+    return name in (record._record if isinstance(record, InterpretedRecord) else record).dtype.names
+
+
 def record_accessor(dtype: np.dtype) -> Callable[[Any, Any], Any]:
     """Return ``at(address, index)`` giving a reference to record `index` of the table at `address`.
 

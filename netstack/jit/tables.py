@@ -15,7 +15,7 @@ from numba import extending, types
 from numba.core import cgutils
 
 from netstack.jit.journal import emit_call, note
-from netstack.jit.records import record_accessor, reference_to
+from netstack.jit.records import interpreted_has_field, record_accessor, reference_to
 
 _intrinsic: Any = extending.intrinsic
 _interpreted = numba.config.DISABLE_JIT  # pyright: ignore[reportAttributeAccessIssue]
@@ -136,7 +136,7 @@ def _load(builder: Any, record: Any, offset: int) -> Any:
 
 
 def _interpreted_has_journal(state: Any) -> bool:
-    return JOURNAL_FIELD in state.dtype.names
+    return interpreted_has_field(state, JOURNAL_FIELD)
 
 
 def _compiled_has_journal(typingctx: Any, state: Any) -> Any:
@@ -151,7 +151,7 @@ has_journal: Any = _interpreted_has_journal if _interpreted else _intrinsic(_com
 
 
 def _interpreted_journal_of(state: Any) -> int:
-    return state.journal if JOURNAL_FIELD in state.dtype.names else 0
+    return state.journal if _interpreted_has_journal(state) else 0
 
 
 def _compiled_journal_of(typingctx: Any, state: Any) -> Any:

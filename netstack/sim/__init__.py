@@ -3,8 +3,7 @@
 from netstack.jit.cache import cache_folder, kept_cache_folder
 from netstack.jit.versions import model_version
 from netstack.sim.build.sizes import link_limit_mbps, memory_needed_bytes
-from netstack.sim.config import MECHANISMS, EngineConfig, SimulationConfig
-from netstack.sim.engine.measurement import planned_ms
+from netstack.sim.config import MECHANISMS, EngineConfig, SimulationConfig, planned_ms
 from netstack.sim.engine.result import Result
 from netstack.sim.engine.simulate import prepare, simulate
 from netstack.sim.engine.tracing import Recording, trace

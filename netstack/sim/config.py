@@ -10,6 +10,8 @@ from netstack.sim.workload.config import EPHEMERAL_PORTS, WorkloadConfig
 
 MAX_CONNECTIONS = 4_000_000
 MAX_WINDOW_US = 20.0
+LEAST_MS = 0.01  # of a measured interval: 1,000 cycles per slice at 2 GHz
+MOST_WARMUPS = 1000  # a warm-up has so many times the pauses of the measured interval as it is longer
 MOST_CLIENTS = 16384  # of an address: each has four ports or more
 ENGINES = ("inline", "ray")
 MECHANISMS = ("locks", "coherence", "capacity", "scheduling", "interrupts", "atomics", "copies")
@@ -103,6 +105,7 @@ class SimulationConfig:
         self.workload.validate()
         self.engine.validate()
         self._validate_together()
+        self._validate_pauses()
 
     def _validate_together(self) -> None:
         """Raise ConfigError for the first value that another part contradicts."""
@@ -123,6 +126,23 @@ class SimulationConfig:
         if self.engine.window_us > 0:
             self._validate_windows()
 
+    def _validate_pauses(self) -> None:
+        """Raise ConfigError for times with which a simulation does nothing but pause, for hours or for ever."""
+        engine = self.engine
+        warmup_ms, measure_ms = planned_ms(self)
+        key = "engine.measure_ms" if engine.run_ms is None else "engine.run_ms"
+        given = engine.measure_ms if engine.run_ms is None else engine.run_ms
+        if measure_ms < LEAST_MS:
+            raise ConfigError(key, given, f"must leave {LEAST_MS:g} ms or more to measure")
+        if measure_ms * MOST_WARMUPS < warmup_ms:
+            raise ConfigError(
+                key, given, f"must leave a {MOST_WARMUPS}th of the warm-up or more to measure, which takes {warmup_ms:g} ms"
+            )
+        if engine.window_us != 0 and engine.window_us * self.machine.clock_mhz < 1:
+            raise ConfigError(
+                "engine.window_us", engine.window_us, f"must be 0, or a cycle or more: {1 / self.machine.clock_mhz:.2g}"
+            )
+
     def _validate_windows(self) -> None:
         """Raise ConfigError for what cores of a window would have to know of each other at once."""
         if self.workload.connections_end or self.workload.application != "writer":
@@ -141,3 +161,20 @@ class SimulationConfig:
             raise ConfigError("engine.window_us", self.engine.window_us, f"must be 0 with costs={self.costs.name}")
         if "locks" in self.ideal:
             raise ConfigError("engine.window_us", self.engine.window_us, "must be 0 with ideal=[locks], which goes back in time")
+
+
+def planned_ms(config: SimulationConfig) -> tuple[float, float]:
+    """Return warm-up and measured interval in ms: as configured, else longer with more connections.
+
+    A connection of a large load is served rarely. The interval grows so that each is served several times.
+    """
+    engine = config.engine
+    warmup_ms = 20.0 if config.conns <= 512 else min(2000.0, 20.0 + config.conns / 32)
+    measure_ms = 60.0 if config.conns <= 512 else min(2000.0, 60.0 + config.conns / 32)
+    if engine.warmup_ms is not None:
+        warmup_ms = engine.warmup_ms
+    if engine.run_ms is not None:
+        if warmup_ms >= engine.run_ms:
+            warmup_ms = engine.run_ms / 4
+        return warmup_ms, engine.run_ms - warmup_ms
+    return warmup_ms, engine.measure_ms if engine.measure_ms is not None else measure_ms

@@ -56,6 +56,7 @@ def make_result() -> MakeResult:
             ipis_per_segment=0.1,
             data_segments=1000,
             retransmitted_segments=0,
+            peer_retransmitted_segments=0,
             retransmission_timeouts=0,
             interface_queue_drops=0,
             receive_ring_drops=0,

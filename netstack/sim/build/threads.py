@@ -29,6 +29,8 @@ def build_threads(simulation: Simulation, sizes: Sizes) -> None:
         threads, index = table[first : first + count], np.arange(count)
         number = index // population.machine.links if kind == ThreadKind.INBOUND and nics > population.machine.links else index
         core = number % population.machine.cores_used  # those of a queue have its core
+        if kind == ThreadKind.PORT:
+            core = (index + population.first_port_core) % population.machine.cores_used
         if kind == ThreadKind.APPLICATION:
             core = population.machine.cores_used - population.app_cores + number % population.app_cores
         assign(threads, kind=kind, index=index, core=core, pinned=core if pinned else -1)

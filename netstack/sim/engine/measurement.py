@@ -4,7 +4,7 @@ Decides by the bytes carried at each pause only: every core of a windowed simula
 """
 
 from netstack.sim.build.simulation import Simulation
-from netstack.sim.config import SimulationConfig
+from netstack.sim.config import SimulationConfig, planned_ms
 
 SLICES = 20  # of the measured interval
 SETTLED_PERCENT = 5.0  # how far the goodput of the two last parts of the warm-up may differ
@@ -59,23 +59,6 @@ class Measurement:
 def carried_bytes(simulation: Simulation) -> int:
     """Return the payload that a simulation has carried so far: what readers read, otherwise what peers acknowledged."""
     return int(simulation.stack["read_bytes" if simulation.stack["streams"] else "acked_bytes"])
-
-
-def planned_ms(config: SimulationConfig) -> tuple[float, float]:
-    """Return warm-up and measured interval in ms: as configured, else longer with more connections.
-
-    A connection of a large load is served rarely. The interval grows so that each is served several times.
-    """
-    engine = config.engine
-    warmup_ms = 20.0 if config.conns <= 512 else min(2000.0, 20.0 + config.conns / 32)
-    measure_ms = 60.0 if config.conns <= 512 else min(2000.0, 60.0 + config.conns / 32)
-    if engine.warmup_ms is not None:
-        warmup_ms = engine.warmup_ms
-    if engine.run_ms is not None:
-        if warmup_ms >= engine.run_ms:
-            warmup_ms = engine.run_ms / 4
-        return warmup_ms, engine.run_ms - warmup_ms
-    return warmup_ms, engine.measure_ms if engine.measure_ms is not None else measure_ms
 
 
 def _settled(carried: list[int], window: int) -> bool:

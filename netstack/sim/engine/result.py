@@ -59,6 +59,7 @@ class Result:
     ipis_per_segment: float = _statistic("1", "interprocessor interrupts per data segment")
     data_segments: int = _statistic("1", "data segments sent in the measured interval")
     retransmitted_segments: int = _statistic("1", "data segments sent more than once")
+    peer_retransmitted_segments: int = _statistic("1", "segments that peers sent more than once: payload, SYN or FIN")
     retransmission_timeouts: int = _statistic("1", "retransmission timer expiries")
     interface_queue_drops: int = _statistic("1", "segments refused by a full interface queue (ENOBUFS)")
     receive_ring_drops: int = _statistic("1", "frames lost because a receive ring was full")

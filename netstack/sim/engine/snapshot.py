@@ -103,6 +103,7 @@ def result_of(simulation: Simulation, before: Snapshot, measurement: Measurement
         ipis_per_segment=float(difference("core", "ipis_sent").sum() / segments),
         data_segments=stack_difference("data_segments"),
         retransmitted_segments=stack_difference("retransmitted_segments"),
+        peer_retransmitted_segments=stack_difference("peer_retransmitted_segments"),
         retransmission_timeouts=stack_difference("timeouts"),
         interface_queue_drops=stack_difference("interface_queue_drops"),
         receive_ring_drops=int(difference("nic", "receive_drops").sum()),

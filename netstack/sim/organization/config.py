@@ -22,6 +22,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "aggregate_send": ("none", "gso", "tso"),
     "timers": ("kernel", "core"),
     "boundary": ("syscall", "batch", "call", "ring"),
+    "slow_path": ("none", "thread"),
     "files": ("vfs", "none"),
     "active_ports": ("any", "core"),
     "steal_from": ("working", "marked"),
@@ -101,6 +102,9 @@ class OrganizationConfig:
             `ring`: a thread of the stack polls each receive queue, and shared memory beside it: requests and expired timers of
             the queue's connections, for which nobody waits. It gives way to other threads of its core at the end of a poll.
             Applications read payload themselves (mTCP, TAS).
+        slow_path: Who opens and closes connections, and runs expired timers. `none`: whoever processes segments. `thread`: one
+            thread, to which threads of the stack leave all segments but those of established connections. It is on the first core
+            that runs applications, before which it goes.
         files: What a socket is for applications. `vfs`: a file with an inode and a directory entry. `none`: only a socket.
         active_ports: Which port of the host a connection gets that an application opens. `any`: the next free one, so that the
             card takes its packets to any core. `core`: the next one whose hash leads to the receive queue of the core that
@@ -144,6 +148,7 @@ class OrganizationConfig:
     aggregate_bytes: int = 65536
     timers: str = "kernel"
     boundary: str = "syscall"
+    slow_path: str = "none"
     files: str = "vfs"
     active_ports: str = "any"
     steal_from: str = "working"
@@ -220,6 +225,8 @@ class OrganizationConfig:
             raise ConfigError(
                 "org.contention", "backlog", f"needs serialize=connection_lock and lookup={' or '.join(FINDS_FIRST)}"
             )
+        if self.slow_path == "thread":
+            self._need({"boundary": "ring", "serialize": "connection_lock"}, "slow_path=thread")
         if self.dispatch == "software_hash" and self.handoff == "queue":
             raise ConfigError(
                 "org.dispatch", self.dispatch, "hands packets to the owner already: use handoff=inline, or nic_thread"

@@ -10,9 +10,11 @@ from netstack.sim.machine.numbers import Instance, Operation
 from netstack.sim.machine.state import core_of, nic_of, receive_slot_of
 from netstack.sim.organization.aggregation import join_or_hold, pass_on, take_closed
 from netstack.sim.organization.items import begin_item
-from netstack.sim.organization.queues import forward, send_message
+from netstack.sim.organization.queues import SLOW_PATH, forward, send_message
 from netstack.sim.stack.numbers import ReceiveAggregation
-from netstack.sim.stack.state import free_item, item_of, packet_group
+from netstack.sim.stack.state import free_item, item_of, packet_group, pcb_of, segment_of
+from netstack.tcp.header import FIN, RST, SYN
+from netstack.tcp.states import State
 
 
 @compiled
@@ -113,9 +115,19 @@ def _go_up(machine, stack, core, packet):
     """Take a packet that the driver has taken from the card to its owner."""
     if stack.input_by_owner == 0:
         charge(machine, core, Operation.IP_INPUT)
-    if stack.forwards != 0:
+    if stack.slow_path != 0 and _is_exceptional(stack, packet):
+        send_message(machine, stack, core, packet, SLOW_PATH)
+    elif stack.forwards != 0:
         forward(machine, stack, core, packet)
     elif stack.queue_packets != 0:
         send_message(machine, stack, core, packet, packet_group(stack, packet) % stack.ports)
     else:
         begin_item(machine, stack, core, packet, packet_group(stack, packet))
+
+
+@compiled
+def _is_exceptional(stack, packet):
+    """Return whether a packet opens or closes a connection, or is of none that is established. Source: fast path of TAS."""
+    if segment_of(stack, packet).flags & (SYN | FIN | RST):
+        return True
+    return pcb_of(stack, item_of(stack, packet).flow).state != State.ESTABLISHED

@@ -277,7 +277,8 @@ def finish_item(machine, stack, core):
     if stack.lock_kind != LockKind.NONE:
         release(machine, core, thread.lock)
     thread.phase = Phase.NEXT
-    if thread.kind == ThreadKind.PORT and thread.message_kind != ItemKind.PACKET and thread.message_kind != ItemKind.TIMER:
+    is_request = thread.message_kind != ItemKind.PACKET and thread.message_kind != ItemKind.TIMER
+    if stack.queue_requests != 0 and thread.kind == ThreadKind.PORT and is_request:
         _answer(machine, stack, core)
     thread.item = -1
 

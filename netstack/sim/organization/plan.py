@@ -43,6 +43,7 @@ class Plan:
     first_phase: Phase
     listener_kind: ListenerKind
     use_files: bool  # each socket has an inode and a directory entry
+    slow_path: bool  # a thread with a port opens and closes connections, and runs expired timers
     waits_for_ports: bool  # an application waits for such a port, and takes no other
     ports_by_core: bool  # an ephemeral port is one whose packets the card takes to the core that connects
     crosses: bool  # a system call for each request
@@ -82,6 +83,7 @@ def plan_of(org: OrganizationConfig) -> Plan:
         first_phase=phases_of(org)[0],
         listener_kind=ListenerKind.of(org.listener),
         use_files=org.files == "vfs",
+        slow_path=org.slow_path == "thread",
         waits_for_ports=org.serialize == "own_core" and org.boundary != "ring",
         ports_by_core=org.active_ports == "core",
         crosses=org.boundary == "syscall",
@@ -146,6 +148,7 @@ class Population:
     machine: MachinePart
     groups: int  # connection groups
     ports: int  # message ports or perimeters, each with a thread
+    first_port_core: int  # the core of the first port's thread; others have the next ones
     clocks: int  # threads that run expired timers
     app_cores: int  # that run applications: the last ones
     rings: int  # of requests, one per receive queue
@@ -171,6 +174,8 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         ports = cores
     elif org.handoff != "inline":
         ports = groups
+    elif org.slow_path == "thread":
+        ports = 1
     else:
         ports = {"software_hash": cores, "netisr": 1}.get(org.dispatch, 0)
     tables = groups if _has_group_tables(org) else 0
@@ -195,6 +200,7 @@ def population_of(org: OrganizationConfig, machine: MachineConfig, conns: int, a
         inbound_like_applications=org.drive == "thread" or org.boundary == "ring",
         groups=groups,
         ports=ports,
+        first_port_core=(org.stack_cores or 0) if org.slow_path == "thread" else 0,
         clocks=cores if org.timers == "core" else 1,
         app_cores=app_cores,
         rings=rings,

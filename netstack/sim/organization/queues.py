@@ -13,6 +13,8 @@ from netstack.sim.machine.state import core_of, thread_of
 from netstack.sim.stack.numbers import ItemKind
 from netstack.sim.stack.state import flow_of, free_item, item_of, packet_hash, queue_of, take_item
 
+SLOW_PATH = 0  # the port of the thread that opens and closes connections
+
 
 @compiled
 def _append(stack, queue_index, item):

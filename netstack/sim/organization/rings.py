@@ -11,7 +11,7 @@ from netstack.sim.machine.scheduler import another_waits, give_way, nudge, send_
 from netstack.sim.machine.state import core_of, nic_of, thread_of, thread_on
 from netstack.sim.organization.frames import take_frame
 from netstack.sim.organization.items import begin_item
-from netstack.sim.organization.queues import item_of_pool, put_left, take_left
+from netstack.sim.organization.queues import SLOW_PATH, item_of_pool, put_left, send_message, take_left
 from netstack.sim.stack.numbers import ItemKind, WaitsFor
 from netstack.sim.stack.state import flow_of, item_of, queue_of
 
@@ -20,10 +20,15 @@ from netstack.sim.stack.state import flow_of, item_of, queue_of
 def post_request(machine, stack, core, index):
     """Put a request or an expired timer into the ring of its connection's receive queue. Who polls that one goes on at once.
 
-    A core whose connection was taken from it is interrupted, unless it polls or has been.
+    A core whose connection was taken from it is interrupted, unless it polls or has been. A slow path has a port for timers, and
+    for what opens a connection.
     """
     cpu = core_of(machine, core)
     request = item_of_pool(machine, stack, index)
+    kind = item_of(stack, request).kind
+    if stack.slow_path != 0 and (kind == ItemKind.TIMER or kind == ItemKind.CONNECT):
+        send_message(machine, stack, core, request, SLOW_PATH)
+        return
     queue = flow_of(stack, item_of(stack, request).flow).queue
     cpu.instance[Instance.GROUP] = _ring_instance(stack, request, queue)
     put_left(machine, stack, core, request, stack.ring_first + queue, Operation.RING_PUT)
@@ -123,4 +128,7 @@ def _take_request(machine, stack, core, queue):
     take_left(machine, stack, core, stack.ring_first + queue, Operation.RING_TAKE)
     if item.kind == ItemKind.SEND:
         flow.waiting_bytes -= item.bytes
+    if stack.slow_path != 0 and item.kind == ItemKind.CLOSE:
+        send_message(machine, stack, core, request, SLOW_PATH)  # all that was written before has been taken
+        return
     begin_item(machine, stack, core, request, flow.group)

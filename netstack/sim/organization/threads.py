@@ -254,5 +254,10 @@ def _next_message(machine, stack, core):
     if stack.input_by_owner != 0 and thread.message_kind == ItemKind.PACKET:
         cpu.instance[Instance.RX_SLOT] = item_of(stack, item).slot
         charge(machine, core, Operation.IP_INPUT)
-    group = thread.index if stack.queue_requests != 0 else packet_group(stack, item)
+    if stack.queue_requests != 0:
+        group = thread.index
+    elif thread.message_kind == ItemKind.PACKET:
+        group = packet_group(stack, item)
+    else:
+        group = flow_of(stack, item_of(stack, item).flow).group
     begin_item(machine, stack, core, item, group)

@@ -54,6 +54,7 @@ class Stack(Record):
     rings: i8  # such queues, one per receive queue
     backlog_first: i8  # the first queue that is a backlog
     use_files: i8  # 1: each socket has an inode and a directory entry
+    slow_path: i8  # 1: a thread with a port opens and closes connections, and runs expired timers
     crosses: i8  # 1: a system call for each request; 0: for all that were made since the last wait
     crosses_to_wait: i8  # 1: a system call to wait for events
     forwards: i8  # 1: packets of a poll go to their owners' cores at its end
@@ -87,6 +88,7 @@ class Stack(Record):
     written_bytes: i8  # payload that entered send buffers
     data_segments: i8  # segments sent with payload
     retransmitted_segments: i8  # segments sent that repeat payload, SYN or FIN
+    peer_retransmitted_segments: i8  # the same of peers
     timeouts: i8  # expiries of retransmission timers
     interface_queue_drops: i8  # segments that a NIC had no room for
     queue_drops: i8  # packets that a port had no room for
@@ -204,6 +206,7 @@ COUNTERS = (
     "written_bytes",
     "data_segments",
     "retransmitted_segments",
+    "peer_retransmitted_segments",
     "timeouts",
     "interface_queue_drops",
     "queue_drops",

@@ -260,8 +260,10 @@ def peer_timeout(machine, stack, flow_index, now_us):
 @compiled
 def _peer_output(machine, stack, flow_index, now):
     peer = peer_of(stack, flow_index)
+    retransmitted = peer.retransmitted_segments
     while tcp_output(peer, out_segment(stack, Side.REMOTE), now // stack.cycles_per_us):
         _send(machine, stack, flow_index, now)
+    stack.peer_retransmitted_segments += peer.retransmitted_segments - retransmitted
 
 
 @compiled

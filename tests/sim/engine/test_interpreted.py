@@ -39,6 +39,11 @@ def test_free_locks_as_well(composed: Callable[..., SimulationConfig]) -> None:
     assert same_result(composed, ["org=msgp", *OVERRIDES, "ideal=[locks,atomics]"])["data_segments"] > 50
 
 
+@pytest.mark.parametrize("org", ["msgp", "connp_t"])
+def test_windows_as_well(composed: Callable[..., SimulationConfig], org: str) -> None:
+    assert same_result(composed, [f"org={org}", *OVERRIDES, "engine.window_us=1", "engine.measure_ms=0.2"])["data_segments"] > 10
+
+
 SHARED = [
     ["machine=epyc_7662", "machine.cores=5", "machine.interrupt_evicts_lines=3"],
     ["machine=e5_2697v2_2x12", "machine.cores=4", "machine.llc.cores_per=1", "machine.llc.size_bytes=163840"],

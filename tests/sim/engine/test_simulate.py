@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,7 @@ from netstack.errors import ConfigError, ConservationError
 from netstack.sim import Result, SimulationConfig, link_limit_mbps, simulate
 from netstack.sim.build.build import build
 from netstack.sim.build.sizes import memory_needed_bytes
+from netstack.sim.config import EngineConfig
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
 from tests.helpers.cache_contents import contents, known_holders
@@ -230,3 +232,32 @@ def test_costs_that_leave_their_structure_are_refused(composed: Compose) -> None
     costs.structures["tcpcb"].lines = 6
     with pytest.raises(ConfigError, match=r"^costs\.operations\.tcp_output\.touches='tcpcb 4-6 w': tcpcb has lines 0 to 5$"):
         costs.validate()
+
+
+@pytest.mark.parametrize(
+    ("engine", "line"),
+    [
+        ({"measure_ms": 0.001}, "engine.measure_ms=0.001: must leave 0.01 ms or more to measure"),
+        ({"measure_ms": 5e-324}, "engine.measure_ms=5e-324: must leave 0.01 ms or more to measure"),
+        ({"run_ms": 0.012}, "engine.run_ms=0.012: must leave 0.01 ms or more to measure"),
+        ({"warmup_ms": 100.0, "measure_ms": 0.05}, "engine.measure_ms=0.05: must leave a 1000th of the warm-up"),
+        (
+            {"measure_ms": 0.015},
+            "engine.measure_ms=0.015: must leave a 1000th of the warm-up or more",
+        ),
+        ({"measure_ms": 0.0}, "engine.measure_ms=0.0: must be above 0"),
+        ({"measure_ms": -1.0}, "engine.measure_ms=-1.0: must be above 0"),
+        ({"warmup_ms": 0.0}, "engine.warmup_ms=0.0: must be above 0"),
+        ({"warmup_ms": math.nan}, "engine.warmup_ms=nan: must be above 0"),
+        ({"measure_ms": math.inf}, "engine.measure_ms=inf: must be above 0 and at most 600000"),
+        ({"window_us": 1e-5}, "engine.window_us=1e-05: must be 0, or a cycle or more"),
+    ],
+    ids=str,
+)
+def test_times_that_no_simulation_can_have_are_one_clear_line(composed: Compose, engine: dict[str, float], line: str) -> None:
+    """From Python, where no command reads them."""
+    config = dataclasses.replace(composed("conns=1"), engine=EngineConfig(**engine))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError) as error:
+        simulate(config)
+    assert str(error.value).startswith(line)
+    assert "\n" not in str(error.value)

@@ -11,7 +11,8 @@ from netstack.sim.build.simulation import Simulation
 from netstack.sim.engine.conservation import check_conservation
 from netstack.sim.engine.exact import run_until, settle
 from netstack.sim.machine.numbers import Category
-from netstack.sim.stack.numbers import ThreadKind
+from netstack.sim.stack.numbers import ItemKind, Phase, ThreadKind
+from netstack.tcp.header import ACK, FIN, PSH, RST, SYN
 from tests.sim.organization.test_receiving import CLOCK_MHZ, ONE_CLIENT, ROUNDS, RUN_MS, Compose, after_one_client
 from tests.sim.workload.test_requests import at_no_cost
 
@@ -131,3 +132,80 @@ def test_what_is_refused(composed: Compose, overrides: tuple[str, ...], line: st
     )
     with pytest.raises(ConfigError, match=f"^{line}"):
         composed(*machine, "workload=request_response", *overrides).validate()
+
+
+ONE_CONNECTION = (
+    "workload=web_short",
+    "workload.requests.per_connection=2",
+    "conns=1",
+    "workload.start_spread_us=0",
+    "costs=linux6",
+)
+LATER_CORES = FOUR_CORES[:3]
+
+
+@pytest.mark.parametrize(("slow_path", "kind", "hand_offs"), [("thread", ThreadKind.PORT, 9), ("none", ThreadKind.INBOUND, 3)])
+def test_who_processes_what_of_a_short_connection(composed: Compose, slow_path: str, kind: ThreadKind, hand_offs: int) -> None:
+    """The second request and the responses are common; all that opens and closes the connection is not.
+
+    The first request comes right behind the handshake, which is not processed by then. Handed over are both writes and the close
+    of the application; beside them the slow path gets the handshake, that request, the close, its acknowledgment and the FIN.
+    """
+    simulation = build(composed("org=tas", *LATER_CORES, *ONE_CONNECTION, f"org.slow_path={slow_path}"))
+    threads, items, segments = (simulation.tables[name] for name in ("thread", "item", "segment"))
+    seen, before = [], threads["item"].copy()
+    for tenth in range(10_000, 15_000):
+        run_until(simulation.machine, simulation.stack, tenth * CLOCK_MHZ // 10)
+        for index in np.flatnonzero((threads["item"] != before) & (threads["item"] >= 0)):
+            item = int(threads["item"][index])
+            what = ItemKind(int(items["kind"][item]))
+            seen.append((threads["kind"][index], what, segments["flags"][item] if what == ItemKind.PACKET else 0))
+        before = threads["item"].copy()
+    packet, fast = ItemKind.PACKET, ThreadKind.INBOUND
+    assert seen == [
+        (kind, packet, SYN),
+        (kind, packet, ACK),
+        (kind, packet, PSH | ACK),
+        (fast, ItemKind.SEND, 0),
+        (fast, packet, PSH | ACK),
+        (fast, ItemKind.SEND, 0),
+        (kind, ItemKind.CLOSE, 0),
+        (kind, packet, ACK),
+        (kind, packet, FIN | ACK),
+    ]
+    assert int(simulation.stack["hand_offs"]) == hand_offs
+
+
+def test_only_the_slow_path_opens_and_closes_and_runs_timers(composed: Compose) -> None:
+    """Of a proxy whose network loses segments, seen while items wait for their connection's lock. No law breaks."""
+    times = ("workload.min_rto_us=1000", "workload.initial_rto_us=1000", "workload.time_wait_us=0")
+    lossy = ("workload.loss.to_host=0.05", "workload.loss.to_peers=0.05", "workload.start_spread_us=500")
+    simulation = build(composed("org=tas", *LATER_CORES, "costs=linux6", "workload=proxy_short", "conns=64", *times, *lossy))
+    threads, items, segments = (simulation.tables[name] for name in ("thread", "item", "segment"))
+    slow: set[tuple[ItemKind, bool]] = set()
+    fast: set[tuple[ItemKind, bool]] = set()
+    for fifth in range(5_000, 60_000):
+        run_until(simulation.machine, simulation.stack, fifth * CLOCK_MHZ // 5)
+        for index in np.flatnonzero((threads["item"] >= 0) & (threads["phase"] == Phase.SERIALIZE)):
+            item = int(threads["item"][index])
+            kind = ItemKind(int(items["kind"][item]))
+            ends = kind == ItemKind.PACKET and bool(segments["flags"][item] & (SYN | FIN | RST))
+            (slow if threads["kind"][index] == ThreadKind.PORT else fast).add((kind, ends))
+    rare = {(ItemKind.PACKET, True), (ItemKind.TIMER, False), (ItemKind.CLOSE, False), (ItemKind.CONNECT, False)}
+    assert rare <= slow <= rare | {(ItemKind.PACKET, False)}
+    assert fast == {(ItemKind.PACKET, False), (ItemKind.SEND, False), (ItemKind.READ, False)} & fast
+    assert {(ItemKind.PACKET, False), (ItemKind.SEND, False)} <= fast
+    settle(simulation.machine, 12_000 * CLOCK_MHZ)
+    check_conservation(simulation)
+
+
+@pytest.mark.parametrize(
+    ("org", "line"),
+    [
+        ("org=linux_rss", "org.boundary=syscall: must be ring with slow_path=thread"),
+        ("org=mtcp", "org.serialize=own_core: must be connection_lock with slow_path=thread"),
+    ],
+)
+def test_a_slow_path_is_beside_threads_of_the_stack(composed: Compose, org: str, line: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{line}"):
+        composed(org, *LATER_CORES, "org.slow_path=thread").validate()

@@ -76,6 +76,27 @@ def test_lost_acknowledgments_alone_cost_no_retransmission(composed: Compose) ->
     assert result.lost_to_peers == result.retransmitted_segments == 0
 
 
+def test_peers_send_again_what_they_lost(composed: Compose) -> None:
+    """Streams of peers: nearly all that they send is payload, which the host does not acknowledge until it has come."""
+    lossy = ("workload.loss.to_host=0.02", "workload=bulk_receive", "org=connp_l", "conns=48", *FAST)
+    simulation = build(composed(*lossy))
+    run_until(simulation.machine, simulation.stack, 60 * MILLISECOND)
+    lost, again = int(simulation.stack["lost_to_host"]), int(simulation.stack["peer_retransmitted_segments"])
+    assert lost > 500
+    assert 0.9 * lost <= again <= 2 * lost
+    assert again == simulation.tables["peer"]["retransmitted_segments"].sum()
+    assert simulation.stack["retransmitted_segments"] == 0
+    result = simulate(composed(*lossy, "engine.warmup_ms=10", "engine.measure_ms=20"))
+    assert 0 < result.peer_retransmitted_segments < again
+
+
+def test_peers_of_a_network_without_losses_send_nothing_again(composed: Compose) -> None:
+    short = ("engine.warmup_ms=5", "engine.measure_ms=10", "conns=12", "workload=request_response")
+    assert simulate(composed(*short, "org=connp_l")).peer_retransmitted_segments == 0
+    again = simulate(composed(*short, "org=connp_l", *FAST[:2], "workload.loss.to_host=0.2")).peer_retransmitted_segments
+    assert again > 0
+
+
 @pytest.mark.parametrize("workload", ["churn", "proxy_short", "bulk_receive", "request_response"])
 @pytest.mark.parametrize("org", ["up", "msgp", "connp_t", "linux", "freebsd", "dragonflybsd", "solaris10"])
 def test_no_law_breaks_and_work_goes_on(composed: Compose, workload: str, org: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from netstack.jit import journal as records
 from netstack.jit.compilation import compiled
 from netstack.jit.journal import attach_functions, journal_at, note
-from netstack.jit.records import record_accessor
+from netstack.jit.records import allocate, record_accessor
 from netstack.jit.tables import JOURNALED
 from netstack.sim.build.build import build
 from netstack.sim.config import SimulationConfig
@@ -27,6 +27,7 @@ from netstack.sim.machine.state import MACHINE_TABLE, MACHINE_WITH_JOURNAL, core
 from netstack.sim.stack.state import STACK_TABLE, STACK_WITH_JOURNAL
 
 MAX_STEPS = 64  # per core and window
+WORD = np.dtype("i8")
 ACCESSES, TWIN_WORDS, UNDONE, EVENTS = 1 << 16, 1 << 20, 1 << 18, 1 << 16  # capacities of a journal
 MACHINE_NUMBER, STACK_NUMBER = MACHINE_TABLE.number, STACK_TABLE.number
 TIME_SHIFT, ACTOR_SHIFT = 12, 4
@@ -120,7 +121,7 @@ class WindowedCore:
         self.window_cycles = max(1, round(config.engine.window_us * config.machine.clock_mhz))
         self._measurement = Measurement(config)
         self._before: Snapshot | None = None
-        self.sections = np.zeros(1, Holds.dtype)
+        self.sections = allocate(Holds.dtype, 1)
         self.sections["starts"] = self.sections["ends"] = -1
         self._build_journal()
 
@@ -131,9 +132,9 @@ class WindowedCore:
         roots = {"machine": simulation.machine_table, "stack": simulation.stack_table}
         for field, journaled in JOURNALED.items():
             table = roots[field] if field in roots else simulation.tables[field.removesuffix("_table")]
-            policies = journaled.policies.copy()
-            stamps, writers = np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-            self._kept += [policies, stamps, writers]
+            policies = self._allocate(WORD, len(journaled.policies))
+            policies[:] = journaled.policies
+            stamps, writers = self._allocate(WORD, len(table)), self._allocate(WORD, len(table))
             tables[journaled.number] = (
                 table.ctypes.data,
                 journaled.dtype.itemsize // 8,
@@ -145,9 +146,9 @@ class WindowedCore:
         journal = self._allocate(records.Journal.dtype, 1)
         for name, dtype, length in (
             ("access", records.Access.dtype, ACCESSES),
-            ("twin", np.dtype("i8"), TWIN_WORDS),
+            ("twin", WORD, TWIN_WORDS),
             ("undo", records.Undo.dtype, UNDONE),
-            ("event", np.dtype("i8"), EVENTS),
+            ("event", WORD, EVENTS),
         ):
             journal[f"{name}_address"] = self._allocate(dtype, length).ctypes.data
             journal[f"{name}_capacity"] = length
@@ -156,7 +157,7 @@ class WindowedCore:
         self.simulation.machine["journal"] = self.simulation.stack["journal"] = journal.ctypes.data
 
     def _allocate(self, dtype: np.dtype, length: int) -> np.ndarray:
-        table = np.zeros(length, dtype)
+        table = allocate(dtype, length)
         self._kept.append(table)
         return table
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from netstack.jit.compilation import compiled
-from netstack.jit.records import Record, i8, record_accessor
+from netstack.jit.records import Record, allocate, i8, record_accessor
 from netstack.sim.config import SimulationConfig
 from netstack.sim.engine.windows.core import MAX_STEPS, WindowedCore, step_core
 from netstack.sim.engine.windows.messages import HEAD_WORDS
@@ -153,7 +153,7 @@ class Lockstep:
             [core for core in self._cores[point * count : (point + 1) * count] if core is not None]
             for point in range(len(configs))
         ]
-        self._seats = np.zeros(len(self._cores), Seat.dtype)
+        self._seats = allocate(Seat.dtype, len(self._cores))
         for index, core in enumerate(self._cores):
             if core is None:
                 self._seats[index]["over"] = 1
