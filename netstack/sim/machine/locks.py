@@ -3,10 +3,10 @@
 Sleepers lend their priority to the owner (turnstiles). A release hands the lock to the spinner that has waited longest, and wakes
 all sleepers. Knows nothing of what the locks protect.
 If locks are free (`Machine.free_locks`), a waiter still goes on after the owner's release, but at the time when it asked, and
-pays for one try only. Source of the semantics: mutex(9), turnstile(9) and kern_mutex.c of FreeBSD 7-CURRENT of early 2006. There a
-waiter marks the mutex as contested before it spins, each time anew, and the release of a marked one is not the short one.
-In a windowed simulation the caches of other cores are out of reach: there a spinner reads the word once, when it gets the lock,
-and marks it once.
+pays for one try only.
+Source of the semantics: mutex(9), turnstile(9) and kern_mutex.c of FreeBSD 7-CURRENT of early 2006. There a waiter marks the mutex
+as contested before it spins, each time anew, and the release of a marked one is not the short one. In a windowed simulation the
+caches of other cores are out of reach: there a spinner marks the mutex once, and reads its word once, when it gets it.
 """
 
 from netstack.jit.compilation import compiled
@@ -181,7 +181,7 @@ def _grant_spinner(machine, core, lock_index):
     _own(machine, first, lock_index)
     thread.waiting = Waiting.GRANTED
     lock_of(machine, lock_index).acquired_at = before
-    if not has_journal(machine):
+    if machine.free_locks == 0 and not has_journal(machine):
         _mark_again(machine, lock_index, winner.clock)
 
 

@@ -88,9 +88,6 @@ def test_organizations_order_as_in_the_paper(composed: Compose) -> None:
     assert goodput["up", 192] > goodput["up", 1536]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="docs/model.md: header prediction fails for most ACKs, so that the table's lock is held longer"
-)
 def test_message_parallelism_is_better_than_one_core_at_a_light_load(composed: Compose) -> None:
     """USENIX ATC 2006: message-parallelism is better than one core at almost all loads, by 31 % on average."""
     parallel, one_core = (simulate(composed(f"org={org}", "conns=24")).goodput_mbps for org in ("msgp", "up"))
