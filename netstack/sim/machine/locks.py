@@ -4,9 +4,9 @@ Sleepers lend their priority to the owner (turnstiles). A release hands the lock
 all sleepers. Knows nothing of what the locks protect.
 If locks are free (`Machine.free_locks`), a waiter still goes on after the owner's release, but at the time when it asked, and
 pays for one try only.
-Source of the semantics: mutex(9), turnstile(9) and kern_mutex.c of FreeBSD 7-CURRENT of early 2006. There a waiter marks the mutex
-as contested before it spins, each time anew, and the release of a marked one is not the short one. In a windowed simulation the
-caches of other cores are out of reach: there a spinner marks the mutex once, and reads its word once, when it gets it.
+Source of the semantics: mutex(9), turnstile(9) and kern_mutex.c of FreeBSD 7-CURRENT of early 2006. There a waiter marks the
+mutex as contested before it spins, each time anew, and the release of a marked one is not the short one. In a windowed simulation
+the caches of other cores are out of reach: there a spinner marks the mutex once, and reads its word once, when it gets it.
 """
 
 from netstack.jit.compilation import compiled
