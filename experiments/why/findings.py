@@ -59,14 +59,22 @@ def share(case: Case, mechanism: str) -> str:
     return f"{text} ± {amount(width, case.objective, unit=False)}" if width > 0 else text
 
 
+def dearest(case: Case) -> list[str]:
+    """Return the mechanisms that cost a case enough to be named, the dearest first; none if all together cost it nothing."""
+    shares, whole = case.shares(), case.whole
+    if whole <= SMALL * abs(case.base):
+        return []
+    return [name for name in shares if shares[name] >= LEAST_SHARE * whole][:MOST_NAMED]
+
+
 def sentence(case: Case) -> str:
     """Return what a case's mechanisms cost it, the dearest first."""
-    shares, whole, objective = case.shares(), case.whole, case.objective
+    objective = case.objective
     value = f"{amount(abs(case.base), objective)}"
-    free = f"{amount(abs(case.base + whole), objective)}"
+    free = f"{amount(abs(case.base + case.whole), objective)}"
     end = ", where the links are full" if case.links_are_full else ""
-    named = [name for name in shares if whole > 0 and shares[name] >= LEAST_SHARE * whole][:MOST_NAMED]
-    if whole <= SMALL * abs(case.base) or not named:
+    named = dearest(case)
+    if not named:
         return f"{case.label} pays nothing to speak of. It has {value}, and {free} if all are free{end}."
     first, *others = named
     told = f"{case.label} pays {share(case, first)} {objective.unit}".rstrip() + f" for {WORDS[first]}"

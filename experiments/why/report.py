@@ -18,6 +18,7 @@ from experiments.why.findings import (
     WORDS,
     amount,
     counted_gain,
+    dearest,
     disagreement_sentences,
     pair_sentence,
     sentence,
@@ -68,10 +69,12 @@ def _series(cases: Sequence[Case]) -> list[str]:
 
 
 def _headline(cases: Sequence[Case]) -> str:
-    """Return which mechanism is the dearest of how many points."""
-    dearest = [next(iter(case.shares())) for case in cases]
-    names = sorted(set(dearest), key=lambda name: (-dearest.count(name), name))
-    told = [f"{WORDS[name]} ({dearest.count(name)})" for name in names]
+    """Return which mechanism is the dearest of how many points, of those that pay for any."""
+    firsts = [named[0] for case in cases if (named := dearest(case))]
+    names = sorted(set(firsts), key=lambda name: (-firsts.count(name), name))
+    told = [f"{WORDS[name]} ({firsts.count(name)})" for name in names]
+    if len(firsts) < len(cases):
+        told.append(f"nothing to speak of ({len(cases) - len(firsts)})")
     points = f"{len(cases)} point{'s' if len(cases) > 1 else ''}"
     return f"What {points} pay{'' if len(cases) > 1 else 's'} most for: {', '.join(told)}."
 

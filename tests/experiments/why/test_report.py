@@ -197,3 +197,16 @@ def test_a_wrong_experiment_is_refused(values: dict, key: str) -> None:
     with pytest.raises(ConfigError) as caught:
         ExperimentConfig(name="x", **values).validate()
     assert caught.value.key == f"experiment.{key}"
+
+
+def test_a_point_that_pays_for_nothing_is_not_counted_to_what_the_points_pay_most_for(made, tmp_path: Path) -> None:
+    """With 48 connections all sets come to the same but for a chance of 1 Mb/s, which is no cost of any mechanism."""
+    outcomes = made()
+    for outcome in outcomes:
+        assert outcome.result is not None
+        if outcome.point.config.conns == 48:
+            outcome.result.goodput_mbps = 5649 + ("copies" in outcome.point.config.ideal)
+        outcome.point.save(outcome.result)
+    (page, *_) = write_why(tmp_path, outcomes, EXPERIMENT, "command")
+    text = re.sub(r"<[^>]+>", "", page.read_text())
+    assert "What 2 points pay most for: waits for locks (1), nothing to speak of (1)." in text
