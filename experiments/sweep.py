@@ -19,6 +19,7 @@ from rich.console import Console
 from experiments.config.grids import ExperimentConfig
 from experiments.config.schema import RayConfig, TrackingConfig
 from experiments.config.user_errors import UnfinishedError
+from experiments.config.values import DUMPER
 from experiments.points.folders import remove_unfinished, writing
 from experiments.points.names import has_axes
 from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
@@ -209,7 +210,7 @@ def _on_ray(settings: SweepSettings) -> Simulate:
 
 def _write_listing(path: Path, points: Sequence[Point]) -> None:
     listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
-    path.write_text(yaml.safe_dump(listing, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.dump(listing, Dumper=DUMPER, sort_keys=False), encoding="utf-8")
 
 
 def _write_files(folder: Path, outcomes: Sequence[Outcome], name: str, settings: SweepSettings) -> list[Path]:
