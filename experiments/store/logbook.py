@@ -138,8 +138,10 @@ class Logbook:
             return
         if not self._is_ending:
             self._enough.wait(GATHER_SECONDS)
-            self._enough.clear()
         self._write(self._log_waiting)
+        self._enough.clear()
+        if self._is_ending or len(self._waiting) >= MOST_AT_ONCE:
+            self._enough.set()
 
     def _end_gathering(self) -> None:
         """Write what waits at once from now on."""
@@ -147,9 +149,13 @@ class Logbook:
         self._enough.set()
 
     def _log_waiting(self, tracker: Tracker, again: bool) -> None:
-        """Log all points that wait. If some of them are refused for good together, each is tried alone."""
-        while self._waiting:
-            together = list(islice(self._waiting, self._most_at_once))
+        """Log the points that wait. If some of them are refused for good together, each is tried alone.
+
+        Those that come meanwhile are left to the next time, when more of them are together.
+        """
+        left = len(self._waiting)
+        while left:
+            together = list(islice(self._waiting, min(left, self._most_at_once)))
             try:
                 tracker.log(together, again)
             except Exception as error:
@@ -162,6 +168,7 @@ class Logbook:
                 self._refuse(error)
             for _ in together:
                 self._waiting.popleft()
+            left -= len(together)
 
     def _refuse(self, error: Exception) -> None:
         """Remember that something is not logged. The first time it is told."""
