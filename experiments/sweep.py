@@ -22,6 +22,7 @@ from experiments.config.user_errors import UnfinishedError
 from experiments.config.values import DUMPER
 from experiments.points.folders import remove_unfinished, writing
 from experiments.points.names import has_axes
+from experiments.points.packed import PackedOutcomes
 from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
 from experiments.points.precision import Precision, SeedPlan
 from experiments.present.table import label_width, line, print_table, write_summary
@@ -189,15 +190,15 @@ def _run(plan: Plan, settings: SweepSettings, console: Console, logbook: Logbook
         Thread(target=import_module, args=("experiments.present.figures",)).start()
         logbook.begin()
 
-    outcomes: dict[str, Outcome] = {}
+    outcomes = PackedOutcomes()
     points = plan.points
     width = label_width(points)
     with closing(stream(points, _on_ray(settings), console, when_busy=when_busy, more=plan.more)) as arrivals:
         for outcome in arrivals:
             _say(console, line(outcome, width))
             logbook.log(outcome)
-            outcomes[outcome.point.fingerprint] = outcome
-    return [outcomes[point.fingerprint] for point in plan.points]
+            outcomes.add(outcome)
+    return outcomes.of(plan.points)
 
 
 def _logbook(settings: SweepSettings, console: Console) -> Logbook | NoLogbook:
