@@ -19,8 +19,10 @@ from rich.console import Console
 from experiments.config.grids import ExperimentConfig
 from experiments.config.schema import RayConfig, TrackingConfig
 from experiments.config.user_errors import UnfinishedError
+from experiments.config.values import DUMPER
 from experiments.points.folders import remove_unfinished, writing
 from experiments.points.names import has_axes
+from experiments.points.packed import PackedOutcomes
 from experiments.points.point import Outcome, Point, folder_of_points, sweep_id
 from experiments.points.precision import Precision, SeedPlan
 from experiments.present.table import label_width, line, print_table, write_summary
@@ -188,15 +190,15 @@ def _run(plan: Plan, settings: SweepSettings, console: Console, logbook: Logbook
         Thread(target=import_module, args=("experiments.present.figures",)).start()
         logbook.begin()
 
-    outcomes: dict[str, Outcome] = {}
+    outcomes = PackedOutcomes()
     points = plan.points
     width = label_width(points)
     with closing(stream(points, _on_ray(settings), console, when_busy=when_busy, more=plan.more)) as arrivals:
         for outcome in arrivals:
             _say(console, line(outcome, width))
             logbook.log(outcome)
-            outcomes[outcome.point.fingerprint] = outcome
-    return [outcomes[point.fingerprint] for point in plan.points]
+            outcomes.add(outcome)
+    return outcomes.of(plan.points)
 
 
 def _logbook(settings: SweepSettings, console: Console) -> Logbook | NoLogbook:
@@ -209,7 +211,7 @@ def _on_ray(settings: SweepSettings) -> Simulate:
 
 def _write_listing(path: Path, points: Sequence[Point]) -> None:
     listing = [{"point": point.label, "fingerprint": point.fingerprint} for point in points]
-    path.write_text(yaml.safe_dump(listing, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml.dump(listing, Dumper=DUMPER, sort_keys=False), encoding="utf-8")
 
 
 def _write_files(folder: Path, outcomes: Sequence[Outcome], name: str, settings: SweepSettings) -> list[Path]:

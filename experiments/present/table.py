@@ -115,14 +115,21 @@ def _blocks(columns: Mapping[str, Sequence[str]], width: int) -> list[tuple[int,
     return [(label, headings) for headings in blocks]
 
 
+def _without_operations(part: Mapping[str, object]) -> dict[str, object]:
+    """Return a part of flat values without the costs of operations."""
+    return {name: value for name, value in part.items() if not name.startswith(("costs.op", "costs.struct"))}
+
+
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Write a row of parameters and metrics per finished point. The costs of operations are left to `config.yaml`."""
     rows: list[dict[str, object]] = []
+    known: dict[int, tuple[object, dict[str, object]]] = {}  # parts that points share, by identity, which a kept one never loses
     variants = any(outcome.point.name.variant for outcome in outcomes)
     for outcome in outcomes:
         if outcome.result is not None:
-            values = flat_values(outcome.point.config)
-            parameters = {name: value for name, value in values.items() if not name.startswith(("costs.op", "costs.struct"))}
+            parts = list(flat_values(outcome.point.config).parts.values())
+            known.update((id(part), (part, _without_operations(part))) for part in parts if id(part) not in known)
+            parameters = {name: value for part in parts for name, value in known[id(part)][1].items()}
             named = {"variant": outcome.point.name.variant} if variants else {}
             rows.append({"fingerprint": outcome.point.fingerprint, **named, **parameters, **outcome.result.metrics()})
     columns = dict.fromkeys(name for row in rows for name in row)

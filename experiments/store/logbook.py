@@ -27,6 +27,7 @@ from netstack.errors import ConfigError
 
 LONGEST_PAUSE_SECONDS = 5.0  # between two tries to reach a store that is away
 MOST_AT_ONCE = 50  # points that wait and are written together: a database takes a quarter of the time for each
+GATHER_SECONDS = 2.0  # that a point waits at most for others to be written with
 
 
 def check_reachable(tracking: TrackingConfig, output_dir: Path) -> None:
@@ -71,6 +72,8 @@ class Logbook:
         self._thread.submit(self._begun.wait)
         self._tracker: Tracker | None = None
         self._waiting: deque[Outcome] = deque()
+        self._enough = threading.Event()
+        self._is_ending = False
         self._most_at_once = MOST_AT_ONCE
         self._away_since: float | None = None
         self._is_shut = False
@@ -105,13 +108,16 @@ class Logbook:
         self._close_sweep("FAILED" if entry.failed else "FINISHED", entry)
 
     def log(self, outcome: Outcome) -> None:
-        """Log a point, finished or failed."""
+        """Log a point, finished or failed. It may wait for others to be written with, until the sweep ends at the latest."""
         self._waiting.append(outcome)
-        self._submit(self._log_waiting)
+        if len(self._waiting) >= MOST_AT_ONCE:
+            self._enough.set()
+        self._thread.submit(self._gather)
 
     def close(self) -> None:
         """Wait until everything is written."""
         self.begin()
+        self._end_gathering()
         try:
             self._thread.shutdown()
         except BaseException:  # an interrupt: what is left is written, but a store that is away is not waited for
@@ -126,10 +132,30 @@ class Logbook:
         """Return why something was not logged, in one line; None if all was. It is known after `close`."""
         return _in_a_line(self._first_error) if self._first_error is not None else None
 
+    def _gather(self) -> None:
+        """Write the points that wait, when they are enough, have waited long enough, or are the last."""
+        if not self._waiting:
+            return
+        if not self._is_ending:
+            self._enough.wait(GATHER_SECONDS)
+        self._write(self._log_waiting)
+        self._enough.clear()
+        if self._is_ending or len(self._waiting) >= MOST_AT_ONCE:
+            self._enough.set()
+
+    def _end_gathering(self) -> None:
+        """Write what waits at once from now on."""
+        self._is_ending = True
+        self._enough.set()
+
     def _log_waiting(self, tracker: Tracker, again: bool) -> None:
-        """Log all points that wait. If some of them are refused for good together, each is tried alone."""
-        while self._waiting:
-            together = list(islice(self._waiting, self._most_at_once))
+        """Log the points that wait. If some of them are refused for good together, each is tried alone.
+
+        Those that come meanwhile are left to the next time, when more of them are together.
+        """
+        left = len(self._waiting)
+        while left:
+            together = list(islice(self._waiting, min(left, self._most_at_once)))
             try:
                 tracker.log(together, again)
             except Exception as error:
@@ -142,6 +168,7 @@ class Logbook:
                 self._refuse(error)
             for _ in together:
                 self._waiting.popleft()
+            left -= len(together)
 
     def _refuse(self, error: Exception) -> None:
         """Remember that something is not logged. The first time it is told."""
@@ -153,6 +180,7 @@ class Logbook:
         def close(tracker: Tracker, _: bool) -> None:
             self._page = tracker.close_sweep(status, entry.files, entry.description)
 
+        self._end_gathering()
         self._submit(close)
 
     def _submit(self, action: Callable[[Tracker, bool], None]) -> None:

@@ -119,14 +119,13 @@ def open_store(tracking: TrackingConfig, output_dir: Path) -> Store:
     by_client = partial(ClientStore, uri, tracking.experiment, location, EXPERIMENT_TAGS)
     if path is None or location is None:
         return by_client()
-    is_new = fill_from_template(path)
-    if not is_new and not database_options(uri):
+    made = by_client() if fill_from_template(path) else None
+    if made is not None:
+        keep_template(path)
+    if not database_options(uri):
         with suppress(OtherTablesError):
             return TableStore(path, tracking.experiment, location, EXPERIMENT_TAGS, by_client)
-    store = by_client()
-    if is_new:
-        keep_template(path)
-    return store
+    return made or by_client()
 
 
 def _record(outcome: Outcome, tags: Mapping[str, str]) -> RunRecord:

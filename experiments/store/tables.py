@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,9 +25,8 @@ TRIED = ("dc11669786a5",)
 LONGEST_VALUE = 6000  # of a parameter in MLflow
 BUSY_SECONDS = 20.0  # that another writer is waited for, as MLflow does
 WORKSPACE = "default"  # of everybody who has none of their own
-
-
-CACHE_KIB = 32_000  # of a transaction: with less SQLite writes the same pages again
+MOST_ROWS = 1000  # that a statement inserts, if it takes so many values
+CACHE_KIB = 8_000  # of a transaction: with less SQLite writes the same pages again, and it keeps none for the next one
 VALUES = ("key", "value", "run_uuid")
 METRICS = ("key", "value", "timestamp", "step", "is_nan", "run_uuid")
 COLUMNS = {
@@ -203,10 +203,19 @@ def _make_experiment(database: sqlite3.Connection, name: str, location: str, tag
 
 
 def _insert(database: sqlite3.Connection, table: str, rows: Iterable[tuple]) -> None:
-    """Insert rows in their order: by key, next to what is in the table."""
+    """Insert rows in their order: by key, next to what is in the table.
+
+    A statement takes many: after each statement this thread waits for the interpreter, which others keep busy.
+    """
     columns = COLUMNS[table]
-    marks = ", ".join("?" * len(columns))
-    database.executemany(f"insert into {table} ({', '.join(columns)}) values ({marks})", sorted(rows, key=itemgetter(0)))
+    start, marks = f"insert into {table} ({', '.join(columns)}) values ", f"({', '.join('?' * len(columns))})"
+    ordered = sorted(rows, key=itemgetter(0))
+    at_once = min(MOST_ROWS, database.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // len(columns))
+    whole = len(ordered) - len(ordered) % at_once
+    for first in range(0, whole, at_once):
+        values = list(chain.from_iterable(ordered[first : first + at_once]))
+        database.execute(start + ", ".join([marks] * at_once), values)
+    database.executemany(start + marks, ordered[whole:])
 
 
 def _replace_tags(database: sqlite3.Connection, run_id: str, tags: Mapping[str, str]) -> None:

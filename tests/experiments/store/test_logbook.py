@@ -168,6 +168,62 @@ def test_points_that_wait_are_written_together(written: list[tuple], outcome: Ou
     assert logbook.failure() is None
 
 
+def test_points_that_come_one_by_one_are_written_together(
+    written: list[tuple], outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that come while others are written. The last ones do not wait for more."""
+    log = Tracker.log
+
+    def log_slowly(self: Tracker, outcomes: Sequence[Outcome], again: bool = False) -> None:
+        time.sleep(0.02)
+        log(self, outcomes, again)
+
+    monkeypatch.setattr(Tracker, "log", log_slowly)
+    monkeypatch.setattr(module, "GATHER_SECONDS", 60)
+    most = module.MOST_AT_ONCE
+    points = points_of(outcome, range(1, 3 * most + 3))
+    started_s = time.monotonic()
+    with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", len(points)):
+        logbook.begin()
+        for each in points:
+            logbook.log(each)
+            time.sleep(0.002)
+    assert time.monotonic() - started_s < module.GATHER_SECONDS
+    logged = [many for kind, *many in written if kind == "log"]
+    assert [each for many in logged for each in many] == list(range(1, 3 * most + 3))
+    assert min(len(many) for many in logged[:-2]) >= most // 2  # the last ones are what came before the end, and after it
+    assert len(logged) <= 5
+
+
+def await_writes(written: list[tuple], count: int) -> None:
+    ends_s = time.monotonic() + 10
+    while len(written) < count and time.monotonic() < ends_s:
+        time.sleep(0.01)
+
+
+def test_a_point_is_written_in_time_though_no_other_comes(
+    written: list[tuple], outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "GATHER_SECONDS", 0.05)
+    with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", 2):
+        logbook.begin()
+        logbook.log(outcome)
+        await_writes(written, 2)
+        assert written[1:] == [("log", 6)]
+
+
+def test_an_interrupt_loses_no_point_that_waits(written: list[tuple], outcome: Outcome, tmp_path: Path) -> None:
+    def run() -> None:
+        with closing(Logbook(TrackingConfig(), tmp_path)) as logbook, logbook.sweep("abc", "up", 3):
+            for each in points_of(outcome, [6, 24]):
+                logbook.log(each)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert written == [("open", "abc", "up", 3), ("log", 6, 24), ("close", "KILLED", ())]
+
+
 def test_a_point_that_is_refused_keeps_no_other_out(
     written: list[tuple], outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 from experiments.config.schema import TrackingConfig
 from experiments.store import template as module
 from experiments.store.runs import Tracker
+from experiments.store.tables import TableStore
 from experiments.store.template import fill_from_template, keep_template
 
 
@@ -53,8 +54,9 @@ def test_a_copy_is_what_mlflow_makes(template: Path, own: Path, tmp_path: Path) 
 def test_the_first_sweep_makes_it(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
-    Tracker(TrackingConfig(), tmp_path / "one")
+    first = Tracker(TrackingConfig(), tmp_path / "one")
     kept = template.read_bytes()
+    assert isinstance(first.store, TableStore)  # what is made once is no reason to write each run slowly
     Tracker(TrackingConfig(), tmp_path / "two")
     assert template.read_bytes() == kept
     assert content(tmp_path / "one" / "mlflow.db") == content(tmp_path / "two" / "mlflow.db")
