@@ -302,9 +302,11 @@ class Thread:
         self.instance[Instance.LOCK] = lock.index
         self.charge_in(lock.chain, "lock_contend")
 
-    def spin_through(self, operation: str) -> None:
-        """Access the lines of an operation while spinning, which takes no more time than that."""
-        self.touch(self.core.index, self.operations[operation][2], self.instance)
+    def spin_through(self, operation: str) -> int:
+        """Run an operation while spinning, which delays nothing; return how long it takes."""
+        cycles, _, footprint = self.operations[operation]
+        stall, _ = self.touch(self.core.index, footprint, self.instance)
+        return cycles + stall
 
     def _spin(self, lock: AdaptiveLock) -> Steps:
         """Wait until the lock is handed over, the owner leaves its core, or the own core must switch."""
@@ -355,7 +357,8 @@ class Thread:
         for spinner in lock.spinners:
             if spinner is not lock.owner:
                 lock.contested = True
-                spinner.spin_through("lock_contend")
+                lock.chain.start = max(int(self.env.now), lock.chain.end)
+                lock.chain.end = lock.chain.start + spinner.spin_through("lock_contend")
         if lock.sleepers:
             self.charge("lock_unblock")
             sleepers, lock.sleepers = lock.sleepers, []
