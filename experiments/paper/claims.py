@@ -143,15 +143,7 @@ CLAIMS = (
         sentence="Connection parallelism by locks holds a stable 5,440 Mb/s at moderate loads.",
         published=f"{CONNP_L_MBPS:,.0f} Mb/s",
         definition=f"connp_l(128) within 3 % at each load from {MODERATE[0]} to {MODERATE[-1]:,} connections.",
-        parts=tuple(
-            Within(
-                goodput(CONNP_L, load),
-                CONNP_L_MBPS,
-                0.03 * CONNP_L_MBPS,
-                Origin.FITTED,
-            )
-            for load in MODERATE
-        ),
+        parts=tuple(Within(goodput(CONNP_L, load), CONNP_L_MBPS, 0.03 * CONNP_L_MBPS, Origin.FITTED) for load in MODERATE),
     ),
     Claim(
         name="connp_l best",

@@ -99,8 +99,8 @@ def accept_connection(machine, stack, core, flow_index):
 def note_length(stack, listener):
     """Mark a listening socket as busy, or no longer so, by the length of its accept queue that a new connection finds.
 
-    Source: Affinity-Accept (Pesterev and others, EuroSys 2012): the water lines, and a moving average whose weight is one half by
-    the longest queue.
+    Source: secondary descriptions of Affinity-Accept (Pesterev and others, EuroSys 2012): the water lines, and a moving average
+    whose weight is one half by the longest queue.
     """
     socket = listener_of(stack, listener)
     socket.mean += ((socket.waiting << MEAN_SHIFT) - socket.mean) // (2 * stack.backlog)

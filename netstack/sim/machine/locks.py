@@ -61,10 +61,15 @@ def acquire(machine, core, lock_index):
 @compiled
 def _mark_contested(machine, core, lock_index):
     """Mark a lock that `core` waits for as contested, under the lock of its turnstile chain: its owner must look for sleepers."""
-    lock = lock_of(machine, lock_index)
-    lock.contested = 1
+    lock_of(machine, lock_index).contested = 1
+    _charge_in_chain(machine, core, lock_index, Operation.LOCK_CONTEND)
+
+
+@compiled
+def _charge_in_chain(machine, core, lock_index, operation):
+    """Run an operation on `core` against the word of a lock, under the lock of its turnstile chain."""
     core_of(machine, core).instance[Instance.LOCK] = lock_index
-    charge_in(machine, core, lock.chain, LockClass.TURNSTILE, Operation.LOCK_CONTEND)
+    charge_in(machine, core, lock_of(machine, lock_index).chain, LockClass.TURNSTILE, operation)
 
 
 @compiled
@@ -192,10 +197,8 @@ def _release_contested(machine, core, lock_index):
         for other in range(machine.cores_used):
             if core_of(machine, other).spinning_on == lock_index:
                 charge_lock_word(machine, other, lock_index, Operation.LOCK_POLL)
-    lock = lock_of(machine, lock_index)
-    lock.contested = 0
-    core_of(machine, core).instance[Instance.LOCK] = lock_index
-    charge_in(machine, core, lock.chain, LockClass.TURNSTILE, Operation.LOCK_RELEASE_CONTESTED)
+    lock_of(machine, lock_index).contested = 0
+    _charge_in_chain(machine, core, lock_index, Operation.LOCK_RELEASE_CONTESTED)
 
 
 @compiled
